@@ -1,0 +1,48 @@
+/**
+ * The settings of one tunnel, complete and checked: what the command line, the environment, a YAML file and the library's options all
+ * come down to. Names are the flags' names in camel case; durations are milliseconds, sizes bytes.
+ */
+export interface TunnelSettings {
+  /** The tunnel's name in logs and metrics; `default` when there is only one. */
+  readonly tag: string;
+  readonly clientmode: boolean;
+  readonly listen: Address;
+  readonly backend: Address;
+  readonly quic: boolean;
+  readonly fallback: boolean;
+
+  /** The shared secret itself (also when it came from `-secret-file`); null without one. */
+  readonly secret: string | null;
+  readonly certFile: string | null;
+  readonly keyFile: string | null;
+  readonly caFile: string | null;
+  /** SHA-256 fingerprint of the server's certificate: 64 lower-case hexadecimal digits without colons; null for none. */
+  readonly pin: string | null;
+  readonly insecure: boolean;
+  readonly knownHosts: string;
+  readonly stateDir: string;
+
+  readonly congestion: 'bbr' | 'cubic' | 'reno';
+  readonly idleTimeout: number;
+  readonly keepalive: number;
+  readonly dialTimeout: number;
+  readonly drainTimeout: number;
+  readonly maxConnections: number;
+  /** The most bytes a stream holds for a reader that does not read. */
+  readonly buffer: number;
+}
+
+/** Host is a name or an IP address without brackets; empty stands for every local address (listen only). */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What concerns the whole process rather than one tunnel. */
+export interface ProcessSettings {
+  readonly metrics: Address | null;
+  /** `stdout`, `stderr`, `syslog`, or a file's path. */
+  readonly logto: string;
+  readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  readonly logFormat: 'pretty' | 'json';
+}
