@@ -1,0 +1,126 @@
+import { equalBytes } from './bytes.ts';
+import type { Hmac } from './handshake.ts';
+
+/** Connection ids and the headers that carry them: RFC 8999 (what all versions of QUIC have in common) and docs/PROTOCOL.md. */
+
+export const CONNECTION_ID = 16;
+
+export type PacketForm = 'long' | 'short' | 'other';
+
+/** `other` is anything whose fixed bit (0x40) is clear: never QUIC v1 (RFC 9000 §17.2, RFC 9443). */
+export function packetForm(firstByte: number): PacketForm {
+  if ((firstByte & 0x40) === 0) return 'other';
+  return (firstByte & 0x80) === 0 ? 'short' : 'long';
+}
+
+/** The destination connection id of a packet in `bytes[offset … offset + length)`, as a view; null when the packet is too short to have one. */
+export function destinationId(bytes: Uint8Array, offset: number, length: number): Uint8Array | null {
+  const long = packetForm(bytes[offset]!) === 'long';
+  const at = long ? 6 : 1;
+  if (length < at) return null;
+  const idLength = long ? bytes[offset + 5]! : CONNECTION_ID;
+  if (idLength > MAX_CONNECTION_ID || length < at + idLength) return null;
+  return bytes.subarray(offset + at, offset + at + idLength);
+}
+
+/** Issues connection ids that this server recognises as its own after a restart, and the reset tokens that go with them. */
+export class ConnectionIdIssuer {
+  readonly #hmac: Hmac;
+  readonly #nodeKey: Uint8Array;
+
+  constructor(hmac: Hmac, nodeKey: Uint8Array) {
+    this.#hmac = hmac;
+    this.#nodeKey = nodeKey;
+  }
+
+  /** `random` is 8 fresh random bytes. */
+  issue(random: Uint8Array): Uint8Array<ArrayBuffer> {
+    const id = new Uint8Array(CONNECTION_ID);
+    id.set(random);
+    id.set(this.#hmac(this.#nodeKey, CID_LABEL, random).subarray(0, CONNECTION_ID - RANDOM_PART), RANDOM_PART);
+    return id;
+  }
+
+  isOwn(id: Uint8Array): boolean {
+    if (id.length !== CONNECTION_ID) return false;
+    return equalBytes(id, this.issue(id.subarray(0, RANDOM_PART)));
+  }
+
+  /** 16 bytes. */
+  resetToken(id: Uint8Array): Uint8Array {
+    return this.#hmac(this.#nodeKey, RESET_LABEL, id).subarray(0, 16);
+  }
+}
+
+/** The packet that ends a connection its sender no longer knows (RFC 9000 §10.3): `length` random bytes that end with the token. */
+export function statelessReset(random: Uint8Array, token: Uint8Array): Uint8Array<ArrayBuffer> {
+  const packet = Uint8Array.from(random);
+  packet[0] = (packet[0]! & 0x3f) | 0x40;
+  packet.set(token, packet.length - token.length);
+  return packet;
+}
+
+export function endsWithToken(bytes: Uint8Array, offset: number, length: number, token: Uint8Array): boolean {
+  if (length < MIN_STATELESS_RESET) return false;
+  const at = offset + length - token.length;
+  for (let i = 0; i < token.length; i++) if (bytes[at + i] !== token[i]) return false;
+  return true;
+}
+
+/**
+ * Who gets a packet: connections by their connection ids. Looks an id up by the number its first six bytes make, because a number can be had
+ * from a packet without allocating; ids that share it are told apart by comparing all bytes.
+ */
+export class ConnectionIdRouter<T> {
+  readonly #routes = new Map<number, Route<T>[]>();
+  #size = 0;
+
+  /** How many ids there are. */
+  get size(): number {
+    return this.#size;
+  }
+
+  add(id: Uint8Array, target: T): void {
+    const routes = this.#routes.get(numberOf(id));
+    const route = { id: Uint8Array.from(id), target };
+    if (routes === undefined) this.#routes.set(numberOf(id), [route]);
+    else routes.push(route);
+    this.#size++;
+  }
+
+  delete(id: Uint8Array): void {
+    const number = numberOf(id);
+    const routes = this.#routes.get(number);
+    const index = routes?.findIndex((route) => equalBytes(route.id, id)) ?? -1;
+    if (routes === undefined || index < 0) return;
+    routes.splice(index, 1);
+    if (routes.length === 0) this.#routes.delete(number);
+    this.#size--;
+  }
+
+  find(id: Uint8Array): T | undefined {
+    const routes = this.#routes.get(numberOf(id));
+    if (routes === undefined) return undefined;
+    for (const route of routes) if (equalBytes(route.id, id)) return route.target;
+    return undefined;
+  }
+}
+
+interface Route<T> {
+  readonly id: Uint8Array;
+  readonly target: T;
+}
+
+function numberOf(id: Uint8Array): number {
+  let number = 0;
+  for (let i = 0; i < 6; i++) number = number * 256 + (id[i] ?? 0);
+  return number;
+}
+
+const encoder = new TextEncoder();
+const CID_LABEL = encoder.encode('cid');
+const RESET_LABEL = encoder.encode('reset');
+const RANDOM_PART = 8;
+const MAX_CONNECTION_ID = 20;
+/** RFC 9000 §10.3: at least 21 bytes, or it could not be a packet. */
+export const MIN_STATELESS_RESET = 21;

@@ -1,0 +1,60 @@
+/**
+ * Whether the peer is still there. Times are milliseconds of one steady clock, given from outside.
+ *
+ *     heard from ──(keepalive)──▶ ping, again each keepalive ──(a ping unanswered for STALL)──▶ stalled ──(idleTimeout)──▶ dead
+ *          ▲                                                                                  │
+ *          └───────────────────────────── anything heard ─────────────────────────────────────┘
+ */
+export type LivenessState = 'alive' | 'stalled' | 'dead';
+
+export class Liveness {
+  readonly #keepalive: number;
+  readonly #idleTimeout: number;
+  #heardAt: number;
+  #askedAt: number;
+  /** When the oldest question that is still open was asked; Infinity when there is none. */
+  #waitingSince = Infinity;
+
+  constructor(options: { keepalive: number; idleTimeout: number; now: number }) {
+    this.#keepalive = options.keepalive;
+    this.#idleTimeout = options.idleTimeout;
+    this.#heardAt = options.now;
+    this.#askedAt = options.now;
+  }
+
+  handleHeard(now: number): void {
+    this.#heardAt = now;
+    this.#waitingSince = Infinity;
+  }
+
+  /** Something was sent that the peer has to answer or acknowledge. */
+  handleAsked(now: number): void {
+    this.#askedAt = now;
+    if (this.#waitingSince === Infinity) this.#waitingSince = now;
+  }
+
+  state(now: number): LivenessState {
+    if (now - this.#heardAt >= this.#idleTimeout) return 'dead';
+    return now - this.#waitingSince >= STALL ? 'stalled' : 'alive';
+  }
+
+  /** Whether it is time for a ping; the caller sends one and calls `handleAsked`. */
+  pollPing(now: number): boolean {
+    return now >= this.#pingAt();
+  }
+
+  /** When to look again. */
+  deadline(): number {
+    return Math.min(this.#pingAt(), this.#waitingSince + STALL, this.#heardAt + this.#idleTimeout);
+  }
+
+  #pingAt(): number {
+    return Math.max(this.#heardAt, this.#askedAt) + this.#keepalive;
+  }
+}
+
+/**
+ * Milliseconds without an answer after which new connections had better take another way. Above the 1.5 s round trip of a satellite
+ * path with a loss; below what a person would call hanging.
+ */
+export const STALL = 2_500;

@@ -1,0 +1,151 @@
+import { ByteReader, ByteWriter, fromHex, toHex } from './bytes.ts';
+import { FRAME, frame } from './frames.ts';
+import { resetReason, RESET_REASONS, type ResetReason } from './reset.ts';
+
+/** The payloads of docs/PROTOCOL.md, "Frames". `encode…` gives a whole frame, `decode…` takes a payload and throws `PROTOCOL_VIOLATION`. */
+
+export interface LinkSettings {
+  /** Bytes the peer may send on a stream before the first CREDIT. */
+  readonly initialCredit: number;
+  /** Streams the peer may have open at once. */
+  readonly maxStreams: number;
+  /** Milliseconds of silence after which this side gives the link up. */
+  readonly idleTimeout: number;
+}
+
+export interface Hello {
+  readonly version: number;
+  /** 16 hexadecimal digits. */
+  readonly linkId: string;
+  readonly nonce: Uint8Array;
+  readonly proof: Uint8Array;
+  readonly software: string;
+  readonly settings: LinkSettings;
+}
+
+export interface Welcome {
+  readonly version: number;
+  readonly nonce: Uint8Array;
+  readonly proof: Uint8Array;
+  readonly software: string;
+  readonly resetToken: Uint8Array;
+  readonly settings: LinkSettings;
+}
+
+export const REJECT_REASONS = { AUTH: 1, VERSION: 2, BUSY: 3, PROTOCOL: 4 } as const;
+export type RejectReason = keyof typeof REJECT_REASONS;
+
+export function encodeHello(hello: Hello): Uint8Array<ArrayBuffer> {
+  const writer = new ByteWriter()
+    .u8(hello.version)
+    .raw(fromHex(hello.linkId))
+    .raw(hello.nonce)
+    .block(hello.proof)
+    .string(hello.software);
+  return frame(FRAME.HELLO, writeSettings(writer, hello.settings).finish());
+}
+
+export function decodeHello(payload: Uint8Array): Hello {
+  const reader = new ByteReader(payload);
+  const version = reader.u8();
+  const linkId = toHex(reader.raw(LINK_ID));
+  const nonce = reader.raw(NONCE);
+  return { version, linkId, nonce, proof: reader.block(), software: reader.string(), settings: readSettings(reader) };
+}
+
+export function encodeWelcome(welcome: Welcome): Uint8Array<ArrayBuffer> {
+  const writer = new ByteWriter().u8(welcome.version).raw(welcome.nonce).block(welcome.proof).string(welcome.software);
+  return frame(FRAME.WELCOME, writeSettings(writer.raw(welcome.resetToken), welcome.settings).finish());
+}
+
+export function decodeWelcome(payload: Uint8Array): Welcome {
+  const reader = new ByteReader(payload);
+  const version = reader.u8();
+  const nonce = reader.raw(NONCE);
+  const proof = reader.block();
+  const software = reader.string();
+  return { version, nonce, proof, software, resetToken: reader.raw(RESET_TOKEN), settings: readSettings(reader) };
+}
+
+export function encodeReject(reason: RejectReason, message: string): Uint8Array<ArrayBuffer> {
+  return frame(FRAME.REJECT, new ByteWriter().u8(REJECT_REASONS[reason]).string(message).finish());
+}
+
+export function decodeReject(payload: Uint8Array): { reason: RejectReason; message: string } {
+  const reader = new ByteReader(payload);
+  const number = reader.u8();
+  const name = Object.entries(REJECT_REASONS).find(([, value]) => value === number)?.[0] ?? 'PROTOCOL';
+  return { reason: name as RejectReason, message: reader.string() };
+}
+
+/** `opaque` is 8 bytes that come back in PONG. */
+export function encodePing(type: typeof FRAME.PING | typeof FRAME.PONG, opaque: Uint8Array): Uint8Array<ArrayBuffer> {
+  return frame(type, opaque);
+}
+
+export function decodePing(payload: Uint8Array): Uint8Array {
+  return new ByteReader(payload).raw(8);
+}
+
+export function encodeGoAway(message: string): Uint8Array<ArrayBuffer> {
+  return frame(FRAME.GOAWAY, new ByteWriter().string(message).finish());
+}
+
+export function decodeGoAway(payload: Uint8Array): string {
+  return new ByteReader(payload).string();
+}
+
+/** `tag` is 16 hexadecimal digits. */
+export function encodeOpen(tag: string, target: string): Uint8Array<ArrayBuffer> {
+  return frame(FRAME.OPEN, new ByteWriter().raw(fromHex(tag)).string(target).finish());
+}
+
+export function decodeOpen(payload: Uint8Array): { tag: string; target: string } {
+  const reader = new ByteReader(payload);
+  return { tag: toHex(reader.raw(TAG)), target: reader.string() };
+}
+
+/** `stream` is 0 over TLS. The message is cut to 200 characters. */
+export function encodeReset(stream: number, reason: ResetReason, message: string): Uint8Array<ArrayBuffer> {
+  return frame(FRAME.RESET, new ByteWriter().varint(stream).u8(RESET_REASONS[reason]).string(message.slice(0, 200)).finish());
+}
+
+export function decodeReset(payload: Uint8Array): { stream: number; reason: ResetReason; message: string } {
+  const reader = new ByteReader(payload);
+  return { stream: reader.varint(), reason: resetReason(reader.u8()), message: reader.string() };
+}
+
+export function encodeCredit(stream: number, offset: number): Uint8Array<ArrayBuffer> {
+  return frame(FRAME.CREDIT, new ByteWriter().varint(stream).varint(offset).finish());
+}
+
+export function decodeCredit(payload: Uint8Array): { stream: number; offset: number } {
+  const reader = new ByteReader(payload);
+  return { stream: reader.varint(), offset: reader.varint() };
+}
+
+function writeSettings(writer: ByteWriter, settings: LinkSettings): ByteWriter {
+  return writer
+    .varint(SETTING.INITIAL_CREDIT)
+    .varint(settings.initialCredit)
+    .varint(SETTING.MAX_STREAMS)
+    .varint(settings.maxStreams)
+    .varint(SETTING.IDLE_TIMEOUT)
+    .varint(settings.idleTimeout);
+}
+
+function readSettings(reader: ByteReader): LinkSettings {
+  const values = new Map<number, number>();
+  while (reader.remaining > 0) values.set(reader.varint(), reader.varint());
+  return {
+    initialCredit: values.get(SETTING.INITIAL_CREDIT) ?? 65_536,
+    maxStreams: values.get(SETTING.MAX_STREAMS) ?? 1_024,
+    idleTimeout: values.get(SETTING.IDLE_TIMEOUT) ?? 30_000,
+  };
+}
+
+export const LINK_ID = 8;
+export const TAG = 8;
+export const NONCE = 16;
+export const RESET_TOKEN = 16;
+const SETTING = { INITIAL_CREDIT: 0x01, MAX_STREAMS: 0x02, IDLE_TIMEOUT: 0x03 };
