@@ -90,7 +90,8 @@ export class ByteReader {
 
   /** `n` bytes, copied. */
   raw(n: number): Uint8Array<ArrayBuffer> {
-    return this.#take(n).slice() as Uint8Array<ArrayBuffer>;
+    // Not slice(): a Node Buffer's slice() is a view.
+    return new Uint8Array(this.#take(n));
   }
 
   block(): Uint8Array<ArrayBuffer> {
