@@ -1,0 +1,186 @@
+import { Counter, Gauge, Registry } from 'prom-client';
+import type { Link } from '../link/link.ts';
+import { TunnelMetrics } from './tunnel-metrics.ts';
+import type { TunnelReadiness, TunnelSource } from './tunnel-metrics.ts';
+
+/**
+ * All metrics of a process, in a registry of their own: two `Metrics` in one process do not see each other. What is counted stands as
+ * plain numbers in a `TunnelMetrics` per tunnel; the registry reads them only when somebody asks for `text()`.
+ */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #tunnels = new Map<string, TunnelMetrics>();
+
+  constructor() {
+    for (const family of FAMILIES) register(this.registry, family, this.#tunnels);
+  }
+
+  /** The numbers of the tunnel with this tag. A tunnel that was started again under the same tag goes on counting where it was. */
+  tunnel(tag: string, source: TunnelSource): TunnelMetrics {
+    const known = this.#tunnels.get(tag);
+    const metrics = known ?? new TunnelMetrics(tag);
+    metrics.source = source;
+    this.#tunnels.set(tag, metrics);
+    return metrics;
+  }
+
+  /** Shows a tunnel no more, because it was taken out of the configuration. */
+  forget(tag: string): void {
+    this.#tunnels.delete(tag);
+  }
+
+  /** Whether each tunnel can carry a connection now, in the order in which they were added. */
+  readiness(): TunnelReadiness[] {
+    return [...this.#tunnels.values()].map((tunnel) => tunnel.readiness());
+  }
+
+  /** Everything in Prometheus' text format. */
+  text(): Promise<string> {
+    return this.registry.metrics();
+  }
+}
+
+type Sample = readonly [labels: Record<string, string>, value: number];
+
+interface Family {
+  readonly kind: typeof Counter | typeof Gauge;
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly samples: (tunnel: TunnelMetrics) => Iterable<Sample>;
+}
+
+function register(
+  registry: Registry,
+  { kind: Kind, name, help, labels, samples }: Family,
+  tunnels: ReadonlyMap<string, TunnelMetrics>,
+) {
+  return new Kind({
+    name: `qtunnel_${name}`,
+    help,
+    labelNames: ['tunnel', ...labels],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const tunnel of tunnels.values())
+        for (const [values, value] of samples(tunnel)) this.inc({ tunnel: tunnel.tag, ...values }, value);
+    },
+  });
+}
+
+function* perTransport(value: (transport: Link['transport']) => number): Iterable<Sample> {
+  for (const transport of TRANSPORTS) {
+    const number = value(transport);
+    if (!Number.isNaN(number)) yield [{ transport }, number];
+  }
+}
+
+function* perReason(counts: ReadonlyMap<string, number>): Iterable<Sample> {
+  for (const [reason, count] of counts) yield [{ reason }, count];
+}
+
+const TRANSPORTS: readonly Link['transport'][] = ['quic', 'tls'];
+
+const FAMILIES: readonly Family[] = [
+  {
+    kind: Gauge,
+    name: 'link_up',
+    help: 'Whether a link of this transport is up (1) or not (0).',
+    labels: ['transport'],
+    samples: (tunnel) => perTransport((transport) => (tunnel.linksUp(transport) > 0 ? 1 : 0)),
+  },
+  {
+    kind: Gauge,
+    name: 'links',
+    help: 'Links of this transport that are not closed; on a server one for each client.',
+    labels: ['transport'],
+    samples: (tunnel) => perTransport((transport) => tunnel.links(transport).length),
+  },
+  {
+    kind: Gauge,
+    name: 'link_rtt_seconds',
+    help: 'Smoothed round-trip time; with several links the largest.',
+    labels: ['transport'],
+    samples: (tunnel) => perTransport((transport) => tunnel.largestRtt(transport) / 1000),
+  },
+  {
+    kind: Gauge,
+    name: 'link_congestion_window_bytes',
+    help: 'Congestion window; with several links their sum.',
+    labels: ['transport'],
+    samples: (tunnel) => perTransport((transport) => tunnel.congestionWindow(transport)),
+  },
+  {
+    kind: Counter,
+    name: 'link_packets_sent_total',
+    help: 'Packets sent, where the transport counts them.',
+    labels: ['transport'],
+    samples: (tunnel) => perTransport((transport) => tunnel.linkTotal(transport, 'packetsSent')),
+  },
+  {
+    kind: Counter,
+    name: 'link_packets_lost_total',
+    help: 'Packets declared lost, where the transport counts them.',
+    labels: ['transport'],
+    samples: (tunnel) => perTransport((transport) => tunnel.linkTotal(transport, 'packetsLost')),
+  },
+  {
+    kind: Counter,
+    name: 'link_bytes_sent_total',
+    help: 'Bytes sent on the wire, as far as the transport counts them.',
+    labels: ['transport'],
+    samples: (tunnel) => perTransport((transport) => tunnel.linkTotal(transport, 'bytesSent')),
+  },
+  {
+    kind: Counter,
+    name: 'link_bytes_received_total',
+    help: 'Bytes received from the wire, as far as the transport counts them.',
+    labels: ['transport'],
+    samples: (tunnel) => perTransport((transport) => tunnel.linkTotal(transport, 'bytesReceived')),
+  },
+  {
+    kind: Counter,
+    name: 'payload_bytes_total',
+    help: 'Bytes of TCP connections that this side sent into the tunnel or received out of it.',
+    labels: ['direction'],
+    samples: (tunnel) => [
+      [{ direction: 'sent' }, tunnel.sent],
+      [{ direction: 'received' }, tunnel.received],
+    ],
+  },
+  {
+    kind: Gauge,
+    name: 'streams_open',
+    help: 'TCP connections in the tunnel now.',
+    labels: [],
+    samples: (tunnel) => [[{}, tunnel.opened - tunnel.closed]],
+  },
+  {
+    kind: Counter,
+    name: 'streams_total',
+    help: 'TCP connections that the tunnel has carried, those open now included.',
+    labels: [],
+    samples: (tunnel) => [[{}, tunnel.opened]],
+  },
+  {
+    kind: Counter,
+    name: 'dial_failures_total',
+    help: 'Connections to the backend that failed.',
+    labels: ['reason'],
+    samples: (tunnel) => perReason(tunnel.dialFailures),
+  },
+  {
+    kind: Counter,
+    name: 'handshake_failures_total',
+    help: 'Links that did not come up.',
+    labels: ['reason'],
+    samples: (tunnel) => perReason(tunnel.handshakeFailures),
+  },
+  {
+    kind: Counter,
+    name: 'reconnects_total',
+    help: 'Links that came up in the place of one that was lost.',
+    labels: [],
+    samples: (tunnel) => [[{}, tunnel.reconnects]],
+  },
+];
