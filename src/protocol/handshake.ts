@@ -108,7 +108,7 @@ function prove({ hmac, key, certificate }: HandshakeContext, label: Uint8Array, 
 
 /** The payload with its proof, a string at `at`, replaced by an empty one. */
 function withoutProof(payload: Uint8Array, at: number): Uint8Array {
-  // A proof is 0 or 32 bytes, so its length is one byte; any other first byte is a proof that cannot match.
+  // Decoding has made sure that the length is one byte.
   const length = payload[at] ?? 0;
   const rest = payload.subarray(at + 1 + length);
   const bytes = new Uint8Array(at + 1 + rest.length);

@@ -1,3 +1,4 @@
+import { QtunnelError } from '../errors.ts';
 import { ByteReader, ByteWriter, fromHex, toHex } from './bytes.ts';
 import { FRAME, frame } from './frames.ts';
 import { resetReason, RESET_REASONS, type ResetReason } from './reset.ts';
@@ -50,7 +51,7 @@ export function decodeHello(payload: Uint8Array): Hello {
   const version = reader.u8();
   const linkId = toHex(reader.raw(LINK_ID));
   const nonce = reader.raw(NONCE);
-  return { version, linkId, nonce, proof: reader.block(), software: reader.string(), settings: readSettings(reader) };
+  return { version, linkId, nonce, proof: readProof(reader), software: reader.string(), settings: readSettings(reader) };
 }
 
 export function encodeWelcome(welcome: Welcome): Uint8Array<ArrayBuffer> {
@@ -62,7 +63,7 @@ export function decodeWelcome(payload: Uint8Array): Welcome {
   const reader = new ByteReader(payload);
   const version = reader.u8();
   const nonce = reader.raw(NONCE);
-  const proof = reader.block();
+  const proof = readProof(reader);
   const software = reader.string();
   return { version, nonce, proof, software, resetToken: reader.raw(RESET_TOKEN), settings: readSettings(reader) };
 }
@@ -124,6 +125,13 @@ export function decodeCredit(payload: Uint8Array): { stream: number; offset: num
   return { stream: reader.varint(), offset: reader.varint() };
 }
 
+/** 0 or 32 bytes with a length of one byte: another form of the length would shift what the proof covers against what is parsed. */
+function readProof(reader: ByteReader): Uint8Array {
+  const length = reader.u8();
+  if (length !== 0 && length !== PROOF) throw new QtunnelError('PROTOCOL_VIOLATION', `A proof has a length of ${length}.`);
+  return reader.raw(length);
+}
+
 function writeSettings(writer: ByteWriter, settings: LinkSettings): ByteWriter {
   return writer
     .varint(SETTING.INITIAL_CREDIT)
@@ -148,4 +156,5 @@ export const LINK_ID = 8;
 export const TAG = 8;
 export const NONCE = 16;
 export const RESET_TOKEN = 16;
+const PROOF = 32;
 const SETTING = { INITIAL_CREDIT: 0x01, MAX_STREAMS: 0x02, IDLE_TIMEOUT: 0x03 };
