@@ -3,7 +3,10 @@ import { ByteReader, ByteWriter, fromHex, toHex } from './bytes.ts';
 import { FRAME, frame } from './frames.ts';
 import { resetReason, RESET_REASONS, type ResetReason } from './reset.ts';
 
-/** The payloads of docs/PROTOCOL.md, "Frames". `encode…` gives a whole frame, `decode…` takes a payload and throws `PROTOCOL_VIOLATION`. */
+/**
+ * The payloads of docs/PROTOCOL.md, "Frames". `encode…` gives a whole frame, `decode…` takes a payload and throws `PROTOCOL_VIOLATION`.
+ * Messages for a person are cut to 200 characters.
+ */
 
 export interface LinkSettings {
   /** Bytes the peer may send on a stream before the first CREDIT. */
@@ -69,7 +72,7 @@ export function decodeWelcome(payload: Uint8Array): Welcome {
 }
 
 export function encodeReject(reason: RejectReason, message: string): Uint8Array<ArrayBuffer> {
-  return frame(FRAME.REJECT, new ByteWriter().u8(REJECT_REASONS[reason]).string(message).finish());
+  return frame(FRAME.REJECT, new ByteWriter().u8(REJECT_REASONS[reason]).string(shortened(message)).finish());
 }
 
 export function decodeReject(payload: Uint8Array): { reason: RejectReason; message: string } {
@@ -89,7 +92,7 @@ export function decodePing(payload: Uint8Array): Uint8Array {
 }
 
 export function encodeGoAway(message: string): Uint8Array<ArrayBuffer> {
-  return frame(FRAME.GOAWAY, new ByteWriter().string(message).finish());
+  return frame(FRAME.GOAWAY, new ByteWriter().string(shortened(message)).finish());
 }
 
 export function decodeGoAway(payload: Uint8Array): string {
@@ -106,9 +109,9 @@ export function decodeOpen(payload: Uint8Array): { tag: string; target: string }
   return { tag: toHex(reader.raw(TAG)), target: reader.string() };
 }
 
-/** `stream` is 0 over TLS. The message is cut to 200 characters. */
+/** `stream` is 0 over TLS. */
 export function encodeReset(stream: number, reason: ResetReason, message: string): Uint8Array<ArrayBuffer> {
-  return frame(FRAME.RESET, new ByteWriter().varint(stream).u8(RESET_REASONS[reason]).string(message.slice(0, 200)).finish());
+  return frame(FRAME.RESET, new ByteWriter().varint(stream).u8(RESET_REASONS[reason]).string(shortened(message)).finish());
 }
 
 export function decodeReset(payload: Uint8Array): { stream: number; reason: ResetReason; message: string } {
@@ -123,6 +126,10 @@ export function encodeCredit(stream: number, offset: number): Uint8Array<ArrayBu
 export function decodeCredit(payload: Uint8Array): { stream: number; offset: number } {
   const reader = new ByteReader(payload);
   return { stream: reader.varint(), offset: reader.varint() };
+}
+
+function shortened(message: string): string {
+  return message.slice(0, LONGEST_MESSAGE);
 }
 
 /** 0 or 32 bytes with a length of one byte: another form of the length would shift what the proof covers against what is parsed. */
@@ -157,4 +164,6 @@ export const TAG = 8;
 export const NONCE = 16;
 export const RESET_TOKEN = 16;
 const PROOF = 32;
+/** Keeps a frame far below MAX_CONTROL, whatever the characters. */
+const LONGEST_MESSAGE = 200;
 const SETTING = { INITIAL_CREDIT: 0x01, MAX_STREAMS: 0x02, IDLE_TIMEOUT: 0x03 };

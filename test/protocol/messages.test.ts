@@ -129,6 +129,15 @@ test('every reason of REJECT and RESET comes back', async (t) => {
   t.equal(decodeReset(Uint8Array.of(1, 99, 0)).reason, 'RESET', 'a RESET of a later version');
 });
 
+test('a long message is cut, so that its frame stays within the limit', async (t) => {
+  for (const text of ['x'.repeat(10_000), '日'.repeat(10_000), '👍'.repeat(10_000)]) {
+    for (const wire of [encodeReset(1, 'RESET', text), encodeReject('AUTH', text), encodeGoAway(text)]) {
+      t.ok(wire.length <= FRAME_HEADER + MAX_CONTROL, `${wire.length} bytes`);
+    }
+  }
+  t.equal(decodeGoAway(encodeGoAway('x'.repeat(500)).subarray(FRAME_HEADER)), 'x'.repeat(200));
+});
+
 test('a peer’s texts are made harmless in every message', async (t) => {
   const evil = 'a\x1b[2Jb\nc';
   const harmless = 'a [2Jb c';
