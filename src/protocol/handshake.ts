@@ -50,8 +50,8 @@ export class ClientHandshake {
     if (type === FRAME.REJECT) throw rejection(payload);
     if (type !== FRAME.WELCOME)
       throw new QtunnelError('PROTOCOL_VIOLATION', `The server answered HELLO with a frame of type ${type}.`);
+    if (isOtherVersion(payload)) throw versionMismatch('server', payload[0]!);
     const welcome = decodeWelcome(payload);
-    if (welcome.version !== PROTOCOL_VERSION) throw versionMismatch('server', welcome.version);
     const transcript = [this.hello.subarray(FRAME_HEADER), withoutProof(payload, WELCOME_PROOF_AT)];
     if (!equalBytes(welcome.proof, prove(this.#context, SERVER_LABEL, ...transcript))) {
       throw new QtunnelError('AUTH_SERVER', serverProofProblem(this.#context.key !== null, welcome.proof.length > 0));
@@ -68,9 +68,8 @@ export type HelloVerdict =
 export function judgeHello(context: HandshakeContext, resetToken: Uint8Array, type: number, payload: Uint8Array): HelloVerdict {
   if (type !== FRAME.HELLO)
     return refuse('PROTOCOL', 'PROTOCOL_VIOLATION', `The client began with a frame of type ${type} where HELLO belongs.`);
-  // The version is the first byte for good, so a HELLO of another version can be told from garbage.
-  if (payload[0] !== undefined && payload[0] !== PROTOCOL_VERSION) {
-    return refuse('VERSION', 'VERSION_MISMATCH', versionMismatch('client', payload[0]).message);
+  if (isOtherVersion(payload)) {
+    return refuse('VERSION', 'VERSION_MISMATCH', versionMismatch('client', payload[0]!).message);
   }
   let hello: Hello;
   try {
@@ -123,6 +122,11 @@ function rejection(payload: Uint8Array): QtunnelError {
   if (reason === 'VERSION') return new QtunnelError('VERSION_MISMATCH', message);
   if (reason === 'BUSY') return new QtunnelError('SERVER_BUSY', message);
   return new QtunnelError('PROTOCOL_VIOLATION', `The server rejected the handshake: ${message}`);
+}
+
+/** The version is the first byte of HELLO and WELCOME for good, so another version can be told from garbage before its fields are read. */
+function isOtherVersion(payload: Uint8Array): boolean {
+  return payload.length > 0 && payload[0] !== PROTOCOL_VERSION;
 }
 
 function versionMismatch(who: string, theirs: number): QtunnelError {
