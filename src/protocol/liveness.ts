@@ -34,8 +34,8 @@ export class Liveness {
   }
 
   state(now: number): LivenessState {
-    if (now - this.#heardAt >= this.#idleTimeout) return 'dead';
-    return now - this.#waitingSince >= STALL ? 'stalled' : 'alive';
+    if (now >= this.#deadAt()) return 'dead';
+    return now >= this.#stallAt() ? 'stalled' : 'alive';
   }
 
   /** Whether it is time for a ping; the caller sends one and calls `handleAsked`. */
@@ -43,9 +43,19 @@ export class Liveness {
     return now >= this.#pingAt();
   }
 
-  /** When to look again. */
-  deadline(): number {
-    return Math.min(this.#pingAt(), this.#waitingSince + STALL, this.#heardAt + this.#idleTimeout);
+  /** When to look again, for a caller that has acted on `state(now)` and `pollPing(now)`: after `now` unless the peer is dead. */
+  deadline(now: number): number {
+    const stallAt = this.#stallAt();
+    return Math.min(this.#pingAt(), stallAt > now ? stallAt : Infinity, this.#deadAt());
+  }
+
+  // What is asked and what is slept until come from one sum each: with another one, rounding could wake a caller just before its time.
+  #deadAt(): number {
+    return this.#heardAt + this.#idleTimeout;
+  }
+
+  #stallAt(): number {
+    return this.#waitingSince + STALL;
   }
 
   #pingAt(): number {
