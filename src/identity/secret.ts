@@ -1,0 +1,67 @@
+import { timingSafeEqual as compareSameLength, createHmac, randomBytes } from 'node:crypto';
+import { QtunnelError } from '../errors.ts';
+import { readPrivateText } from './files.ts';
+import { runInWorker } from './workers.ts';
+
+export interface LoadedSecret {
+  readonly secret: string | null;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * The secret, from itself or from a file (whose last line end is not part of it); null without both.
+ * @throws QtunnelError `CONFIG_INVALID` when both are given, `FILE_UNREADABLE`, `SECRET_INVALID` when it is empty or not text.
+ */
+export async function loadSecret(secret: string | null, secretFile: string | null): Promise<LoadedSecret> {
+  if (secret !== null && secretFile !== null) {
+    throw new QtunnelError('CONFIG_INVALID', 'Both -secret and -secret-file are given: leave one of them out.');
+  }
+  if (secretFile !== null) return await readSecretFile(secretFile);
+  if (secret?.trim() === '') throw new QtunnelError('SECRET_INVALID', 'The secret is empty: give one, or leave -secret out.');
+  return { secret, warnings: [] };
+}
+
+async function readSecretFile(path: string): Promise<LoadedSecret> {
+  const { text, warnings } = await readPrivateText(path, 'secret file');
+  const secret = text.replace(/\r?\n$/, '');
+  if (secret.trim() === '') throw new QtunnelError('SECRET_INVALID', `The secret file ${path} is empty: write the secret into it.`);
+  if (secret.includes(REPLACEMENT_CHARACTER)) {
+    throw new QtunnelError(
+      'SECRET_INVALID',
+      `The secret file ${path} is not UTF-8 text: write the secret in base64 or hexadecimal digits.`,
+    );
+  }
+  return { secret, warnings };
+}
+
+/**
+ * The 32-byte key that the proofs are made with (docs/PROTOCOL.md, "Proofs"), stretched off the main thread, once per secret. The
+ * result is shared: do not write to it.
+ */
+export function stretchSecret(secret: string): Promise<Uint8Array> {
+  const name = Buffer.from(hmacSha256(CACHE_KEY, Buffer.from(secret))).toString('hex');
+  const known = stretched.get(name);
+  if (known !== undefined) return known;
+  const stretching = runInWorker('scryptSecret', secret);
+  stretched.set(name, stretching);
+  stretching.catch(() => stretched.delete(name));
+  return stretching;
+}
+
+/** HMAC-SHA256 over the parts one after another: 32 bytes. */
+export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
+  const hmac = createHmac('sha256', key);
+  for (const part of parts) hmac.update(part);
+  return new Uint8Array(hmac.digest());
+}
+
+/** Whether both hold the same bytes, in a time that tells nothing but their lengths. */
+export function timingSafeEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && compareSameLength(a, b);
+}
+
+/** By an HMAC of the secret under a key of this process, so that the cache is no further copy of it. */
+const stretched = new Map<string, Promise<Uint8Array>>();
+const CACHE_KEY = randomBytes(32);
+/** What the UTF-8 decoder puts in the place of bytes that are none. */
+const REPLACEMENT_CHARACTER = '\uFFFD';

@@ -1,0 +1,80 @@
+import { createHmac, scryptSync } from 'node:crypto';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import tap, { test } from 'tap';
+import { hmacSha256, loadSecret, stretchSecret, timingSafeEqual } from '../../src/identity/secret.ts';
+import { closeWorkers } from '../../src/identity/workers.ts';
+
+tap.teardown(closeWorkers);
+
+const windows = process.platform === 'win32';
+
+test('a secret comes from itself or not at all', async (t) => {
+  t.same(await loadSecret(' S ', null), { secret: ' S ', warnings: [] });
+  t.same(await loadSecret(null, null), { secret: null, warnings: [] });
+  for (const secret of ['', '  ', '\n']) await t.rejects(loadSecret(secret, null), { code: 'SECRET_INVALID' });
+  await t.rejects(loadSecret('S', 'file'), { code: 'CONFIG_INVALID' });
+});
+
+test("a secret file's last line end does not count, other space does", async (t) => {
+  const file = join(t.testdir(), 'secret');
+  for (const [content, secret] of [
+    ['S', 'S'],
+    ['S\n', 'S'],
+    ['S\r\n', 'S'],
+    ['S\n\n', 'S\n'],
+    [' Sü\t\n', ' Sü\t'],
+  ] as const) {
+    writeFileSync(file, content, { mode: 0o600 });
+    t.same(await loadSecret(null, file), { secret, warnings: [] });
+  }
+});
+
+test('a secret file without a secret is refused', async (t) => {
+  const file = join(t.testdir(), 'secret');
+  for (const content of ['', '\n', ' \t\r\n', Buffer.from([0x53, 0xff, 0xfe])]) {
+    writeFileSync(file, content);
+    await t.rejects(loadSecret(null, file), { code: 'SECRET_INVALID', message: file });
+  }
+  await t.rejects(loadSecret(null, `${file}.none`), { code: 'FILE_UNREADABLE', message: /ENOENT/ });
+});
+
+test('a secret file that others can read is reported', { skip: windows && 'Windows has no such modes' }, async (t) => {
+  const file = join(t.testdir({ secret: 'S' }), 'secret');
+  chmodSync(file, 0o640);
+  const { warnings } = await loadSecret(null, file);
+  t.equal(warnings.length, 1);
+  t.match(warnings[0], file);
+});
+
+test('stretching is the scrypt of the protocol, once per secret', async (t) => {
+  const first = stretchSecret('S');
+  t.equal(stretchSecret('S'), first);
+  const expected = scryptSync('S', 'qtunnel/1', 32, { N: 65_536, r: 8, p: 1, maxmem: 2 ** 27 });
+  t.same(Buffer.from(await first), expected);
+  t.notSame(Buffer.from(await stretchSecret('T')), expected);
+});
+
+test('stretching that failed is tried again', async (t) => {
+  const interrupted = stretchSecret('interrupted');
+  interrupted.catch(() => {});
+  await stretchSecret('S');
+  const again = stretchSecret('cut off');
+  await closeWorkers();
+  await t.rejects(again, { code: 'INTERNAL' });
+  t.equal((await stretchSecret('cut off')).length, 32);
+});
+
+test('hmacSha256 joins its parts', async (t) => {
+  const key = Buffer.from('key');
+  const whole = createHmac('sha256', key).update('abc').digest();
+  t.same(Buffer.from(hmacSha256(key, Buffer.from('a'), new Uint8Array(), Buffer.from('bc'))), whole);
+  t.notSame(Buffer.from(hmacSha256(key, Buffer.from('ab'))), whole);
+});
+
+test('timingSafeEqual takes any lengths', async (t) => {
+  t.ok(timingSafeEqual(Buffer.from('ab'), Buffer.from('ab')));
+  t.ok(timingSafeEqual(new Uint8Array(), new Uint8Array()));
+  t.notOk(timingSafeEqual(Buffer.from('ab'), Buffer.from('ac')));
+  t.notOk(timingSafeEqual(Buffer.from('ab'), Buffer.from('abc')));
+});
