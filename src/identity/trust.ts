@@ -1,0 +1,135 @@
+import { X509Certificate } from 'node:crypto';
+import type { TunnelSettings } from '../config/settings.ts';
+import { QtunnelError } from '../errors.ts';
+import { untrustedReason } from './certificate-path.ts';
+import { readText } from './files.ts';
+import { fingerprint, formatFingerprint } from './fingerprint.ts';
+import { KnownHosts } from './known-hosts.ts';
+
+export type TrustSettings = Pick<TunnelSettings, 'secret' | 'pin' | 'caFile' | 'insecure' | 'knownHosts'>;
+
+export interface TrustResult {
+  /** The server was not known and is remembered now; worth telling the user, with the fingerprint. */
+  readonly firstUse: boolean;
+  /** Of the certificate: 64 lower-case hexadecimal digits. */
+  readonly fingerprint: string;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * The client's judgement on a server's certificate. `-pin` and `-ca-file` must each hold when they are given. Without either, a secret is
+ * enough, because its proofs are bound to the certificate, and without a secret the server must be the one that was seen at first use.
+ * `-insecure` skips all of it.
+ */
+export class TrustPolicy {
+  readonly #pin: string | null;
+  readonly #authorities: Authorities | null;
+  readonly #knownHosts: KnownHosts | null;
+  readonly #warnings: readonly string[];
+
+  /** @throws QtunnelError `FILE_UNREADABLE`, `CERT_INVALID` when the CA file holds no certificate or a broken one. */
+  static async load(settings: TrustSettings): Promise<TrustPolicy> {
+    const { secret, pin, caFile, insecure } = settings;
+    if (insecure) return new TrustPolicy({ pin: null, authorities: null, knownHosts: null, warnings: insecureWarnings(settings) });
+    const knownHosts = secret === null && pin === null && caFile === null ? new KnownHosts(settings.knownHosts) : null;
+    knownHosts?.read();
+    const authorities = caFile === null ? null : await loadAuthorities(caFile);
+    return new TrustPolicy({ pin, authorities, knownHosts, warnings: [] });
+  }
+
+  private constructor(parts: PolicyParts) {
+    this.#pin = parts.pin;
+    this.#authorities = parts.authorities;
+    this.#knownHosts = parts.knownHosts;
+    this.#warnings = parts.warnings;
+  }
+
+  /**
+   * Judges what the server showed: its certificate first, then what it sent with it, in DER. To be called when TLS's handshake is
+   * complete, since before that the server has not shown that it owns the certificate, and one remembered then may be a stolen copy.
+   * @param host As the user named the server: a name, or an IP address without brackets.
+   * @throws QtunnelError `PIN_MISMATCH`, `CERT_UNTRUSTED`, `CERT_CHANGED`, and what `KnownHosts.recognise` throws for its file.
+   */
+  check(chain: readonly Uint8Array[], host: string, port: number): TrustResult {
+    const leaf = chain[0];
+    if (leaf === undefined)
+      throw new QtunnelError('CERT_UNTRUSTED', `The server ${host} sent no certificate: check that it is a qtunnel server.`);
+    const print = fingerprint(leaf);
+    if (this.#pin !== null) checkPin(this.#pin, print, host);
+    if (this.#authorities !== null) checkAuthorities(this.#authorities, chain, host);
+    const firstUse = this.#knownHosts !== null && !this.#knownHosts.recognise(host, port, print);
+    return { firstUse, fingerprint: print, warnings: this.#warnings };
+  }
+}
+
+interface PolicyParts {
+  readonly pin: string | null;
+  readonly authorities: Authorities | null;
+  readonly knownHosts: KnownHosts | null;
+  readonly warnings: readonly string[];
+}
+
+interface Authorities {
+  readonly file: string;
+  readonly certificates: readonly X509Certificate[];
+}
+
+/** With a secret and nothing else there is nothing to skip, and so nothing to warn of. */
+function insecureWarnings({ secret, pin, caFile }: TrustSettings): string[] {
+  const skipped = [pin === null ? [] : ['-pin'], caFile === null ? [] : ['-ca-file']].flat();
+  if (secret !== null && skipped.length === 0) return [];
+  const ignored = skipped.length === 0 ? '' : ` (${skipped.join(' and ')} ignored)`;
+  const danger =
+    secret === null ? 'anybody in between can read and change everything' : 'only the secret tells the server from others';
+  return [`-insecure: the server's certificate is not checked${ignored}; ${danger}.`];
+}
+
+async function loadAuthorities(file: string): Promise<Authorities> {
+  const blocks = (await readText(file, 'CA file')).match(CERTIFICATE_BLOCKS) ?? [];
+  if (blocks.length === 0) {
+    throw new QtunnelError(
+      'CERT_INVALID',
+      `The CA file ${file} holds no certificate in PEM form: give one with a BEGIN CERTIFICATE line.`,
+    );
+  }
+  const certificates = blocks.map((block, index) => {
+    try {
+      return new X509Certificate(block);
+    } catch (cause) {
+      throw new QtunnelError('CERT_INVALID', `Certificate ${index + 1} in the CA file ${file} is damaged: copy the file again.`, {
+        cause,
+      });
+    }
+  });
+  return { file, certificates };
+}
+
+function checkPin(pin: string, print: string, host: string): void {
+  if (pin === print) return;
+  throw new QtunnelError(
+    'PIN_MISMATCH',
+    `The certificate of ${host} is not the one in -pin: the server shows ${formatFingerprint(print)} and -pin is ${formatFingerprint(pin)}; ` +
+      'compare both with what the server prints when it starts.',
+  );
+}
+
+function checkAuthorities({ file, certificates }: Authorities, chain: readonly Uint8Array[], host: string): void {
+  let reason: string | null;
+  let cause: unknown;
+  try {
+    reason = untrustedReason(
+      chain.map((der) => new X509Certificate(der)),
+      certificates,
+      host,
+    );
+  } catch (error) {
+    reason = 'it is damaged or in a form that cannot be read';
+    cause = error;
+  }
+  if (reason === null) return;
+  throw new QtunnelError('CERT_UNTRUSTED', `The certificate of ${host} does not hold against the CA file ${file}: ${reason}.`, {
+    cause,
+  });
+}
+
+const CERTIFICATE_BLOCKS = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
