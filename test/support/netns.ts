@@ -1,0 +1,49 @@
+import type { Test } from 'tap';
+import { Program, run } from './process.ts';
+import { joinByWan } from './wan.ts';
+import type { Path, Wan } from './wan.ts';
+
+/** A network namespace that lives as long as the test, with one address that its partner can reach. */
+export interface Namespace {
+  readonly name: string;
+  readonly address: string;
+  /** What to put before a command that shall run inside. */
+  readonly prefix: readonly string[];
+}
+
+/** Two namespaces joined by a cable (veth). Needs root and ip. */
+export async function cabledNamespaces(t: Test): Promise<[Namespace, Namespace]> {
+  const [a, b] = [await makeNamespace(t, '10.77.0.1'), await makeNamespace(t, '10.77.0.2')];
+  await run(t, 'ip', ['link', 'add', 'cable', 'netns', a.name, 'type', 'veth', 'peer', 'name', 'cable', 'netns', b.name]);
+  for (const { name, address } of [a, b]) {
+    await run(t, 'ip', ['-n', name, 'address', 'add', `${address}/24`, 'dev', 'cable']);
+    await run(t, 'ip', ['-n', name, 'link', 'set', 'cable', 'up']);
+  }
+  return [a, b];
+}
+
+/** Two namespaces joined by an emulated wide-area network. Needs root, ip and gcc. */
+export async function distantNamespaces(t: Test, path: Path): Promise<[Namespace, Namespace, Wan]> {
+  const [a, b] = [await makeNamespace(t, '10.77.0.1'), await makeNamespace(t, '10.77.0.2')];
+  return [a, b, await joinByWan(t, a, b, path)];
+}
+
+/** Drops all UDP that leaves or reaches the namespace; returns what lets it through again. Needs nft. */
+export async function dropUdp(t: Test, namespace: Namespace): Promise<() => Promise<void>> {
+  const rule = 'meta l4proto udp drop';
+  const chain = (hook: string) => `chain ${hook} { type filter hook ${hook} priority 0; ${rule}; }`;
+  await run(t, 'nft', [`table inet no_udp { ${chain('input')}; ${chain('output')}; }`], { prefix: namespace.prefix });
+  return async () => {
+    await run(t, 'nft', ['delete', 'table', 'inet', 'no_udp'], { prefix: namespace.prefix });
+  };
+}
+
+async function makeNamespace(t: Test, address: string): Promise<Namespace> {
+  const name = `qtunnel-${process.pid}-${++made}`;
+  await run(t, 'ip', ['netns', 'add', name]);
+  t.teardown(() => new Program('ip', ['netns', 'delete', name], {}).end());
+  await run(t, 'ip', ['-n', name, 'link', 'set', 'lo', 'up']);
+  return { name, address, prefix: ['ip', 'netns', 'exec', name] };
+}
+
+let made = 0;

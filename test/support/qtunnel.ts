@@ -1,0 +1,162 @@
+import { resolve } from 'node:path';
+import type { Test } from 'tap';
+import { Program } from './process.ts';
+import type { ProcessOptions } from './process.ts';
+
+/** Both ways of carrying connections; tests that concern both run once for each. */
+export const MODES = ['quic', 'tls'] as const;
+export type Mode = (typeof MODES)[number];
+
+/** The command that `npm run build` makes. Tests run in the project's folder. */
+export const COMMAND = resolve('dist/bin/qtunnel.js');
+
+export const SECRET = 'the secret of the tests';
+
+/** A line of the log in its JSON format; `event` names it. */
+export interface LogLine extends Record<string, unknown> {
+  readonly event?: string;
+  readonly msg?: string;
+}
+
+/** The built command, running, and what it has logged. */
+export class Qtunnel extends Program {
+  /** All log lines so far. */
+  readonly log: LogLine[] = [];
+
+  /** The first line of this event with these fields, after the first `skip` lines of the log; waits for it. */
+  event(name: string, fields: Record<string, unknown> = {}, { skip = 0, deadline }: EventOptions = {}): Promise<LogLine> {
+    const matches = (line: LogLine) => line.event === name && Object.entries(fields).every(([key, value]) => line[key] === value);
+    let next = skip;
+    const find = () => {
+      while (next < this.log.length) {
+        const line = this.log[next++]!;
+        if (matches(line)) return line;
+      }
+      return undefined;
+    };
+    return this.waitFor(`the event ${name} ${JSON.stringify(fields)}`, find, deadline);
+  }
+
+  /** All lines of this event so far. */
+  events(name: string): LogLine[] {
+    return this.log.filter((line) => line.event === name);
+  }
+
+  protected override onLine(text: string): void {
+    const line = parseLine(text);
+    if (line) this.log.push(line);
+  }
+}
+
+export interface EventOptions {
+  readonly skip?: number;
+  readonly deadline?: number;
+}
+
+export interface RunOptions extends ProcessOptions {
+  /** Null for none. */
+  readonly secret?: string | null;
+}
+
+/** Starts the command as a user would, with the log in JSON and everything in it. */
+export function startQtunnel(t: Test, flags: readonly string[], { secret = SECRET, env, ...options }: RunOptions = {}): Qtunnel {
+  const args = [COMMAND, '-log-format=json', '-log-level=debug', ...flags];
+  const secretEnv = secret === null ? {} : { QTUNNEL_SECRET: secret };
+  const qtunnel = new Qtunnel(process.execPath, args, { ...options, env: { ...secretEnv, ...env } });
+  t.teardown(() => qtunnel.kill());
+  return qtunnel;
+}
+
+export interface ServerOptions extends RunOptions {
+  readonly mode: Mode;
+  /** The backend's port on 127.0.0.1, or its address. */
+  readonly backend: number | string;
+  readonly listen?: string;
+  readonly stateDir?: string;
+  readonly flags?: readonly string[];
+}
+
+export interface RunningServer {
+  readonly process: Qtunnel;
+  readonly port: number;
+  readonly fingerprint: string;
+  readonly stateDir: string;
+}
+
+/** Starts a server and waits until it listens. */
+export async function startServer(t: Test, options: ServerOptions): Promise<RunningServer> {
+  const { mode, backend, listen = '127.0.0.1:0', stateDir = t.testdir(), flags = [], ...rest } = options;
+  const address = typeof backend === 'number' ? `127.0.0.1:${backend}` : backend;
+  const process = startQtunnel(
+    t,
+    [`-listen=${listen}`, `-backend=${address}`, `-quic=${mode === 'quic'}`, `-state-dir=${stateDir}`, ...flags],
+    rest,
+  );
+  const listening = await process.event('listening');
+  return { process, port: portOf(listening['tcp'] ?? listening['udp']), fingerprint: String(listening['fingerprint']), stateDir };
+}
+
+export interface ClientOptions extends RunOptions {
+  readonly mode: Mode;
+  /** The server's port on 127.0.0.1, or its address. */
+  readonly server: number | string;
+  readonly listen?: string;
+  readonly stateDir?: string;
+  readonly flags?: readonly string[];
+  /** Whether to wait until the link is up; true unless told otherwise. */
+  readonly waitForLink?: boolean;
+}
+
+export interface RunningClient {
+  readonly process: Qtunnel;
+  readonly port: number;
+}
+
+/** Starts a client and waits until it listens and its link is up. */
+export async function startClient(t: Test, options: ClientOptions): Promise<RunningClient> {
+  const { mode, server, listen = '127.0.0.1:0', stateDir = t.testdir(), flags = [], waitForLink = true, ...rest } = options;
+  const address = typeof server === 'number' ? `127.0.0.1:${server}` : server;
+  const process = startQtunnel(
+    t,
+    ['-clientmode', `-listen=${listen}`, `-backend=${address}`, `-quic=${mode === 'quic'}`, `-state-dir=${stateDir}`, ...flags],
+    rest,
+  );
+  const listening = await process.event('listening');
+  if (waitForLink) await process.event('link_up', { transport: mode });
+  return { process, port: portOf(listening['tcp']) };
+}
+
+export interface Tunnel {
+  readonly server: RunningServer;
+  readonly client: RunningClient;
+  /** Where applications connect to. */
+  readonly port: number;
+}
+
+/** A server and a client with its link up, in front of a backend on this port. */
+export async function startTunnel(
+  t: Test,
+  mode: Mode,
+  backend: number | string,
+  { serverFlags = [], clientFlags = [] }: { serverFlags?: readonly string[]; clientFlags?: readonly string[] } = {},
+): Promise<Tunnel> {
+  const stateDir = t.testdir();
+  const server = await startServer(t, { mode, backend, stateDir, flags: serverFlags });
+  const client = await startClient(t, { mode, server: server.port, stateDir, flags: clientFlags });
+  return { server, client, port: client.port };
+}
+
+function portOf(address: unknown): number {
+  const port = Number(/:(\d+)$/.exec(String(address))?.[1]);
+  if (!port) throw new Error(`No port in ${String(address)}`);
+  return port;
+}
+
+function parseLine(line: string): LogLine | undefined {
+  if (!line.startsWith('{')) return undefined;
+  try {
+    return JSON.parse(line) as LogLine;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,153 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Test } from 'tap';
+import { withDeadline } from './deadline.ts';
+
+/** Listens on a free port of 127.0.0.1 until the test ends; its connections may be half closed. */
+export async function listen(t: Test, onConnection: (socket: Socket) => void, port = 0): Promise<number> {
+  const sockets = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => {});
+    onConnection(socket);
+  });
+  t.teardown(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  server.listen({ host: '127.0.0.1', port, backlog: BACKLOG });
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+/** Sends every byte back, and FIN after the last. */
+export function echoServer(t: Test): Promise<number> {
+  return listen(t, (socket) => socket.pipe(socket));
+}
+
+/** A backend that hands its connections to the test one by one. */
+export async function acceptor(t: Test): Promise<{ port: number; accept: () => Promise<Socket>; accepted: () => number }> {
+  const waiting: ((socket: Socket) => void)[] = [];
+  const ready: Socket[] = [];
+  let count = 0;
+  const port = await listen(t, (socket) => {
+    count++;
+    const taker = waiting.shift();
+    if (taker) taker(socket);
+    else ready.push(socket);
+  });
+  const next = () => new Promise<Socket>((resolve) => waiting.push(resolve));
+  return {
+    port,
+    accept: async () => ready.shift() ?? withDeadline(next(), () => 'a connection at the backend'),
+    accepted: () => count,
+  };
+}
+
+/** A port that nothing listens on at this moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** A connection to 127.0.0.1 that is there until the test ends. */
+export async function dial(t: Test, port: number): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
+  t.teardown(() => socket.destroy());
+  await withDeadline(once(socket, 'connect'), () => `a connection to port ${port}`);
+  socket.on('error', () => {});
+  return socket;
+}
+
+/** The next `length` bytes; rejects when the connection ends before them. */
+export async function receive(socket: Socket, length: number): Promise<Buffer> {
+  const arrived = new Promise<Buffer>((resolve, reject) => {
+    const attempt = () => {
+      const bytes = socket.read(length) as Buffer | null;
+      if (bytes === null) return;
+      stop();
+      if (bytes.length === length) resolve(bytes);
+      else reject(new Error(`The connection ended after ${bytes.length} of ${length} bytes`));
+    };
+    const ended = () => {
+      stop();
+      reject(new Error(`The connection ended: ${socket.errored?.message ?? 'FIN'}`));
+    };
+    const stop = () => socket.off('readable', attempt).off('end', ended).off('close', ended);
+    if (socket.readableEnded || socket.destroyed) return ended();
+    socket.on('readable', attempt).on('end', ended).on('close', ended);
+    attempt();
+  });
+  return withDeadline(arrived, () => `${length} bytes`);
+}
+
+/** Sends a message and checks that the same comes back. */
+export async function echoes(socket: Socket, message: string | Buffer): Promise<boolean> {
+  const bytes = Buffer.from(message as string);
+  socket.write(bytes);
+  return (await receive(socket, bytes.length)).equals(bytes);
+}
+
+/** Everything until FIN; rejects when the connection is reset. */
+export async function receiveAll(socket: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  const ended = new Promise<void>((resolve, reject) => {
+    socket.on('end', resolve);
+    socket.on('close', () => reject(new Error(`The connection ended: ${socket.errored?.message ?? 'closed'}`)));
+  });
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await withDeadline(ended, () => 'the end of the connection');
+  return Buffer.concat(chunks);
+}
+
+/** How the peer ended the connection; what comes before that is read and dropped. */
+export async function ending(socket: Socket): Promise<'fin' | 'reset'> {
+  const ended = new Promise<'fin' | 'reset'>((resolve) => {
+    if (socket.readableEnded) resolve('fin');
+    else if (socket.errored) resolve('reset');
+    socket.once('end', () => resolve('fin'));
+    socket.once('error', () => resolve('reset'));
+  });
+  socket.resume();
+  return withDeadline(ended, () => 'the end of the connection');
+}
+
+export interface Sum {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** Sends so many bytes, no two blocks of them alike, then FIN; returns what the receiver must have got. */
+export async function sendSummed(socket: Socket, bytes: number): Promise<Sum> {
+  const hash = createHash('sha256');
+  const block = randomBytes(BLOCK);
+  for (let sent = 0; sent < bytes; sent += BLOCK) {
+    block.writeUIntBE(sent, 0, 6);
+    const chunk = Buffer.from(block.subarray(0, Math.min(BLOCK, bytes - sent)));
+    hash.update(chunk);
+    if (!socket.write(chunk)) await withDeadline(once(socket, 'drain'), () => `room for more than ${sent} bytes`);
+  }
+  socket.end();
+  return { bytes, sha256: hash.digest('hex') };
+}
+
+/** Receives until FIN. */
+export async function receiveSummed(socket: Socket): Promise<Sum> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    hash.update(chunk);
+    bytes += chunk.length;
+  }
+  return { bytes, sha256: hash.digest('hex') };
+}
+
+const BLOCK = 1024 * 1024;
+const BACKLOG = 4096;
