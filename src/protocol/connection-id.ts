@@ -13,9 +13,12 @@ export function packetForm(firstByte: number): PacketForm {
   return (firstByte & 0x80) === 0 ? 'short' : 'long';
 }
 
-/** The destination connection id of a packet in `bytes[offset … offset + length)`, as a view; null when the packet is too short to have one. */
+/** The destination connection id of a packet in `bytes[offset … offset + length)`, as a view; null when it is too short or not QUIC v1. */
 export function destinationId(bytes: Uint8Array, offset: number, length: number): Uint8Array | null {
-  const long = packetForm(bytes[offset]!) === 'long';
+  if (length < 1) return null;
+  const form = packetForm(bytes[offset]!);
+  if (form === 'other') return null;
+  const long = form === 'long';
   const at = long ? 6 : 1;
   if (length < at) return null;
   const idLength = long ? bytes[offset + 5]! : CONNECTION_ID;
@@ -60,11 +63,13 @@ export function statelessReset(random: Uint8Array, token: Uint8Array): Uint8Arra
   return packet;
 }
 
+/** Takes the same time whichever byte differs (RFC 9000 §10.3.1). */
 export function endsWithToken(bytes: Uint8Array, offset: number, length: number, token: Uint8Array): boolean {
   if (length < MIN_STATELESS_RESET) return false;
   const at = offset + length - token.length;
-  for (let i = 0; i < token.length; i++) if (bytes[at + i] !== token[i]) return false;
-  return true;
+  let difference = 0;
+  for (let i = 0; i < token.length; i++) difference |= bytes[at + i]! ^ token[i]!;
+  return difference === 0;
 }
 
 /**
