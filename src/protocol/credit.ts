@@ -53,7 +53,7 @@ export class ReceiveCredit {
     return this.#window;
   }
 
-  /** Bytes that may still arrive before the sender breaks its promise. */
+  /** Bytes that may be under way or waiting here; when more than that wait, the sender has broken its promise. */
   get outstanding(): number {
     return this.#granted - this.#consumed;
   }
