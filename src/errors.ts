@@ -57,3 +57,10 @@ export class QtunnelError extends Error {
     this.code = code;
   }
 }
+
+/** `error` itself when it is one of ours, otherwise wrapped: its place is a bug in qtunnel, so `INTERNAL`. */
+export function asQtunnelError(error: unknown): QtunnelError {
+  if (error instanceof QtunnelError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new QtunnelError('INTERNAL', `Something unexpected happened: ${message}`, { cause: error });
+}

@@ -1,0 +1,56 @@
+import type { QtunnelError } from '../errors.ts';
+import type { Hmac } from '../protocol/handshake.ts';
+import type { Link } from './link.ts';
+
+/** What both sides of a link need to know, whatever carries it. */
+export interface LinkOptions {
+  readonly auth: LinkAuth;
+  /** Milliseconds of silence after which a side asks whether the other is still there. */
+  readonly keepalive: number;
+  /** Milliseconds of silence after which a side gives the link up. */
+  readonly idleTimeout: number;
+  /** Streams the peer may have open at once. */
+  readonly maxStreams: number;
+  /** The most bytes that a stream holds for a reader that does not read. */
+  readonly buffer: number;
+  /** Name and version, told to the peer for its log. */
+  readonly software: string;
+}
+
+export interface LinkAuth {
+  readonly hmac: Hmac;
+  /** The stretched secret; null without one. */
+  readonly key: Uint8Array | null;
+}
+
+/** The client's judgement on the server's certificates (DER, the server's own first), made during the handshake. Throws QtunnelError to refuse. */
+export type CheckServer = (chain: Uint8Array[]) => void;
+
+/** Where a client connects to: an IP address, already resolved, and the name it was resolved from. */
+export interface LinkTarget {
+  readonly host: string;
+  readonly port: number;
+  readonly serverName: string;
+}
+
+/** What a server presents. */
+export interface ServerKeys {
+  readonly certificatePem: string;
+  readonly privateKeyPem: string;
+  readonly certificateDer: Uint8Array;
+  /** 32 bytes derived from the private key; connection ids are made with it. */
+  readonly nodeKey: Uint8Array;
+}
+
+/** A server's ear on one transport. */
+export interface LinkListener {
+  readonly address: { readonly host: string; readonly port: number };
+  /** A client has proven itself. The callee sets `link.handler` before it returns. */
+  onLink: (link: Link) => void;
+  /** Somebody came and was turned away, or gave up; `peer` is `host:port`. */
+  onHandshakeFailure: (error: QtunnelError, peer: string) => void;
+  /** Presents another certificate to connections from now on. */
+  setIdentity(keys: ServerKeys): void;
+  /** Takes no more clients. Links that are there live on. */
+  close(): Promise<void>;
+}

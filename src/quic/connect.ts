@@ -1,0 +1,123 @@
+import { randomBytes } from 'node:crypto';
+import { quiche, type Config } from '@matrixai/quic/native/index.js';
+import { QtunnelError } from '../errors.ts';
+import type { Link } from '../link/link.ts';
+import type { CheckServer, LinkOptions, LinkTarget } from '../link/options.ts';
+import { CONNECTION_ID, endsWithToken } from '../protocol/connection-id.ts';
+import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
+import type { Clock } from './clock.ts';
+import { CLOSE } from './close.ts';
+import { clientConfig, MAX_DATAGRAM, type QuicTuning } from './config.ts';
+import { type ConnectionHost, QuicConnection } from './connection.ts';
+import { type QuicEnvironment, systemEnvironment } from './environment.ts';
+import { ClientGreeting } from './greeting.ts';
+import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
+import { PlainPacketizer } from './packetization/plain.ts';
+import { Turns } from './turns.ts';
+
+export type QuicConnectOptions = LinkOptions & QuicTuning & { readonly checkServer: CheckServer };
+
+/**
+ * Makes a link over QUIC: handshake, judgement on the server, proofs. Takes at most `HANDSHAKE_TIMEOUT`.
+ * @throws QtunnelError `LINK_TIMEOUT` when nothing answers, `LINK_REFUSED` when the peer's machine says that nothing listens, `ABORTED` when
+ *   `signal` fires first, and what `checkServer` and the handshake throw (`AUTH_…`, `CERT_…`, `VERSION_MISMATCH`, …).
+ */
+export async function connectQuic(
+  target: LinkTarget,
+  options: QuicConnectOptions,
+  signal: AbortSignal,
+  environment: QuicEnvironment = systemEnvironment,
+): Promise<Link> {
+  signal.throwIfAborted();
+  const peer = { host: target.host, port: target.port };
+  const udp = await environment.openUdp({ bind: { host: '', port: 0 }, connect: peer });
+  return await new Promise((resolve, reject) => {
+    const endpoint = new ClientEndpoint(udp, environment.clock);
+    const settled = (): void => signal.removeEventListener('abort', abort);
+    const abort = (): void => connection.close(CLOSE.NONE, new QtunnelError('ABORTED', 'The attempt to connect was given up.'));
+    const outcome = {
+      onLink(link: Link): void {
+        settled();
+        resolve(link);
+      },
+      onFailure(error: QtunnelError): void {
+        settled();
+        reject(error);
+      },
+    };
+    const native = quiche.Connection.connect(target.serverName, randomBytes(CONNECTION_ID), udp.address, peer, configFor(options));
+    const connection = new QuicConnection(
+      endpoint,
+      native,
+      peer,
+      (self) => new ClientGreeting(self, options, outcome, HANDSHAKE_TIMEOUT),
+    );
+    signal.addEventListener('abort', abort, { once: true });
+    endpoint.run(connection);
+  });
+}
+
+/** A socket of its own with one connection on it. */
+class ClientEndpoint implements ConnectionHost, UdpHandler {
+  readonly udp: UdpSocket;
+  readonly clock: Clock;
+  readonly #turns: Turns;
+  #connection: QuicConnection | null = null;
+
+  constructor(udp: UdpSocket, clock: Clock) {
+    this.udp = udp;
+    this.clock = clock;
+    this.#turns = new Turns(clock);
+  }
+
+  run(connection: QuicConnection): void {
+    this.#connection = connection;
+    this.udp.handler = this;
+    connection.turn();
+  }
+
+  makePacketizer(sink: PacketSink): Packetizer {
+    return new PlainPacketizer(this.udp, MAX_DATAGRAM, sink);
+  }
+
+  schedule(connection: QuicConnection): void {
+    this.#turns.schedule(connection);
+  }
+
+  forget(): void {
+    this.#connection = null;
+    this.udp.close();
+  }
+
+  onDatagram(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
+    const connection = this.#connection;
+    if (connection === null) return;
+    if (connection.resetToken !== null && endsWithToken(bytes, offset, length, connection.resetToken)) {
+      return connection.abandon(new QtunnelError('LINK_LOST', 'The server was restarted: it does not know this link any more.'));
+    }
+    connection.handleDatagram(bytes, offset, length, from);
+  }
+
+  /**
+   * An ICMP message can be forged by anybody who guesses the ports, so it ends only an attempt to connect, which falls back or is made again.
+   */
+  onError(error: QtunnelError): void {
+    const connection = this.#connection;
+    if (connection !== null && !connection.established && error.code === 'LINK_REFUSED') connection.abandon(error);
+  }
+}
+
+/** quiche's settings are shared by all connections with the same tuning. */
+function configFor({ congestion, idleTimeout }: QuicTuning): Config {
+  const key = `${congestion} ${idleTimeout}`;
+  let config = configs.get(key);
+  if (config === undefined) {
+    config = clientConfig({ congestion, idleTimeout });
+    configs.set(key, config);
+  }
+  return config;
+}
+
+const configs = new Map<string, Config>();
+/** Milliseconds. A path with a round trip of 1.5 s that loses a packet of each flight still makes it. */
+export const HANDSHAKE_TIMEOUT = 10_000;

@@ -1,0 +1,290 @@
+import type { Connection as QuicheConnection, RecvInfo } from '@matrixai/quic/native/index.js';
+import { QtunnelError } from '../errors.ts';
+import { NOTHING_YET } from '../link/link.ts';
+import { formatAddress } from '../link/address.ts';
+import type { UdpAddress, UdpSocket } from '../udp/socket.ts';
+import type { Clock, Timer } from './clock.ts';
+import { closeReason, type CloseCode, streamErrorCode } from './close.ts';
+import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
+import type { Stage } from './stage.ts';
+
+/** What a connection needs of the endpoint that it belongs to. */
+export interface ConnectionHost {
+  readonly udp: UdpSocket;
+  readonly clock: Clock;
+  makePacketizer(sink: PacketSink): Packetizer;
+  /** Asks for a turn soon. */
+  schedule(connection: QuicConnection): void;
+  /** The connection has ended and will send nothing more. */
+  forget(connection: QuicConnection): void;
+}
+
+/**
+ * Runs one quiche connection. Everything happens in turns, of which each is bounded:
+ *
+ *     1. datagrams  handleDatagram → packetizer → quiche.recv           as they come in, before the turn
+ *     2. streams    stage.onReceived: read what quiche has              bounded by the readers' own budgets
+ *     3. control    stage.onTurn: credit, keepalives, blocked writers
+ *     4. packets    quiche.send → packetizer → UDP                      PACKETS_PER_TURN, then another turn is asked for
+ *     5. timer      one, moved only when the deadline becomes earlier
+ */
+export class QuicConnection {
+  readonly native: QuicheConnection;
+  readonly packetizer: Packetizer;
+  /** Whether a turn has been asked for; the endpoint's own mark. */
+  scheduled = false;
+  stage: Stage;
+  peer: UdpAddress;
+  /** A datagram that ends with these 16 bytes says that the peer no longer knows this connection. Null until the peer has told them. */
+  resetToken: Uint8Array | null = null;
+  readonly #host: ConnectionHost;
+  #recvInfo: RecvInfo;
+  #established = false;
+  #received = false;
+  #closed = false;
+  #finSeen = false;
+  #wrote = false;
+  #timer: Timer | null = null;
+  #timerAt = Infinity;
+  #closing: QtunnelError | null = null;
+
+  constructor(host: ConnectionHost, native: QuicheConnection, peer: UdpAddress, stage: (connection: QuicConnection) => Stage) {
+    this.#host = host;
+    this.native = native;
+    this.peer = peer;
+    this.#recvInfo = { from: peer, to: host.udp.address };
+    this.packetizer = host.makePacketizer(this.#handlePacket);
+    this.stage = stage(this);
+  }
+
+  get clock(): Clock {
+    return this.#host.clock;
+  }
+
+  get established(): boolean {
+    return this.#established;
+  }
+
+  /** The peer's address for people. */
+  get peerName(): string {
+    return formatAddress(this.peer);
+  }
+
+  handleDatagram(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
+    if (this.#closed) return;
+    if (from !== this.#recvInfo.from) this.#recvInfo = { from, to: this.#host.udp.address };
+    this.packetizer.handleDatagram(bytes, offset, length);
+    this.#received = true;
+    this.schedule();
+  }
+
+  schedule(): void {
+    if (!this.#closed) this.#host.schedule(this);
+  }
+
+  /** One turn; see the class. Called by the endpoint. */
+  turn(): void {
+    if (this.#closed) return;
+    const now = this.clock.now();
+    if (now >= this.#timerAt) this.#handleTimer();
+    if (!this.#established && this.native.isEstablished()) this.#establish();
+    if (this.#closing === null) this.#runStage(now);
+    const more = this.#transmit();
+    if (this.native.isClosed() || this.native.isDraining()) this.#reportEnd();
+    if (this.native.isClosed()) return this.#finish();
+    if (more) this.schedule();
+    this.#armTimer(now);
+  }
+
+  /**
+   * Reads from a stream: bytes (`finSeen` says whether the last of them was read), or `NOTHING_YET`.
+   * @throws StreamCut when the peer has reset the stream.
+   */
+  readStream(id: number, into: Uint8Array): number {
+    this.#finSeen = false;
+    let result;
+    try {
+      result = this.native.streamRecv(id, into);
+    } catch (error) {
+      throw new StreamCut(streamErrorCode(error));
+    }
+    if (result === null) return NOTHING_YET;
+    this.#finSeen = result[1];
+    return result[0];
+  }
+
+  /** Whether the last `readStream` came to the stream's end. */
+  get finSeen(): boolean {
+    return this.#finSeen;
+  }
+
+  /**
+   * Writes to a stream and returns how many bytes were taken; 0 also when the congestion window is full.
+   * @throws StreamCut when the peer has stopped the stream.
+   */
+  writeStream(id: number, bytes: Uint8Array, fin: boolean): number {
+    try {
+      const taken = this.native.streamSend(id, bytes, fin) ?? 0;
+      this.#wrote = true;
+      this.schedule();
+      return taken;
+    } catch (error) {
+      throw new StreamCut(streamErrorCode(error));
+    }
+  }
+
+  /** Whether anything was written since the last call: something that the peer will acknowledge. */
+  takeWrote(): boolean {
+    const wrote = this.#wrote;
+    this.#wrote = false;
+    return wrote;
+  }
+
+  /** Cuts both directions of a stream off with RESET_STREAM and STOP_SENDING. */
+  cutStream(id: number, code: number): void {
+    for (const direction of [SHUTDOWN_WRITE, SHUTDOWN_READ]) {
+      try {
+        this.native.streamShutdown(id, direction, code);
+      } catch {
+        // That direction has ended already.
+      }
+    }
+    this.schedule();
+  }
+
+  /** Whether quiche still has something to do for this stream: unread, unsent or unacknowledged. */
+  isStreamAlive(id: number): boolean {
+    try {
+      this.native.streamCapacity(id);
+      return true;
+    } catch (error) {
+      return !String((error as Error).message).startsWith('InvalidStreamState');
+    }
+  }
+
+  /** Ends the connection with CONNECTION_CLOSE. `stage.onClosed` is called with `reason` before this returns. */
+  close(code: CloseCode, reason: QtunnelError): void {
+    if (this.#closed || this.#closing !== null) return;
+    try {
+      this.native.close(true, code, Buffer.from(reason.message.slice(0, MAX_REASON)));
+    } catch {
+      // It is closing already.
+    }
+    this.#end(reason);
+    this.turn();
+  }
+
+  /** Gives the connection up without a word, because the peer said that it does not know it. */
+  abandon(reason: QtunnelError): void {
+    if (this.#closed) return;
+    this.#end(reason);
+    this.#finish();
+  }
+
+  readonly #handlePacket = (packet: Uint8Array): void => {
+    try {
+      this.native.recv(packet, this.#recvInfo);
+    } catch {
+      // What does not decrypt is dropped silently; this is for packets that break the protocol, after which quiche closes the connection
+      // by itself: `turn` finds it draining and reports why.
+    }
+  };
+
+  #runStage(now: number): void {
+    if (this.#received && this.#established) {
+      this.#received = false;
+      this.#drainPathEvents();
+      this.stage.onReceived(this.native.readable(), now);
+    }
+    this.stage.onTurn(now);
+  }
+
+  #establish(): void {
+    this.#established = true;
+    this.stage.onEstablished();
+  }
+
+  /** A peer can make these without end (CVE-2026-12707), so they are taken out at each turn. */
+  #drainPathEvents(): void {
+    for (let left = MAX_PATH_EVENTS; left > 0; left--) {
+      const event = this.native.pathEventNext() as ReturnType<QuicheConnection['pathEventNext']> | null;
+      if (event === null || event === undefined) return;
+      if (event.type === 'PeerMigrated') this.peer = { host: event.new.host, port: event.new.port };
+    }
+  }
+
+  #transmit(): boolean {
+    const { native, packetizer } = this;
+    let more = true;
+    try {
+      for (let budget = PACKETS_PER_TURN; budget > 0 && more; budget--) {
+        const sent = native.send(packetizer.packetBuffer());
+        if (sent === null) more = false;
+        else packetizer.push(sent[0], this.peer);
+      }
+    } catch {
+      more = false;
+    }
+    packetizer.flush();
+    return more;
+  }
+
+  #handleTimer(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+    this.#timerAt = Infinity;
+    this.native.onTimeout();
+  }
+
+  #armTimer(now: number): void {
+    const own = this.native.timeout();
+    const deadline = Math.min(own === null ? Infinity : now + own, this.#closing === null ? this.stage.deadline() : Infinity);
+    // A timer that fires too early costs one empty turn; moving it at each turn costs more (QUICHE.md 9).
+    if (deadline >= this.#timerAt || deadline === Infinity) return;
+    this.#timer?.cancel();
+    this.#timerAt = deadline;
+    this.#timer = this.clock.setTimer(this.#onTimer, Math.max(0, deadline - now));
+  }
+
+  readonly #onTimer = (): void => {
+    // The clock's timers may be a fraction of a millisecond early.
+    this.#timerAt = -Infinity;
+    this.turn();
+  };
+
+  #reportEnd(): void {
+    if (this.#closing === null) this.#end(closeReason(this.native, this.#established));
+  }
+
+  #end(reason: QtunnelError): void {
+    this.#closing = reason;
+    this.stage.onClosed(reason);
+  }
+
+  #finish(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+    this.#timer = null;
+    this.#host.forget(this);
+  }
+}
+
+/** The peer reset or stopped a stream; `code` is its application error code, or -1 when quiche does not say. */
+export class StreamCut extends Error {
+  readonly code: number;
+
+  constructor(code: number) {
+    super(`stream cut off with code ${code}`);
+    this.code = code;
+  }
+}
+
+const SHUTDOWN_READ = 0;
+const SHUTDOWN_WRITE = 1;
+/**
+ * Packets a connection makes before others get their turn: at 8 µs each half a millisecond, short against any network's round trip, long
+ * enough that a turn's fixed cost (about 30 µs) is small.
+ */
+const PACKETS_PER_TURN = 64;
+const MAX_PATH_EVENTS = 64;
+const MAX_REASON = 200;

@@ -1,0 +1,11 @@
+import { openDgram } from '../udp/dgram.ts';
+import type { OpenUdp } from '../udp/socket.ts';
+import { type Clock, systemClock } from './clock.ts';
+
+/** What the driver takes from the machine; tests put a network and a clock of their own in its place. */
+export interface QuicEnvironment {
+  readonly openUdp: OpenUdp;
+  readonly clock: Clock;
+}
+
+export const systemEnvironment: QuicEnvironment = { openUdp: openDgram, clock: systemClock };

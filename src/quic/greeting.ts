@@ -1,0 +1,152 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { asQtunnelError, QtunnelError } from '../errors.ts';
+import type { CheckServer, LinkOptions } from '../link/options.ts';
+import { ClientHandshake, type HandshakeContext, judgeHello } from '../protocol/handshake.ts';
+import { LINK_ID, NONCE } from '../protocol/messages.ts';
+import { closeCodeFor } from './close.ts';
+import type { QuicConnection } from './connection.ts';
+import { ControlStream } from './control-stream.ts';
+import { settingsOf } from './link-settings.ts';
+import { QuicLink } from './link.ts';
+import type { Stage } from './stage.ts';
+
+/** What comes of a greeting. Exactly one of the two is called, once. */
+export interface GreetingOutcome {
+  onLink(link: QuicLink): void;
+  onFailure(error: QtunnelError): void;
+}
+
+/** The time from the first packet to the link, and what both greetings do when it does not come. */
+abstract class Greeting implements Stage {
+  protected readonly connection: QuicConnection;
+  protected readonly options: LinkOptions;
+  protected readonly outcome: GreetingOutcome;
+  protected readonly control: ControlStream;
+  readonly #deadline: number;
+
+  constructor(connection: QuicConnection, options: LinkOptions, outcome: GreetingOutcome, timeout: number) {
+    this.connection = connection;
+    this.options = options;
+    this.outcome = outcome;
+    this.control = new ControlStream(connection, (type, payload) => this.onAnswer(type, payload));
+    this.#deadline = connection.clock.now() + timeout;
+  }
+
+  abstract onEstablished(): void;
+  protected abstract onAnswer(type: number, payload: Uint8Array): void;
+
+  onReceived(readable: Iterable<number>, now: number): void {
+    const ids = [...readable];
+    try {
+      this.control.handleReadable();
+    } catch (error) {
+      return this.fail(asQtunnelError(error));
+    }
+    if (this.connection.stage !== this) this.connection.stage.onReceived(ids, now);
+  }
+
+  onTurn(now: number): void {
+    if (now < this.#deadline) return this.control.flush();
+    const what = this.connection.established
+      ? 'The QUIC handshake was completed but the peer said nothing after it'
+      : 'No answer over UDP';
+    this.fail(new QtunnelError('LINK_TIMEOUT', `${what}.`));
+  }
+
+  deadline(): number {
+    return this.#deadline;
+  }
+
+  onClosed(reason: QtunnelError): void {
+    this.outcome.onFailure(reason);
+  }
+
+  protected fail(error: QtunnelError): void {
+    this.connection.close(closeCodeFor(error.code), error);
+  }
+
+  protected context(certificateDer: Uint8Array): HandshakeContext {
+    const { auth, software } = this.options;
+    const certificate = createHash('sha256').update(certificateDer).digest();
+    return { ...auth, certificate, nonce: randomBytes(NONCE), software, settings: settingsOf(this.options) };
+  }
+}
+
+/** The client's: judge the certificate, say HELLO, wait for WELCOME. */
+export class ClientGreeting extends Greeting {
+  readonly #checkServer: CheckServer;
+  readonly #linkId = randomBytes(LINK_ID).toString('hex');
+  #handshake: ClientHandshake | null = null;
+
+  constructor(
+    connection: QuicConnection,
+    options: LinkOptions & { checkServer: CheckServer },
+    outcome: GreetingOutcome,
+    timeout: number,
+  ) {
+    super(connection, options, outcome, timeout);
+    this.#checkServer = options.checkServer;
+  }
+
+  onEstablished(): void {
+    const chain = this.connection.native.peerCertChain() ?? [];
+    const leaf = chain[0];
+    if (leaf === undefined) return this.fail(new QtunnelError('CERT_UNTRUSTED', 'The server presented no certificate.'));
+    try {
+      this.#checkServer(chain);
+    } catch (error) {
+      return this.fail(asQtunnelError(error));
+    }
+    this.#handshake = new ClientHandshake(this.context(leaf), this.#linkId);
+    this.control.send(this.#handshake.hello);
+  }
+
+  protected onAnswer(type: number, payload: Uint8Array): void {
+    if (this.#handshake === null) throw new QtunnelError('PROTOCOL_VIOLATION', 'The server spoke before HELLO.');
+    const { connection, control, options } = this;
+    const welcome = this.#handshake.handleAnswer(type, payload);
+    const link = new QuicLink(connection, control, options, { id: this.#linkId, role: 'client', peer: welcome.settings });
+    connection.resetToken = welcome.resetToken;
+    connection.stage = link;
+    this.outcome.onLink(link);
+  }
+}
+
+/** The server's: wait for HELLO, judge it, answer. */
+export class ServerGreeting extends Greeting {
+  readonly #certificateDer: Uint8Array;
+  readonly #resetToken: Uint8Array;
+
+  constructor(
+    connection: QuicConnection,
+    options: LinkOptions,
+    server: { certificateDer: Uint8Array; resetToken: Uint8Array },
+    outcome: GreetingOutcome,
+    timeout: number,
+  ) {
+    super(connection, options, outcome, timeout);
+    this.#certificateDer = server.certificateDer;
+    this.#resetToken = server.resetToken;
+  }
+
+  onEstablished(): void {
+    // The client speaks first.
+  }
+
+  protected onAnswer(type: number, payload: Uint8Array): void {
+    const { connection, control, options } = this;
+    const verdict = judgeHello(this.context(this.#certificateDer), this.#resetToken, type, payload);
+    control.send(verdict.answer);
+    if (!verdict.accepted) return this.#refuse(verdict.error);
+    const { linkId, settings } = verdict.hello;
+    const link = new QuicLink(connection, control, options, { id: linkId, role: 'server', peer: settings });
+    connection.stage = link;
+    this.outcome.onLink(link);
+  }
+
+  /** CONNECTION_CLOSE goes out before what streams hold, so it carries the reason as well. */
+  #refuse(error: QtunnelError): void {
+    this.control.onFrame = () => {};
+    this.fail(error);
+  }
+}

@@ -1,0 +1,369 @@
+import { asQtunnelError, QtunnelError } from '../errors.ts';
+import type { Link, LinkHandler, LinkState, LinkStats, LinkStream, OpenRequest } from '../link/link.ts';
+import type { LinkOptions } from '../link/options.ts';
+import { CreditBudget, ReceiveCredit, SendCredit } from '../protocol/credit.ts';
+import { FRAME } from '../protocol/frames.ts';
+import { Liveness } from '../protocol/liveness.ts';
+import {
+  decodeCredit,
+  decodeGoAway,
+  decodePing,
+  decodeReset,
+  encodeCredit,
+  encodeGoAway,
+  encodeOpen,
+  encodePing,
+  encodeReset,
+  type LinkSettings,
+} from '../protocol/messages.ts';
+import { RESET_REASONS, type ResetReason } from '../protocol/reset.ts';
+import { CLOSE, closeCodeFor } from './close.ts';
+import { type QuicConnection, StreamCut } from './connection.ts';
+import { CONTROL_STREAM, type ControlStream } from './control-stream.ts';
+import { IncomingStream } from './incoming.ts';
+import { initialCredit } from './link-settings.ts';
+import type { Stage } from './stage.ts';
+import { QuicStream, type StreamHost } from './stream.ts';
+
+/** A link whose streams are streams of one QUIC connection. It is the connection's stage from HELLO and WELCOME to the end. */
+export class QuicLink implements Link, Stage, StreamHost {
+  readonly transport = 'quic';
+  readonly id: string;
+  readonly connection: QuicConnection;
+  handler: LinkHandler = NOBODY;
+  readonly #control: ControlStream;
+  readonly #options: LinkOptions;
+  readonly #peer: LinkSettings;
+  readonly #liveness: Liveness;
+  readonly #budget: CreditBudget;
+  readonly #streams = new Map<number, QuicStream>();
+  readonly #incoming = new Map<number, IncomingStream>();
+  /** Streams that could write if the congestion window were open, longest waiting first. */
+  readonly #waiting = new Set<QuicStream>();
+  readonly #creditDue = new Set<QuicStream>();
+  /** Streams that have ended here but perhaps not in quiche: their last bytes may be under way still. */
+  readonly #lingering = new Set<number>();
+  #state: LinkState = 'up';
+  #nextId: number;
+  #opened = 0;
+  #accepted = 0;
+  #pathStats: PathFigures = { rtt: Number.NaN, cwnd: Number.NaN, deliveryRate: Number.NaN };
+  #pathStatsAt = -Infinity;
+
+  constructor(
+    connection: QuicConnection,
+    control: ControlStream,
+    options: LinkOptions,
+    link: { id: string; role: 'client' | 'server'; peer: LinkSettings },
+  ) {
+    this.id = link.id;
+    this.connection = connection;
+    this.#control = control;
+    this.#options = options;
+    this.#peer = link.peer;
+    this.#nextId = link.role === 'client' ? CONTROL_STREAM + STREAM_STEP : SERVER_INITIATED;
+    const idleTimeout = Math.min(options.idleTimeout, link.peer.idleTimeout);
+    // The client's pings are enough; the server's own come only when those do not.
+    const keepalive = options.keepalive * (link.role === 'client' ? 1 : 2);
+    this.#liveness = new Liveness({ keepalive, idleTimeout, now: connection.clock.now() });
+    this.#budget = new CreditBudget(BUDGET_STREAMS * options.buffer);
+    control.onFrame = (type, payload) => this.#handleFrame(type, payload);
+  }
+
+  get peer(): string {
+    return this.connection.peerName;
+  }
+
+  get state(): LinkState {
+    return this.#state;
+  }
+
+  get streams(): number {
+    return this.#streams.size;
+  }
+
+  open(request: OpenRequest): LinkStream {
+    if (this.#state === 'draining' || this.#state === 'closed')
+      throw new QtunnelError('LINK_CLOSED', 'The link takes no new streams.');
+    if (this.#opened >= this.#peer.maxStreams) {
+      throw new QtunnelError('STREAM_LIMIT', `The peer allows ${this.#peer.maxStreams} streams at once; all are in use.`);
+    }
+    const id = this.#nextId;
+    this.#nextId += STREAM_STEP;
+    this.#opened++;
+    const stream = new QuicStream(this, id, this.#credit(0), encodeOpen(request.tag, request.target));
+    this.#streams.set(id, stream);
+    return stream;
+  }
+
+  drain(): void {
+    if (this.#state === 'draining' || this.#state === 'closed') return;
+    this.#control.send(encodeGoAway('no new streams, please'));
+    this.#setState('draining');
+    this.connection.schedule();
+  }
+
+  close(reason: QtunnelError): void {
+    this.connection.close(closeCodeFor(reason.code), reason);
+  }
+
+  stats(): LinkStats {
+    const { sent, lost, sentBytes, recvBytes } = this.connection.native.stats();
+    const { rtt, cwnd, deliveryRate } = this.#figures(this.connection.clock.now());
+    return {
+      rtt,
+      congestionWindow: cwnd,
+      packetsSent: sent,
+      packetsLost: lost,
+      bytesSent: sentBytes,
+      bytesReceived: recvBytes,
+      deliveryRate,
+    };
+  }
+
+  onEstablished(): void {
+    // That was before the greeting.
+  }
+
+  onReceived(readable: Iterable<number>, now: number): void {
+    this.#liveness.handleHeard(now);
+    if (this.#state === 'stalled') this.#setState('up');
+    this.#guard(() => {
+      const ids = [...readable];
+      // The reasons of resets first, then the resets themselves.
+      if (ids.includes(CONTROL_STREAM)) this.#control.handleReadable();
+      for (const id of ids) if (id !== CONTROL_STREAM) this.#handleReadable(id, now);
+    });
+  }
+
+  onTurn(now: number): void {
+    this.#guard(() => {
+      this.#serveWaiting();
+      this.#grantCredit(now);
+      this.#control.flush();
+      this.#watch(now);
+      if (this.#state === 'draining') this.#closeWhenDrained();
+    });
+  }
+
+  deadline(): number {
+    return this.#liveness.deadline();
+  }
+
+  onClosed(reason: QtunnelError): void {
+    const streamReason: ResetReason = reason.code === 'SHUTTING_DOWN' ? 'SHUTDOWN' : 'LINK_LOST';
+    for (const stream of this.#streams.values()) stream.handleReset(streamReason, reason.message);
+    this.#incoming.clear();
+    this.#setState('closed');
+    this.handler.onClose(reason);
+  }
+
+  waitForCapacity(stream: QuicStream): void {
+    this.#waiting.add(stream);
+  }
+
+  creditDue(stream: QuicStream): void {
+    this.#creditDue.add(stream);
+    this.connection.schedule();
+  }
+
+  sendReset(id: number, reason: ResetReason, message: string): void {
+    this.#guard(() => this.#control.send(encodeReset(id, reason, message)));
+  }
+
+  handleOverrun(stream: QuicStream): void {
+    this.#violate(new QtunnelError('PROTOCOL_VIOLATION', `The peer sent more on stream ${stream.id} than it was granted.`));
+  }
+
+  forget(stream: QuicStream): void {
+    if (!this.#streams.delete(stream.id)) return;
+    if (this.#isOwn(stream.id)) this.#opened--;
+    else this.#accepted--;
+    this.#waiting.delete(stream);
+    this.#creditDue.delete(stream);
+    stream.receiveCredit.release();
+    this.#linger(stream.id);
+  }
+
+  #handleFrame(type: number, payload: Uint8Array): void {
+    switch (type) {
+      case FRAME.CREDIT: {
+        const { stream, offset } = decodeCredit(payload);
+        this.#streams.get(stream)?.handleCredit(offset);
+        return;
+      }
+      case FRAME.RESET: {
+        const { stream, reason, message } = decodeReset(payload);
+        this.#streams.get(stream)?.handleReset(reason, message);
+        return;
+      }
+      case FRAME.PING:
+        return this.#control.send(encodePing(FRAME.PONG, decodePing(payload)));
+      case FRAME.PONG:
+        return;
+      case FRAME.GOAWAY:
+        decodeGoAway(payload);
+        if (this.#state !== 'closed') this.#setState('draining');
+        return;
+      default:
+        throw new QtunnelError('PROTOCOL_VIOLATION', `The peer sent a frame of type ${type} where it does not belong.`);
+    }
+  }
+
+  #handleReadable(id: number, now: number): void {
+    const stream = this.#streams.get(id);
+    if (stream !== undefined) return stream.handleReadable();
+    if (this.#isOwn(id)) return this.connection.cutStream(id, RESET_REASONS.PROTOCOL);
+    this.#accept(id, now);
+  }
+
+  #accept(id: number, now: number): void {
+    let incoming = this.#incoming.get(id);
+    if (incoming === undefined) {
+      if (this.#incoming.size >= this.#options.maxStreams) return this.#refuse(id, 'LIMIT', 'too many streams are being opened');
+      incoming = new IncomingStream(id);
+      this.#incoming.set(id, incoming);
+    }
+    let request: OpenRequest | null;
+    try {
+      request = incoming.read(this.connection);
+    } catch (error) {
+      this.#incoming.delete(id);
+      if (!(error instanceof StreamCut)) throw error;
+      return this.connection.cutStream(id, RESET_REASONS.RESET);
+    }
+    if (request === null) return;
+    this.#incoming.delete(id);
+    if (this.#accepted >= this.#options.maxStreams) {
+      return this.#refuse(id, 'LIMIT', `this side allows ${this.#options.maxStreams} streams at once`);
+    }
+    if (this.#state === 'draining') return this.#refuse(id, 'SHUTDOWN', 'this side takes no new streams');
+    this.#announce(id, incoming, request, now);
+  }
+
+  #announce(id: number, incoming: IncomingStream, request: OpenRequest, now: number): void {
+    const stream = new QuicStream(this, id, this.#credit(incoming.length, now), null);
+    this.#accepted++;
+    this.#streams.set(id, stream);
+    if (incoming.ended) stream.handleEndSeen();
+    this.handler.onStream(stream, request);
+    stream.handleReadable();
+  }
+
+  #refuse(id: number, reason: ResetReason, message: string): void {
+    this.sendReset(id, reason, message);
+    this.connection.cutStream(id, RESET_REASONS[reason]);
+  }
+
+  /** `consumed` bytes of the stream have been read already. */
+  #credit(consumed: number, now = this.connection.clock.now()): { send: SendCredit; receive: ReceiveCredit } {
+    const { buffer } = this.#options;
+    const receive = new ReceiveCredit(initialCredit(buffer), buffer, this.#budget, now);
+    receive.handleConsumed(consumed);
+    return { send: new SendCredit(this.#peer.initialCredit), receive };
+  }
+
+  #serveWaiting(): void {
+    for (let left = this.#waiting.size; left > 0; left--) {
+      const [stream] = this.#waiting;
+      if (stream === undefined) return;
+      this.#waiting.delete(stream);
+      stream.handleWritable();
+      // The window is full again; who has waited longest is first next time.
+      if (this.#waiting.has(stream)) return;
+    }
+  }
+
+  #grantCredit(now: number): void {
+    if (this.#creditDue.size === 0) return;
+    const { rtt } = this.#figures(now);
+    for (const stream of this.#creditDue) {
+      const offset = stream.receiveCredit.pollCredit(now, Number.isNaN(rtt) ? 0 : rtt);
+      if (offset > 0) this.#control.send(encodeCredit(stream.id, offset));
+    }
+    this.#creditDue.clear();
+  }
+
+  #watch(now: number): void {
+    if (this.connection.takeWrote()) this.#liveness.handleAsked(now);
+    if (this.#liveness.pollPing(now)) {
+      this.connection.native.sendAckEliciting();
+      this.#liveness.handleAsked(now);
+    }
+    const state = this.#liveness.state(now);
+    if (state === 'dead') this.#violate(new QtunnelError('LINK_LOST', `Nothing was heard from ${this.peer} for the idle timeout.`));
+    else if (state === 'stalled' && this.#state === 'up') this.#setState('stalled');
+  }
+
+  #closeWhenDrained(): void {
+    if (this.#streams.size > 0 || this.#incoming.size > 0 || !this.#control.flushed) return;
+    this.#pruneLingering();
+    if (this.#lingering.size > 0) return;
+    this.connection.close(CLOSE.NONE, new QtunnelError('LINK_CLOSED', 'The link was drained.'));
+  }
+
+  #linger(id: number): void {
+    this.#lingering.add(id);
+    if (this.#lingering.size > LINGERING_BEFORE_PRUNE + 2 * this.#streams.size) this.#pruneLingering();
+    if (this.#state === 'draining') this.connection.schedule();
+  }
+
+  #pruneLingering(): void {
+    for (const id of this.#lingering) if (!this.connection.isStreamAlive(id)) this.#lingering.delete(id);
+  }
+
+  #isOwn(id: number): boolean {
+    return (id & 1) === (this.#nextId & 1);
+  }
+
+  #figures(now: number): PathFigures {
+    if (now - this.#pathStatsAt >= PATH_STATS_INTERVAL) {
+      const path = this.connection.native.pathStats().find((candidate) => candidate.active);
+      if (path !== undefined) this.#pathStats = { rtt: path.rtt, cwnd: path.cwnd, deliveryRate: path.deliveryRate };
+      this.#pathStatsAt = now;
+    }
+    return this.#pathStats;
+  }
+
+  #setState(state: LinkState): void {
+    if (this.#state === state || this.#state === 'closed' || (this.#state === 'draining' && state !== 'closed')) return;
+    this.#state = state;
+    this.handler.onStateChange(state);
+  }
+
+  /** What a peer did wrong ends its own connection and nothing else. */
+  #guard(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.#violate(
+        error instanceof StreamCut
+          ? new QtunnelError('PROTOCOL_VIOLATION', 'The peer cut the control stream off.')
+          : asQtunnelError(error),
+      );
+    }
+  }
+
+  #violate(error: QtunnelError): void {
+    this.connection.close(closeCodeFor(error.code), error);
+  }
+}
+
+interface PathFigures {
+  /** Milliseconds. */
+  readonly rtt: number;
+  /** Bytes. */
+  readonly cwnd: number;
+  /** Bytes per second. */
+  readonly deliveryRate: number;
+}
+
+const NOBODY: LinkHandler = { onStream: (stream) => stream.reset('RESET'), onStateChange() {}, onClose() {} };
+/** RFC 9000 §2.1: the ids of one kind of stream are four apart; server-initiated bidirectional ones start at 1. */
+const STREAM_STEP = 4;
+const SERVER_INITIATED = 1;
+/** Memory that the streams of one link may promise together, as a multiple of one stream's `-buffer`. Beyond it windows do not grow. */
+const BUDGET_STREAMS = 64;
+/** Milliseconds. Asking quiche costs 7 µs and a dozen objects. */
+const PATH_STATS_INTERVAL = 50;
+const LINGERING_BEFORE_PRUNE = 256;

@@ -1,0 +1,191 @@
+import { randomBytes } from 'node:crypto';
+import { quiche, type Config } from '@matrixai/quic/native/index.js';
+import { QtunnelError } from '../errors.ts';
+import type { Link } from '../link/link.ts';
+import type { LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
+import {
+  CONNECTION_ID,
+  ConnectionIdIssuer,
+  ConnectionIdRouter,
+  destinationId,
+  MIN_STATELESS_RESET,
+  packetForm,
+  statelessReset,
+} from '../protocol/connection-id.ts';
+import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
+import type { Clock } from './clock.ts';
+import { MAX_DATAGRAM, type QuicTuning, serverConfig } from './config.ts';
+import { type ConnectionHost, QuicConnection } from './connection.ts';
+import { type QuicEnvironment, systemEnvironment } from './environment.ts';
+import { type GreetingOutcome, ServerGreeting } from './greeting.ts';
+import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
+import { PlainPacketizer } from './packetization/plain.ts';
+import { Turns } from './turns.ts';
+
+export type QuicListenOptions = LinkOptions & QuicTuning;
+
+/** Listens for links over QUIC. @throws QtunnelError `LISTEN_FAILED`. */
+export async function listenQuic(
+  address: UdpAddress,
+  keys: ServerKeys,
+  options: QuicListenOptions,
+  environment: QuicEnvironment = systemEnvironment,
+): Promise<LinkListener> {
+  const config = serverConfig(options, keys.certificatePem, keys.privateKeyPem);
+  return new QuicListener(await environment.openUdp({ bind: address }), environment.clock, config, keys, options);
+}
+
+/** One socket for all clients. Packets find their connection by the connection id that this side gave it. */
+class QuicListener implements LinkListener, ConnectionHost, UdpHandler {
+  readonly udp: UdpSocket;
+  readonly clock: Clock;
+  onLink: (link: Link) => void = () => {};
+  onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
+  readonly #options: QuicListenOptions;
+  readonly #turns: Turns;
+  readonly #router = new ConnectionIdRouter<QuicConnection>();
+  readonly #ids = new Map<QuicConnection, Uint8Array[]>();
+  /** Connections that have not proven themselves, with what has been received from each of them so far, in bytes. */
+  readonly #strangers = new Map<QuicConnection, number>();
+  #config: Config;
+  #keys: ServerKeys;
+  #issuer: ConnectionIdIssuer;
+  #accepting = true;
+  #resetsLeft = RESETS_PER_SECOND;
+  #resetsAt = 0;
+
+  constructor(udp: UdpSocket, clock: Clock, config: Config, keys: ServerKeys, options: QuicListenOptions) {
+    this.udp = udp;
+    this.clock = clock;
+    this.#config = config;
+    this.#keys = keys;
+    this.#options = options;
+    this.#issuer = new ConnectionIdIssuer(options.auth.hmac, keys.nodeKey);
+    this.#turns = new Turns(clock);
+    udp.handler = this;
+  }
+
+  get address(): UdpAddress {
+    return this.udp.address;
+  }
+
+  setIdentity(keys: ServerKeys): void {
+    this.#config = serverConfig(this.#options, keys.certificatePem, keys.privateKeyPem);
+    this.#keys = keys;
+    this.#issuer = new ConnectionIdIssuer(this.#options.auth.hmac, keys.nodeKey);
+  }
+
+  close(): Promise<void> {
+    this.#accepting = false;
+    this.#closeIfDone();
+    return Promise.resolve();
+  }
+
+  makePacketizer(sink: PacketSink): Packetizer {
+    return new PlainPacketizer(this.udp, MAX_DATAGRAM, sink);
+  }
+
+  schedule(connection: QuicConnection): void {
+    this.#turns.schedule(connection);
+  }
+
+  forget(connection: QuicConnection): void {
+    for (const id of this.#ids.get(connection) ?? []) this.#router.delete(id);
+    this.#ids.delete(connection);
+    this.#strangers.delete(connection);
+    this.#closeIfDone();
+  }
+
+  onDatagram(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
+    const form = packetForm(bytes[offset] ?? 0);
+    if (form === 'other') return;
+    const id = destinationId(bytes, offset, length);
+    if (id === null) return;
+    const connection = this.#router.find(id);
+    if (connection !== undefined) this.#pass(connection, bytes, offset, length, from);
+    else if (form === 'long') this.#accept(bytes.subarray(offset, offset + length), id, from);
+    else this.#sendReset(id, length, from);
+  }
+
+  onError(): void {
+    // A datagram that could not be sent is a lost one; quiche sends again.
+  }
+
+  #pass(connection: QuicConnection, bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
+    const received = this.#strangers.get(connection);
+    if (received !== undefined) {
+      // quiche 0.18 keeps what a handshake sends without bound (CVE-2024-1765).
+      if (received + length > MAX_STRANGER_BYTES) return;
+      this.#strangers.set(connection, received + length);
+    }
+    connection.handleDatagram(bytes, offset, length, from);
+  }
+
+  #accept(datagram: Uint8Array, originalId: Uint8Array, from: UdpAddress): void {
+    if (!this.#accepting || !isInitial(datagram) || this.#strangers.size >= MAX_STRANGERS) return;
+    const id = this.#issuer.issue(randomBytes(CONNECTION_ID / 2));
+    const native = quiche.Connection.accept(id, null, this.udp.address, from, this.#config);
+    const server = { certificateDer: this.#keys.certificateDer, resetToken: this.#issuer.resetToken(id) };
+    const connection = new QuicConnection(this, native, from, (self) => {
+      return new ServerGreeting(self, this.#options, server, this.#outcome(self), GREETING_TIMEOUT);
+    });
+    this.#strangers.set(connection, 0);
+    this.#ids.set(connection, [id, Uint8Array.from(originalId)]);
+    this.#router.add(id, connection);
+    this.#router.add(originalId, connection);
+    this.#pass(connection, datagram, 0, datagram.length, from);
+  }
+
+  #outcome(connection: QuicConnection): GreetingOutcome {
+    const { peerName } = connection;
+    return {
+      onLink: (link) => {
+        this.#strangers.delete(connection);
+        this.onLink(link);
+      },
+      onFailure: (error) => {
+        this.#strangers.delete(connection);
+        this.onHandshakeFailure(error, peerName);
+      },
+    };
+  }
+
+  /** Tells a client of an earlier run of this server, and nobody else, that its connection is gone (docs/PROTOCOL.md). */
+  #sendReset(id: Uint8Array, length: number, to: UdpAddress): void {
+    if (length <= MIN_STATELESS_RESET || !this.#takeReset() || !this.#issuer.isOwn(id)) return;
+    // Shorter than what it answers, so that two that do not know each other fall silent (RFC 9000 §10.3.3).
+    const packet = statelessReset(randomBytes(Math.min(length - 1, MAX_RESET)), this.#issuer.resetToken(id));
+    this.udp.sendBuffer.set(packet);
+    this.udp.send(packet.length, packet.length, to);
+  }
+
+  #takeReset(): boolean {
+    const now = this.clock.now();
+    if (now - this.#resetsAt >= 1000) {
+      this.#resetsAt = now;
+      this.#resetsLeft = RESETS_PER_SECOND;
+    }
+    return this.#resetsLeft-- > 0;
+  }
+
+  #closeIfDone(): void {
+    if (!this.#accepting && this.#ids.size === 0) this.udp.close();
+  }
+}
+
+/** A long header of QUIC v1 whose type is Initial, in a datagram as large as RFC 9000 §14.1 wants it. */
+function isInitial(datagram: Uint8Array): boolean {
+  const version = datagram.subarray(1, 5);
+  return datagram.length >= MIN_INITIAL && (datagram[0]! & 0x30) === 0 && version.every((byte, i) => byte === QUIC_V1[i]);
+}
+
+const QUIC_V1 = [0, 0, 0, 1];
+const MIN_INITIAL = 1200;
+/** Milliseconds from a client's first packet to its HELLO. */
+const GREETING_TIMEOUT = 10_000;
+/** Connections at once that have not proven themselves; each may hold `MAX_STRANGER_BYTES`. */
+const MAX_STRANGERS = 256;
+/** A handshake takes about 3 KB from the client, twice that with losses. */
+const MAX_STRANGER_BYTES = 32 * 1024;
+const MAX_RESET = 43;
+const RESETS_PER_SECOND = 200;

@@ -1,0 +1,20 @@
+import type { QtunnelError } from '../errors.ts';
+
+/**
+ * What a connection is busy with. A connection has one stage at a time and hands it what happens; stages hand over to each other:
+ *
+ *     client   ClientGreeting ──(WELCOME checked)──▶ QuicLink ──▶ closed
+ *     server   ServerGreeting ──(HELLO checked)────▶ QuicLink ──▶ closed
+ */
+export interface Stage {
+  /** The QUIC handshake is complete. */
+  onEstablished(): void;
+  /** Something was received; `readable` are the ids of the streams that have something to read. */
+  onReceived(readable: Iterable<number>, now: number): void;
+  /** A turn comes to its end: the last moment to write before packets are made. */
+  onTurn(now: number): void;
+  /** When `onTurn` is wanted even if nothing happens; Infinity for never. Milliseconds on the connection's clock. */
+  deadline(): number;
+  /** The connection has ended. Called once; nothing is called after it. */
+  onClosed(reason: QtunnelError): void;
+}

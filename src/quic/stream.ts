@@ -1,0 +1,189 @@
+import { END, type LinkStream, NOTHING_YET, type StreamHandler } from '../link/link.ts';
+import type { ReceiveCredit, SendCredit } from '../protocol/credit.ts';
+import { RESET_REASONS, resetReason, type ResetReason } from '../protocol/reset.ts';
+import { type QuicConnection, StreamCut } from './connection.ts';
+
+/** What a stream asks of its link. */
+export interface StreamHost {
+  readonly connection: QuicConnection;
+  /** The stream could write if the congestion window were open; call `handleWritable` when it is. */
+  waitForCapacity(stream: QuicStream): void;
+  /** The stream has read half of what it granted. */
+  creditDue(stream: QuicStream): void;
+  sendReset(id: number, reason: ResetReason, message: string): void;
+  /** The peer sent more than it was granted. */
+  handleOverrun(stream: QuicStream): void;
+  /** The stream has ended in both directions, or was reset. */
+  forget(stream: QuicStream): void;
+}
+
+/**
+ * One QUIC stream. It has ended when its end was read and FIN was handed to quiche; from then on, and after a reset, it is `over` and calls
+ * nobody.
+ */
+export class QuicStream implements LinkStream {
+  readonly id: number;
+  readonly receiveCredit: ReceiveCredit;
+  handler: StreamHandler = NOBODY;
+  readonly #host: StreamHost;
+  readonly #sendCredit: SendCredit;
+  /** The rest of the OPEN frame that goes before everything else; null once quiche has it. */
+  #opening: Uint8Array | null;
+  #wantsWrite = false;
+  #ending = false;
+  #finSent = false;
+  /** quiche has given out the stream's end; it does so once. */
+  #endSeen = false;
+  #endRead = false;
+  #over = false;
+
+  constructor(host: StreamHost, id: number, credit: { send: SendCredit; receive: ReceiveCredit }, opening: Uint8Array | null) {
+    this.#host = host;
+    this.id = id;
+    this.#sendCredit = credit.send;
+    this.receiveCredit = credit.receive;
+    this.#opening = opening;
+    if (opening !== null) this.#flushOpening();
+  }
+
+  read(into: Uint8Array): number {
+    if (this.#endRead) return END;
+    if (this.#over || into.length === 0) return NOTHING_YET;
+    if (this.#endSeen) return this.#readEnd();
+    const { connection } = this.#host;
+    let n;
+    try {
+      n = connection.readStream(this.id, into);
+    } catch (error) {
+      this.#handleCut(error);
+      return NOTHING_YET;
+    }
+    if (connection.finSeen) this.#endSeen = true;
+    if (n > 0) return this.#consume(n) ? n : NOTHING_YET;
+    return this.#endSeen ? this.#readEnd() : NOTHING_YET;
+  }
+
+  write(chunk: Uint8Array): number {
+    if (this.#over || this.#ending || chunk.length === 0) return 0;
+    const allowed = this.#flushOpening() ? Math.min(chunk.length, this.#sendCredit.available) : 0;
+    const taken = allowed === 0 ? 0 : this.#send(allowed === chunk.length ? chunk : chunk.subarray(0, allowed));
+    if (taken < chunk.length && !this.#over) {
+      this.#wantsWrite = true;
+      if (taken < allowed) this.#host.waitForCapacity(this);
+    }
+    return taken;
+  }
+
+  end(): void {
+    if (this.#over || this.#ending) return;
+    this.#ending = true;
+    this.#flushEnd();
+  }
+
+  reset(reason: ResetReason, message = ''): void {
+    if (this.#over) return;
+    this.#host.sendReset(this.id, reason, message);
+    this.#cut(RESET_REASONS[reason]);
+  }
+
+  #readEnd(): number {
+    this.#endRead = true;
+    this.#finishIfEnded();
+    return END;
+  }
+
+  /** Takes note that `n` bytes were read; false when the peer was not allowed to send them. */
+  #consume(n: number): boolean {
+    const credit = this.receiveCredit;
+    if (n > credit.outstanding) {
+      this.#host.handleOverrun(this);
+      return false;
+    }
+    credit.handleConsumed(n);
+    if (credit.outstanding <= credit.window / 2) this.#host.creditDue(this);
+    return true;
+  }
+
+  /** The end came with the OPEN frame. */
+  handleEndSeen(): void {
+    this.#endSeen = true;
+  }
+
+  /** A CREDIT frame for this stream. */
+  handleCredit(offset: number): void {
+    if (this.#sendCredit.handleCredit(offset)) this.handleWritable();
+  }
+
+  /** There may be room: writes what waits and tells the handler. */
+  handleWritable(): void {
+    if (this.#over) return;
+    if (!this.#flushOpening()) return;
+    if (this.#ending) return this.#flushEnd();
+    if (!this.#wantsWrite || this.#sendCredit.available === 0) return;
+    this.#wantsWrite = false;
+    this.handler.onWritable();
+  }
+
+  handleReadable(): void {
+    if (!this.#over && !this.#endRead) this.handler.onReadable();
+  }
+
+  /** The peer reset the stream, or the link is gone. */
+  handleReset(reason: ResetReason, message: string): void {
+    if (this.#over) return;
+    this.#cut(RESET_REASONS[reason]);
+    this.handler.onReset(reason, message);
+  }
+
+  #send(bytes: Uint8Array): number {
+    try {
+      const taken = this.#host.connection.writeStream(this.id, bytes, false);
+      this.#sendCredit.handleSent(taken);
+      return taken;
+    } catch (error) {
+      this.#handleCut(error);
+      return 0;
+    }
+  }
+
+  #flushOpening(): boolean {
+    if (this.#opening === null) return true;
+    const taken = this.#send(this.#opening);
+    if (this.#opening === null) return true;
+    this.#opening = taken === this.#opening.length ? null : this.#opening.subarray(taken);
+    if (this.#opening === null) return true;
+    this.#host.waitForCapacity(this);
+    return false;
+  }
+
+  #flushEnd(): void {
+    if (this.#finSent || !this.#flushOpening()) return;
+    try {
+      this.#host.connection.writeStream(this.id, EMPTY, true);
+    } catch (error) {
+      return this.#handleCut(error);
+    }
+    this.#finSent = true;
+    this.#finishIfEnded();
+  }
+
+  #finishIfEnded(): void {
+    if (!this.#endRead || !this.#finSent) return;
+    this.#over = true;
+    this.#host.forget(this);
+  }
+
+  #handleCut(error: unknown): void {
+    if (!(error instanceof StreamCut)) throw error;
+    this.handleReset(resetReason(error.code), '');
+  }
+
+  #cut(code: number): void {
+    this.#over = true;
+    this.#host.connection.cutStream(this.id, code);
+    this.#host.forget(this);
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+const NOBODY: StreamHandler = { onReadable() {}, onWritable() {}, onReset() {} };

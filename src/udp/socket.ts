@@ -1,0 +1,47 @@
+import type { QtunnelError } from '../errors.ts';
+
+/**
+ * A UDP socket as the QUIC driver needs it. Datagrams go out in runs that share a buffer of the socket's own, so that an implementation can
+ * hand a whole run to the kernel in one call; they come in as views of a buffer that is reused.
+ */
+export interface UdpSocket {
+  /** The local address; an IP address, `::` or `0.0.0.0` when bound to all. */
+  readonly address: UdpAddress;
+  /**
+   * Where the next run is to be written: at least 65,536 bytes. Another buffer may stand here after each `send`.
+   */
+  readonly sendBuffer: Uint8Array;
+  handler: UdpHandler;
+
+  /**
+   * Sends the first `length` bytes of `sendBuffer` as datagrams of `segment` bytes each, of which the last may be shorter. Never throws: a datagram
+   * that cannot be sent is lost, as on any network, and `handler.onError` is told.
+   */
+  send(length: number, segment: number, to: UdpAddress): void;
+  close(): void;
+}
+
+export interface UdpAddress {
+  /** An IP address, without brackets. */
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface UdpHandler {
+  /** One datagram in `bytes[offset … offset + length)`, valid during the call only. */
+  onDatagram(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void;
+  /**
+   * The kernel refused a datagram or reported one that came back. For a connected socket `LINK_REFUSED` means that nothing listens at the peer.
+   */
+  onError(error: QtunnelError): void;
+}
+
+export interface UdpOptions {
+  /** Address to bind; host '' binds all addresses, IPv6 and IPv4 where the machine has both. */
+  readonly bind: UdpAddress;
+  /** When given, datagrams come from and go to this peer only. */
+  readonly connect?: UdpAddress;
+}
+
+/** @throws QtunnelError `LISTEN_FAILED` when the address cannot be bound, `LINK_REFUSED` when there is no route to the peer. */
+export type OpenUdp = (options: UdpOptions) => Promise<UdpSocket>;
