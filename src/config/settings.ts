@@ -11,8 +11,10 @@ export interface TunnelSettings {
   readonly quic: boolean;
   readonly fallback: boolean;
 
-  /** The shared secret itself (also when it came from `-secret-file`); null without one. */
+  /** The shared secret, given directly; null without one. At most one of `secret` and `secretFile` is set. */
   readonly secret: string | null;
+  /** The file to read the secret from, when the tunnel starts and again on a reload. */
+  readonly secretFile: string | null;
   readonly certFile: string | null;
   readonly keyFile: string | null;
   readonly caFile: string | null;

@@ -1,0 +1,68 @@
+import { Document, isMap } from 'yaml';
+import { isForOtherRole } from '../config/contradictions.ts';
+import type { Configuration } from '../config/load.ts';
+import { camelCase, type Flag, PROCESS_FLAGS, TUNNEL_FLAGS } from '../config/flags.ts';
+import type { TunnelSettings } from '../config/settings.ts';
+import { formatValue } from '../config/values.ts';
+import { formatFingerprint } from '../identity/fingerprint.ts';
+import { loadSecret } from '../identity/secret.ts';
+import { loadServerIdentity } from '../identity/server-identity.ts';
+import { TrustPolicy } from '../identity/trust.ts';
+
+/**
+ * The effective settings as YAML in the shape of a `-conf` file, secrets masked, and as comments what the files they name hold.
+ * @throws QtunnelError for a file that cannot be read or holds the wrong thing.
+ */
+export async function checkText({ tunnels, process: ofProcess }: Configuration): Promise<string> {
+  const document = new Document({
+    ...entriesOf(PROCESS_FLAGS, ofProcess),
+    tunnels: Object.fromEntries(tunnels.map((tunnel) => [tunnel.tag, entriesOf(meaningful(tunnel), tunnel)])),
+  });
+  for (const tunnel of tunnels) {
+    const remarks = await checkFiles(tunnel);
+    const entry = document.getIn(['tunnels', tunnel.tag]);
+    if (isMap(entry) && remarks.length > 0) entry.commentBefore = remarks.map((remark) => ` ${remark}`).join('\n');
+  }
+  return document.toString({ lineWidth: 0 });
+}
+
+/**
+ * Reads the files that a tunnel needs, as its start would, and writes none.
+ * @returns sentences on what is there.
+ * @throws QtunnelError as `loadSecret`, `loadServerIdentity` and `TrustPolicy.load` do.
+ */
+export async function checkFiles(settings: TunnelSettings): Promise<string[]> {
+  const { secret, warnings } = await loadSecret(settings.secret, settings.secretFile);
+  const peer = settings.clientmode ? await checkTrust(settings, secret) : await checkIdentity(settings);
+  return [...warnings, ...peer];
+}
+
+async function checkTrust(settings: TunnelSettings, secret: string | null): Promise<string[]> {
+  await TrustPolicy.load({ ...settings, secret });
+  return [];
+}
+
+async function checkIdentity({ certFile, keyFile, stateDir }: TunnelSettings): Promise<string[]> {
+  // Without a certificate of the user's, loading would make one: that is for the start.
+  if (certFile === null || keyFile === null) return ["The server's own certificate is kept in state-dir."];
+  const { fingerprint, validTo, warnings } = await loadServerIdentity({ certFile, keyFile, stateDir });
+  return [`Certificate: ${formatFingerprint(fingerprint)}, valid until ${validTo.toISOString().slice(0, 10)}.`, ...warnings];
+}
+
+/** Without the flags of the other role, which a file would be refused for. */
+function meaningful({ clientmode }: TunnelSettings): readonly Flag[] {
+  return TUNNEL_FLAGS.filter(({ name }) => !isForOtherRole(name, clientmode));
+}
+
+function entriesOf(flags: readonly Flag[], settings: object): Record<string, unknown> {
+  const values = new Map(Object.entries(settings));
+  return Object.fromEntries(
+    flags.flatMap((flag) => {
+      const value: unknown = values.get(camelCase(flag.name));
+      if (value === null || value === undefined) return [];
+      return [[flag.name, 'secret' in flag ? MASK : formatValue(flag, value as never)]];
+    }),
+  );
+}
+
+const MASK = '******';

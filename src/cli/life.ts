@@ -1,0 +1,109 @@
+import { setTimeout } from 'node:timers/promises';
+import type { Configuration } from '../config/load.ts';
+import type { ProcessSettings } from '../config/settings.ts';
+import { QtunnelError } from '../errors.ts';
+import type { Log } from '../observe/log.ts';
+import type { RunningTunnels } from '../tunnel/run.ts';
+import { EXIT, type ExitCode } from './exit.ts';
+
+export interface Life {
+  readonly log: Log;
+  /** Reads the configuration again, for SIGHUP. @throws QtunnelError */
+  readonly load: () => Configuration;
+  readonly current: ProcessSettings;
+  /** Where signals come from: `process`. */
+  readonly signals: Pick<NodeJS.EventEmitter, 'on' | 'off'>;
+}
+
+/**
+ * Lets tunnels run until a signal or a failure ends them:
+ *
+ *     running ── SIGTERM, SIGINT ──▶ draining ── all ended ──▶ 0
+ *        │                              └── too late, or a second signal ──▶ 1
+ *        ├── SIGHUP ──▶ running, with new settings if they are good
+ *        └── failure ──▶ 1
+ */
+export async function untilStopped(running: RunningTunnels, life: Life): Promise<ExitCode> {
+  const { signals } = life;
+  let end: (code: ExitCode) => void = () => {};
+  const ended = new Promise<ExitCode>((resolve) => (end = resolve));
+  const reload = serially(() => reloadFrom(running, life));
+  const crash = (error: unknown) => end(failed(life, error));
+  let draining = false;
+  const stop = (signal: string) => {
+    if (draining) {
+      life.log.log.warn({ signal }, 'ending at once');
+      return end(EXIT.FAILED);
+    }
+    draining = true;
+    drain(running, life, signal).then(end, crash);
+  };
+  for (const signal of STOP) signals.on(signal, stop);
+  signals.on('SIGHUP', reload);
+  signals.on('uncaughtException', crash);
+  running.failed.then(crash, crash);
+  try {
+    return await ended;
+  } finally {
+    await Promise.race([running.close(), patience()]);
+    for (const signal of STOP) signals.off(signal, stop);
+    signals.off('SIGHUP', reload);
+    signals.off('uncaughtException', crash);
+  }
+}
+
+async function patience(): Promise<void> {
+  await setTimeout(LONGEST_CLOSE_MS, undefined, { ref: false });
+}
+
+async function drain(running: RunningTunnels, { log: { log } }: Life, signal: string): Promise<ExitCode> {
+  log.info({ signal }, 'stopping: no new connections, waiting for the open ones; a second signal ends at once');
+  const drained = await running.drain();
+  if (drained) log.info('stopped: all connections had ended');
+  else log.warn('stopped: connections were still open after -drain-timeout and were cut off');
+  return drained ? EXIT.OK : EXIT.FAILED;
+}
+
+/** A bad file changes nothing: it is read and checked as a whole before anybody is told of it. */
+async function reloadFrom(running: RunningTunnels, { log: { log, reopen }, load, current }: Life): Promise<void> {
+  reopen();
+  try {
+    const { tunnels, process: ofProcess, warnings } = load();
+    await running.reload(tunnels);
+    for (const warning of warnings) log.warn(warning);
+    log.level = ofProcess.logLevel;
+    const waiting = needingRestart(current, ofProcess);
+    if (waiting.length > 0) log.warn(`${waiting.join(', ')} changed; that takes effect after a restart`);
+    log.info('configuration read again');
+  } catch (err) {
+    log.error({ err }, 'the configuration stays as it was: the new one cannot be used');
+  }
+}
+
+function needingRestart(before: ProcessSettings, now: ProcessSettings): string[] {
+  const changed = (one: unknown, other: unknown) => JSON.stringify(one) !== JSON.stringify(other);
+  return [
+    ...(changed(before.metrics, now.metrics) ? ['metrics'] : []),
+    ...(before.logto === now.logto ? [] : ['logto']),
+    ...(before.logFormat === now.logFormat ? [] : ['log-format']),
+  ];
+}
+
+function failed({ log: { log } }: Life, err: unknown): ExitCode {
+  log.error({ err }, err instanceof QtunnelError ? err.message : 'a tunnel cannot go on');
+  return EXIT.FAILED;
+}
+
+/** One after another: signals may come faster than files are read. Further calls while one waits come to nothing. */
+function serially(task: () => Promise<void>): () => void {
+  let last = Promise.resolve();
+  let waiting = 0;
+  return () => {
+    if (waiting > 1) return;
+    waiting++;
+    last = last.then(task).finally(() => waiting--);
+  };
+}
+
+const LONGEST_CLOSE_MS = 1000;
+const STOP = ['SIGTERM', 'SIGINT'] as const;

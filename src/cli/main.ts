@@ -1,0 +1,88 @@
+import { writeSync } from 'node:fs';
+import { type Environment, environmentLayer } from '../config/environment.ts';
+import type { Layer } from '../config/layer.ts';
+import { type Configuration, loadConfiguration } from '../config/load.ts';
+import { lookUp } from '../config/settle.ts';
+import { createLog } from '../observe/log.ts';
+import { runTunnels } from '../tunnel/run.ts';
+import { VERSION } from '../version.ts';
+import { parseArguments } from './arguments.ts';
+import { checkText } from './check.ts';
+import { EXIT, type ExitCode, errorText, exitCodeFor } from './exit.ts';
+import { generateCertificate, refuseMisplaced } from './generate-cert.ts';
+import { helpText, wantsColour } from './help.ts';
+import { untilStopped } from './life.ts';
+
+/**
+ * The command.
+ * @param words the command line without the program's name.
+ * @returns the exit code; everything has been said by then.
+ */
+export async function main(words: readonly string[], environment: Environment): Promise<ExitCode> {
+  try {
+    return await run(parseArguments(words), environment);
+  } catch (error) {
+    printError(errorText(error, wantsDebug(words, environment)));
+    return exitCodeFor(error);
+  }
+}
+
+async function run(commandLine: Layer, environment: Environment): Promise<ExitCode> {
+  if (lookUp([commandLine], 'help') === true) return print(helpText(wantsColour(process.stdout, environment)));
+  if (lookUp([commandLine], 'version') === true) return print(`qtunnel ${VERSION}\n`);
+  refuseMisplaced(commandLine);
+  const layers = [commandLine, environmentLayer(environment, true)];
+  if (lookUp(layers, 'generate-cert') === true) return print(await generateCertificate(layers));
+  const load = () => loadConfiguration(commandLine, environment);
+  const configuration = load();
+  const warnings = [...configuration.warnings, ...warningsFor(commandLine)];
+  if (lookUp(layers, 'check') === true) {
+    for (const warning of warnings) printError(`qtunnel: warning: ${warning}\n`);
+    return print(await checkText(configuration));
+  }
+  return await serve(configuration, load, warnings);
+}
+
+async function serve(configuration: Configuration, load: () => Configuration, warnings: readonly string[]): Promise<ExitCode> {
+  const log = createLog(configuration.process);
+  try {
+    for (const warning of warnings) log.log.warn(warning);
+    const running = await runTunnels(configuration.tunnels, { log: log.log, metrics: configuration.process.metrics });
+    return await untilStopped(running, { log, load, current: configuration.process, signals: process });
+  } catch (err) {
+    // Standard error is told by main; who watches a file or syslog looks there.
+    if (configuration.process.logto !== 'stderr') log.log.error({ err }, 'the tunnels did not start');
+    throw err;
+  } finally {
+    await log.close();
+  }
+}
+
+function warningsFor(commandLine: Layer): string[] {
+  const secret = commandLine.values.has('secret')
+    ? ['-secret: other users of this machine can read it in the process list; use -secret-file or QTUNNEL_SECRET']
+    : [];
+  const bare =
+    commandLine.values.size === 0 ? ['started without a flag: the defaults make a server in TCP mode; see qtunnel -help'] : [];
+  return [...secret, ...bare];
+}
+
+/** Before the command line has been understood, and so from its words. */
+function wantsDebug(words: readonly string[], { QTUNNEL_LOG_LEVEL: level }: Environment): boolean {
+  const given = words.join(' ').match(/(?:^| )--?log-level[= ](\w+)/)?.[1] ?? level;
+  return given === 'debug' || given === 'trace';
+}
+
+function print(text: string): ExitCode {
+  process.stdout.write(text);
+  return EXIT.OK;
+}
+
+/** Synchronously: the process may end right after it. */
+function printError(text: string): void {
+  try {
+    writeSync(2, text);
+  } catch {
+    // Nobody reads standard error; the exit code says it too.
+  }
+}

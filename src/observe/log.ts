@@ -1,0 +1,60 @@
+import { isatty } from 'node:tty';
+import { type Logger, pino } from 'pino';
+import { camelCase, FLAGS } from '../config/flags.ts';
+import type { ProcessSettings } from '../config/settings.ts';
+import { serializeError } from './error-fields.ts';
+import { type LogDestination, openDestination } from './log-destination.ts';
+import { prettyLine } from './pretty.ts';
+
+export interface Log {
+  readonly log: Logger;
+  /** Opens a log file anew, after a rotation or when its disk has room again. */
+  reopen(): void;
+  /** Writes out what is still waiting. Nothing can be logged after it. */
+  close(): Promise<void>;
+}
+
+/**
+ * The process's log. Nothing that becomes of its destination later ends the process: a full disk or a dead syslog sends the lines to
+ * standard error.
+ * @throws QtunnelError `FILE_UNWRITABLE` when the destination cannot be opened.
+ */
+export function createLog({ logto, logLevel, logFormat }: Omit<ProcessSettings, 'metrics'>): Log {
+  const destination = openDestination(logto);
+  const log: Logger = pino<never>(
+    {
+      base: null,
+      level: logLevel,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: (error: unknown) => serializeError(error, log.isLevelEnabled('debug')) },
+      redact: { paths: SECRET_PATHS, censor: '******' },
+    },
+    logFormat === 'pretty' ? prettyStream(destination, hasColour(logto)) : destination,
+  );
+  return { log, reopen: () => destination.reopen(), close: () => destination.close() };
+}
+
+function prettyStream(destination: LogDestination, colour: boolean): LogDestination {
+  const format = prettyLine(colour);
+  return {
+    ...PINO_METADATA,
+    write(line) {
+      destination.lastLevel = this.lastLevel;
+      destination.write(format(line));
+    },
+    reopen: () => destination.reopen(),
+    close: () => destination.close(),
+  };
+}
+
+function hasColour(logto: string): boolean {
+  const { NO_COLOR: noColour = '' } = process.env;
+  return noColour === '' && ((logto === 'stdout' && isatty(1)) || (logto === 'stderr' && isatty(2)));
+}
+
+/** Makes pino tell the stream each line's level. */
+const PINO_METADATA = { [Symbol.for('pino.metadata')]: true, lastLevel: 30 };
+
+/** A second net, should settings ever be logged whole: a secret at the top or one level down. */
+const SECRET_PATHS = FLAGS.filter((flag) => 'secret' in flag).flatMap(({ name }) => [camelCase(name), `*.${camelCase(name)}`]);
