@@ -88,16 +88,25 @@ async function loadOwnPair(stateDir: string): Promise<ServerIdentity> {
   ]);
 }
 
-/** The file; when there is none it is made, and what counts is what is there afterwards. */
-async function readOrMake(path: string, what: string, mode: number, make: () => Promise<string>): Promise<PrivateText> {
+/**
+ * The file; when there is none it is made, and what counts is what is there afterwards. That can be nothing once more, while another
+ * process renews it.
+ */
+async function readOrMake(
+  path: string,
+  what: string,
+  mode: number,
+  make: () => Promise<string>,
+  attempts = MAX_ATTEMPTS,
+): Promise<PrivateText> {
   try {
     return await readPrivateText(path, what);
   } catch (error) {
-    if (errorCode((error as Error).cause) !== 'ENOENT') throw error;
+    if (errorCode((error as Error).cause) !== 'ENOENT' || attempts === 0) throw error;
   }
   const text = await make();
   await writing(path, () => publish(path, text, mode));
-  return await readPrivateText(path, what);
+  return await readOrMake(path, what, mode, make, attempts - 1);
 }
 
 async function publish(path: string, text: string, mode: number): Promise<void> {
@@ -157,5 +166,6 @@ function deriveNodeKey(privateKey: KeyObject): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', der, NO_SALT, 'qtunnel/1 node key', NODE_KEY_BYTES));
 }
 
+const MAX_ATTEMPTS = 3;
 const NO_SALT = new Uint8Array();
 const NODE_KEY_BYTES = 32;

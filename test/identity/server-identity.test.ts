@@ -143,6 +143,11 @@ test('when a start was cut off between key and certificate, the next one goes on
   t.equal((await loadServerIdentity(ownFiles(stateDir))).privateKeyPem, privateKeyPem);
 });
 
+test('a link to nowhere in place of the key is an error, not a loop', async (t) => {
+  const stateDir = t.testdir({ 'server.key': t.fixture('symlink', 'nowhere') });
+  await t.rejects(loadServerIdentity(ownFiles(stateDir)), { code: 'FILE_UNREADABLE', message: /server\.key/ });
+});
+
 test('damaged files say what to do', async (t) => {
   const other = issueCertificate({ name: 'other' });
   const ecKey = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
