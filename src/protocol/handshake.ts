@@ -81,7 +81,7 @@ export function judgeHello(context: HandshakeContext, resetToken: Uint8Array, ty
   if (!equalBytes(hello.proof, proof)) {
     return refuse('AUTH', 'AUTH_REJECTED', clientProofProblem(context.key !== null, hello.proof.length > 0));
   }
-  return { accepted: true, hello, answer: welcome(context, resetToken, payload) };
+  return { accepted: true, hello, answer: provenWelcome(context, resetToken, payload) };
 }
 
 /** A REJECT frame for a client that cannot be served now, and the error for the log. */
@@ -94,7 +94,7 @@ export function refuse(
   return { accepted: false, error: new QtunnelError(code, message, { cause }), answer: encodeReject(reason, message) };
 }
 
-function welcome(context: HandshakeContext, resetToken: Uint8Array, helloPayload: Uint8Array): Uint8Array<ArrayBuffer> {
+function provenWelcome(context: HandshakeContext, resetToken: Uint8Array, helloPayload: Uint8Array): Uint8Array<ArrayBuffer> {
   const { nonce, software, settings } = context;
   const unproven = { version: PROTOCOL_VERSION, nonce, proof: NO_PROOF, software, resetToken, settings };
   const proof = prove(context, SERVER_LABEL, helloPayload, encodeWelcome(unproven).subarray(FRAME_HEADER));

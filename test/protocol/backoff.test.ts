@@ -35,11 +35,12 @@ test('reset begins again', async (t) => {
 });
 
 test('clients that failed together do not come back together; the same seed gives the same delays', async (t) => {
-  const delays = (seed: number) => {
-    const backoff = new Backoff(1_000, 1_000, seededRandom(seed));
-    return Array.from({ length: 20 }, () => backoff.next());
-  };
   t.same(delays(3), delays(3));
   const spread = Array.from({ length: 200 }, (_, seed) => delays(seed)[0]!).map((delay) => Math.floor((delay - 500) / 50));
   t.equal(new Set(spread).size, 10, '200 clients fall into every tenth of the span');
 });
+
+function delays(seed: number): number[] {
+  const backoff = new Backoff(1_000, 1_000, seededRandom(seed));
+  return Array.from({ length: 20 }, () => backoff.next());
+}

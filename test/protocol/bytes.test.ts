@@ -54,7 +54,6 @@ test('a number that is no varint is a bug of ours', async (t) => {
 });
 
 test('what ends too early is a protocol violation', async (t) => {
-  const nothing = () => new ByteReader(new Uint8Array(0));
   t.throws(() => nothing().u8(), violation);
   t.throws(() => nothing().varint(), violation);
   t.throws(() => nothing().raw(1), violation);
@@ -96,7 +95,6 @@ test('what was read does not change when the buffer it came from is used again',
 });
 
 test('a string cannot steer a terminal or forge a line of a log', async (t) => {
-  const read = (text: string) => new ByteReader(new ByteWriter().string(text).finish()).string();
   t.equal(read('\x1b[31mred\x1b]0;title\x07'), ' [31mred ]0;title ');
   t.equal(read('one\r\ntwo\ttab'), 'one  two tab');
   t.equal(read('a\u2028b\u2029c\u0085d\u009be'), 'a b c d e', 'line separators and the eight-bit CSI');
@@ -129,3 +127,11 @@ test('bytes are equal when all of them are', async (t) => {
     t.notOk(equalBytes(Uint8Array.of(1, 2, 3), Uint8Array.from(different)));
   }
 });
+
+function nothing(): ByteReader {
+  return new ByteReader(new Uint8Array(0));
+}
+
+function read(text: string): string {
+  return new ByteReader(new ByteWriter().string(text).finish()).string();
+}

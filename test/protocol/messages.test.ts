@@ -91,7 +91,7 @@ test('bytes after the known fields are ignored', async (t) => {
 test('settings: the bytes on the wire', async (t) => {
   const withoutSettings = 1 + 8 + 16 + 33 + 1 + hello.software.length;
   const list = encodeHello(hello).subarray(FRAME_HEADER + withoutSettings);
-  t.equal(toHex(list), ['01' + '80100000', '02' + '5000', '03' + '80007531'].join(''));
+  t.equal(toHex(list), ['0180100000', '025000', '0380007531'].join(''));
 });
 
 test('settings: unknown ones are ignored, missing ones have their defaults', async (t) => {
