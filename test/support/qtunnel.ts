@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { Test } from 'tap';
+import { temporaryFolder } from './files.ts';
 import { Program } from './process.ts';
 import type { ProcessOptions } from './process.ts';
 
@@ -58,9 +59,10 @@ export interface RunOptions extends ProcessOptions {
   readonly secret?: string | null;
 }
 
-/** Starts the command as a user would, with the log in JSON and everything in it. */
+/** Starts the command as a user would, with the log in JSON, at debug level unless told otherwise. */
 export function startQtunnel(t: Test, flags: readonly string[], { secret = SECRET, env, ...options }: RunOptions = {}): Qtunnel {
-  const args = [COMMAND, '-log-format=json', '-log-level=debug', ...flags];
+  const level = flags.some((flag) => flag.startsWith('-log-level')) ? [] : ['-log-level=debug'];
+  const args = [COMMAND, '-log-format=json', ...level, ...flags];
   const secretEnv = secret === null ? {} : { QTUNNEL_SECRET: secret };
   const qtunnel = new Qtunnel(process.execPath, args, { ...options, env: { ...secretEnv, ...env } });
   t.teardown(() => qtunnel.kill());
@@ -85,7 +87,7 @@ export interface RunningServer {
 
 /** Starts a server and waits until it listens. */
 export async function startServer(t: Test, options: ServerOptions): Promise<RunningServer> {
-  const { mode, backend, listen = '127.0.0.1:0', stateDir = t.testdir(), flags = [], ...rest } = options;
+  const { mode, backend, listen = '127.0.0.1:0', stateDir = temporaryFolder(t), flags = [], ...rest } = options;
   const address = typeof backend === 'number' ? `127.0.0.1:${backend}` : backend;
   const process = startQtunnel(
     t,
@@ -114,7 +116,7 @@ export interface RunningClient {
 
 /** Starts a client and waits until it listens and its link is up. */
 export async function startClient(t: Test, options: ClientOptions): Promise<RunningClient> {
-  const { mode, server, listen = '127.0.0.1:0', stateDir = t.testdir(), flags = [], waitForLink = true, ...rest } = options;
+  const { mode, server, listen = '127.0.0.1:0', stateDir = temporaryFolder(t), flags = [], waitForLink = true, ...rest } = options;
   const address = typeof server === 'number' ? `127.0.0.1:${server}` : server;
   const process = startQtunnel(
     t,
@@ -140,7 +142,7 @@ export async function startTunnel(
   backend: number | string,
   { serverFlags = [], clientFlags = [] }: { serverFlags?: readonly string[]; clientFlags?: readonly string[] } = {},
 ): Promise<Tunnel> {
-  const stateDir = t.testdir();
+  const stateDir = temporaryFolder(t);
   const server = await startServer(t, { mode, backend, stateDir, flags: serverFlags });
   const client = await startClient(t, { mode, server: server.port, stateDir, flags: clientFlags });
   return { server, client, port: client.port };

@@ -5,8 +5,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Test } from 'tap';
 import { withDeadline } from './deadline.ts';
 
-/** Listens on a free port of 127.0.0.1 until the test ends; its connections may be half closed. */
-export async function listen(t: Test, onConnection: (socket: Socket) => void, port = 0): Promise<number> {
+/** Listens until the test ends, on a free port of 127.0.0.1 unless told otherwise; its connections may be half closed. */
+export async function listen(t: Test, onConnection: (socket: Socket) => void, port = 0, host = '127.0.0.1'): Promise<number> {
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     sockets.add(socket);
@@ -18,7 +18,7 @@ export async function listen(t: Test, onConnection: (socket: Socket) => void, po
     server.close();
     for (const socket of sockets) socket.destroy();
   });
-  server.listen({ host: '127.0.0.1', port, backlog: BACKLOG });
+  server.listen({ host, port, backlog: BACKLOG });
   await once(server, 'listening');
   return (server.address() as AddressInfo).port;
 }
@@ -57,9 +57,9 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** A connection to 127.0.0.1 that is there until the test ends. */
-export async function dial(t: Test, port: number): Promise<Socket> {
-  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
+/** A connection that is there until the test ends. */
+export async function dial(t: Test, port: number, host = '127.0.0.1'): Promise<Socket> {
+  const socket = connect({ port, host, allowHalfOpen: true, noDelay: true });
   t.teardown(() => socket.destroy());
   await withDeadline(once(socket, 'connect'), () => `a connection to port ${port}`);
   socket.on('error', () => {});

@@ -1,0 +1,121 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'tap';
+import type { Test } from 'tap';
+import { eventually } from '../support/deadline.ts';
+import { temporaryFolder } from '../support/files.ts';
+import { run, start } from '../support/process.ts';
+import { missing, pathOf } from '../support/programs.ts';
+import { MODES, startTunnel } from '../support/qtunnel.ts';
+import { dial, freePort } from '../support/tcp.ts';
+
+for (const mode of MODES) {
+  test(`${mode}: iperf3, one stream and ten, up and down`, { skip: missing('iperf3') }, async (t) => {
+    const backend = await freePort();
+    await t.resolves(start(t, 'iperf3', ['-s', '-p', `${backend}`, '--forceflush']).line(/Server listening/));
+    const { port } = await startTunnel(t, mode, backend);
+    for (const streams of [1, 10])
+      for (const direction of [[], ['-R']]) {
+        const args = ['-J', '-c', '127.0.0.1', '-p', `${port}`, '-P', `${streams}`, '-t', '1', ...direction];
+        const report = JSON.parse(await run(t, 'iperf3', args)) as IperfReport;
+        const name = `${streams} ${direction.length > 0 ? 'down' : 'up'}`;
+        t.equal(report.error, undefined, name);
+        t.equal(report.end.streams.length, streams, name);
+        t.ok(
+          report.end.streams.every(({ receiver }) => receiver.bytes > 0),
+          `${name}: every stream carried something`,
+        );
+      }
+  });
+
+  test(`${mode}: nginx with curl and ab`, { skip: missing('nginx', 'curl', 'ab') }, async (t) => {
+    const page = randomBytes(300_000);
+    const { port } = await startTunnel(t, mode, await startNginx(t, page));
+    const url = `http://127.0.0.1:${port}/page`;
+    const copy = join(temporaryFolder(t), 'page');
+    await run(t, 'curl', ['--silent', '--show-error', '--fail', '--max-time', '60', '-o', copy, url]);
+    t.ok(readFileSync(copy).equals(page));
+
+    for (const keepAlive of [[], ['-k']]) {
+      const report = await run(t, 'ab', ['-q', '-l', '-n', '400', '-c', '20', ...keepAlive, url]);
+      t.match(report, /Complete requests:\s+400\n/);
+      t.match(report, /Failed requests:\s+0\n/);
+      t.notMatch(report, /Non-2xx responses/);
+    }
+  });
+
+  test(`${mode}: ssh runs a command and copies a file`, { skip: missing('sshd', 'ssh', 'scp', 'ssh-keygen') }, async (t) => {
+    const { port: backend, options, folder } = await startSshd(t);
+    const { port } = await startTunnel(t, mode, backend);
+    t.match(await run(t, 'ssh', [...options, '-p', `${port}`, '127.0.0.1', 'echo', 'through the tunnel']), 'through the tunnel');
+
+    const file = randomBytes(20 * 1024 * 1024);
+    writeFileSync(join(folder, 'file'), file);
+    await run(t, 'scp', ['-q', ...options, '-P', `${port}`, join(folder, 'file'), `127.0.0.1:${folder}/copy`]);
+    t.ok(readFileSync(join(folder, 'copy')).equals(file));
+  });
+}
+
+interface IperfReport {
+  readonly error?: string;
+  readonly end: { readonly streams: readonly { readonly receiver: { readonly bytes: number } }[] };
+}
+
+async function startNginx(t: Test, page: Buffer): Promise<number> {
+  const port = await freePort();
+  const folder = temporaryFolder(t);
+  writeFileSync(join(folder, 'page'), page);
+  mkdirSync(join(folder, 'tmp'));
+  // The worker runs as another user when the master is root.
+  chmodSync(folder, 0o755);
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/tmp/${name};`);
+  const user = process.getuid?.() === 0 ? 'user root;' : '';
+  writeFileSync(
+    join(folder, 'nginx.conf'),
+    `daemon off; pid ${folder}/pid; error_log stderr; ${user}
+     events {}
+     http { access_log off; ${temporary.join(' ')} server { listen 127.0.0.1:${port}; root ${folder}; } }`,
+  );
+  const nginx = start(t, pathOf('nginx'), ['-c', join(folder, 'nginx.conf'), '-p', folder]);
+  // A worker outlives a master that is killed; QUIT takes both along.
+  t.teardown(() => nginx.kill('SIGQUIT'));
+  await eventually('nginx listens', () => dial(t, port).catch(() => false));
+  return port;
+}
+
+/** An sshd of its own: a free port, its own host key, and one user key made for this test. */
+async function startSshd(t: Test): Promise<{ port: number; options: string[]; folder: string }> {
+  const port = await freePort();
+  const folder = temporaryFolder(t);
+  for (const key of ['host', 'user']) await run(t, 'ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, key)]);
+  writeFileSync(join(folder, 'authorized'), readFileSync(join(folder, 'user.pub')));
+  for (const file of ['host', 'user', 'authorized']) chmodSync(join(folder, file), 0o600);
+  // Debian's sshd wants this folder even when it is not the system's.
+  if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true });
+
+  const settings = [
+    ['ListenAddress', `127.0.0.1:${port}`],
+    ['HostKey', join(folder, 'host')],
+    ['AuthorizedKeysFile', join(folder, 'authorized')],
+    ['PidFile', 'none'],
+    ['StrictModes', 'no'],
+    ['UsePAM', 'no'],
+    ['PasswordAuthentication', 'no'],
+    ['PermitRootLogin', 'yes'],
+    ['Subsystem', 'sftp internal-sftp'],
+  ];
+  const sshd = start(t, pathOf('sshd'), [
+    '-D',
+    '-e',
+    '-f',
+    '/dev/null',
+    ...settings.flatMap(([key, value]) => ['-o', `${key}=${value}`]),
+  ]);
+  await sshd.line(/Server listening/);
+  const options = [
+    ...['-F', '/dev/null', '-i', join(folder, 'user'), '-o', 'BatchMode=yes', '-o', 'LogLevel=ERROR'],
+    ...['-o', 'StrictHostKeyChecking=no', '-o', `UserKnownHostsFile=${join(folder, 'known')}`],
+  ];
+  return { port, options, folder };
+}

@@ -1,0 +1,55 @@
+import { test } from 'tap';
+import { eventually } from '../support/deadline.ts';
+import { MODES, startServer, startTunnel } from '../support/qtunnel.ts';
+import { dial, echoes, echoServer, ending } from '../support/tcp.ts';
+
+const OPEN = 20;
+
+for (const mode of MODES) {
+  test(`${mode}: a server killed with -9 under load and started again`, async (t) => {
+    const backend = await echoServer(t);
+    const { port, server, client } = await startTunnel(t, mode, backend);
+    const sockets = await Promise.all(Array.from({ length: OPEN }, () => dial(t, port)));
+    for (const socket of sockets) {
+      socket.on('data', () => {});
+      writeForEver(socket);
+    }
+    const seen = client.process.log.length;
+    const [sameAddress, sameState] = [`127.0.0.1:${server.port}`, server.stateDir];
+    await server.process.kill('SIGKILL');
+    const again = await startServer(t, { mode, backend, listen: sameAddress, stateDir: sameState });
+    t.equal(again.fingerprint, server.fingerprint, 'the certificate survives');
+
+    t.same(new Set(await Promise.all(sockets.map(ending))), new Set(['reset']), 'what was open is reset');
+    await client.process.event('link_down', { transport: mode }, { skip: seen });
+    await client.process.event('link_up', { transport: mode }, { skip: seen });
+    t.ok(await echoes(await dial(t, port), 'new connections work'));
+  });
+
+  test(`${mode}: while the server is away a new connection waits, and is carried when the server is back`, async (t) => {
+    const backend = await echoServer(t);
+    const { port, server, client } = await startTunnel(t, mode, backend, { clientFlags: ['-dial-timeout=30s'] });
+    await server.process.kill('SIGKILL');
+    await eventually('the client sees it', () => client.process.events('link_down').length > 0);
+    const waiting = await dial(t, port);
+    const answer = echoes(waiting, 'patience');
+    await startServer(t, { mode, backend, listen: `127.0.0.1:${server.port}`, stateDir: server.stateDir });
+    t.ok(await answer);
+  });
+
+  test(`${mode}: while the server is away a new connection is reset after -dial-timeout`, async (t) => {
+    const { port, server } = await startTunnel(t, mode, await echoServer(t), { clientFlags: ['-dial-timeout=500ms'] });
+    await server.process.kill('SIGKILL');
+    await eventually('a reset', async () => (await ending(await dial(t, port))) === 'reset');
+    t.equal(await ending(await dial(t, port)), 'reset');
+  });
+}
+
+function writeForEver(socket: Awaited<ReturnType<typeof dial>>): void {
+  const block = Buffer.alloc(64 * 1024);
+  const fill = () => {
+    while (!socket.destroyed && socket.write(block));
+  };
+  socket.on('drain', fill);
+  fill();
+}
