@@ -113,9 +113,12 @@ async function startSshd(t: Test): Promise<{ port: number; options: string[]; fo
     ...settings.flatMap(([key, value]) => ['-o', `${key}=${value}`]),
   ]);
   await sshd.line(/Server listening/);
-  const options = [
-    ...['-F', '/dev/null', '-i', join(folder, 'user'), '-o', 'BatchMode=yes', '-o', 'LogLevel=ERROR'],
-    ...['-o', 'StrictHostKeyChecking=no', '-o', `UserKnownHostsFile=${join(folder, 'known')}`],
+  const settingsOfClient = [
+    'BatchMode=yes',
+    'LogLevel=ERROR',
+    'StrictHostKeyChecking=no',
+    `UserKnownHostsFile=${join(folder, 'known')}`,
   ];
+  const options = ['-F', '/dev/null', '-i', join(folder, 'user'), ...settingsOfClient.flatMap((setting) => ['-o', setting])];
   return { port, options, folder };
 }
