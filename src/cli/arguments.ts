@@ -40,21 +40,21 @@ function asksForHelp(words: readonly string[]): boolean {
   return words.slice(0, end === -1 ? undefined : end).some((word) => /^--?(h|help)$/.test(word));
 }
 
-/** Every flag as `--name=value`, so that nothing is left to guess: yargs would take `false` in `-quic false` for its value. */
+/**
+ * Every flag as `--name="value"`, so that nothing is left to guess: yargs would take `false` in `-quic false` for its value, and takes
+ * one pair of quotes off a value, which had better not be a secret's own.
+ */
 function withEqualsSigns(words: readonly string[]): string[] {
   const result: string[] = [];
   for (let index = 0; index < words.length; index++) {
     const word = words[index] ?? '';
     if (word === '--') return [...result, ...words.slice(index)];
-    const [, name, equals] = FLAG.exec(word) ?? [];
-    const flag = name === undefined ? undefined : findFlag(name);
-    if (name === undefined || flag === undefined || equals !== undefined) {
-      result.push(name === undefined ? word : `--${word.replace(/^--?/, '')}`);
-    } else if (flag.kind === 'boolean') {
-      result.push(`--${name}=true`);
-    } else {
-      result.push(`--${name}=${valueAfter(flag, words[++index])}`);
-    }
+    const [, name, value] = FLAG.exec(word) ?? [];
+    const flag = findFlag(name ?? '');
+    if (name === undefined) result.push(word);
+    else if (value !== undefined) result.push(`--${name}="${value}"`);
+    else if (flag === undefined) result.push(`--${name}`);
+    else result.push(`--${name}="${flag.kind === 'boolean' ? 'true' : valueAfter(flag, words[++index])}"`);
   }
   return result;
 }
@@ -108,7 +108,7 @@ function usage(message: string): QtunnelError {
 }
 
 /** A dash or two and a name; a lone dash and negative numbers are none. */
-const FLAG = /^--?([A-Za-z_][^=]*)(=[\s\S]*)?$/;
+const FLAG = /^--?([A-Za-z_][^=]*)(?:=([\s\S]*))?$/;
 
 /** Everything off that makes yargs guess. */
 const PLAIN = {

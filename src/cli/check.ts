@@ -18,9 +18,9 @@ export async function checkText({ tunnels, process: ofProcess }: Configuration):
     ...entriesOf(PROCESS_FLAGS, ofProcess),
     tunnels: Object.fromEntries(tunnels.map((tunnel) => [tunnel.tag, entriesOf(meaningful(tunnel), tunnel)])),
   });
-  for (const tunnel of tunnels) {
-    const remarks = await checkFiles(tunnel);
-    const entry = document.getIn(['tunnels', tunnel.tag]);
+  const found = await Promise.all(tunnels.map(checkFiles));
+  for (const [index, remarks] of found.entries()) {
+    const entry = document.getIn(['tunnels', tunnels[index]?.tag]);
     if (isMap(entry) && remarks.length > 0) entry.commentBefore = remarks.map((remark) => ` ${remark}`).join('\n');
   }
   return document.toString({ lineWidth: 0 });

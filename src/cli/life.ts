@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { Configuration } from '../config/load.ts';
 import type { ProcessSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
@@ -25,14 +26,14 @@ export interface Life {
  */
 export async function untilStopped(running: RunningTunnels, life: Life): Promise<ExitCode> {
   const { signals } = life;
-  let end: (code: ExitCode) => void = () => {};
+  let end!: (code: ExitCode) => void;
   const ended = new Promise<ExitCode>((resolve) => (end = resolve));
   const reload = serially(() => reloadFrom(running, life));
   const crash = (error: unknown) => end(failed(life, error));
   let draining = false;
   const stop = (signal: string) => {
     if (draining) {
-      life.log.log.warn({ signal }, 'ending at once');
+      life.log.log.warn({ event: 'cut_off', signal }, 'ending at once');
       return end(EXIT.FAILED);
     }
     draining = true;
@@ -57,10 +58,10 @@ async function patience(): Promise<void> {
 }
 
 async function drain(running: RunningTunnels, { log: { log } }: Life, signal: string): Promise<ExitCode> {
-  log.info({ signal }, 'stopping: no new connections, waiting for the open ones; a second signal ends at once');
+  log.info({ event: 'stopping', signal }, 'stopping: no new connections, waiting for the open ones; a second signal ends at once');
   const drained = await running.drain();
-  if (drained) log.info('stopped: all connections had ended');
-  else log.warn('stopped: connections were still open after -drain-timeout and were cut off');
+  if (drained) log.info({ event: 'stopped', drained }, 'stopped: all connections had ended');
+  else log.warn({ event: 'stopped', drained }, 'stopped: connections were still open after -drain-timeout and were cut off');
   return drained ? EXIT.OK : EXIT.FAILED;
 }
 
@@ -70,27 +71,29 @@ async function reloadFrom(running: RunningTunnels, { log: { log, reopen }, load,
   try {
     const { tunnels, process: ofProcess, warnings } = load();
     await running.reload(tunnels);
-    for (const warning of warnings) log.warn(warning);
+    for (const warning of warnings) log.warn({ event: 'warning' }, warning);
     log.level = ofProcess.logLevel;
     const waiting = needingRestart(current, ofProcess);
-    if (waiting.length > 0) log.warn(`${waiting.join(', ')} changed; that takes effect after a restart`);
-    log.info('configuration read again');
+    if (waiting.length > 0) log.warn({ event: 'warning' }, `${waiting.join(', ')} changed; that takes effect after a restart`);
+    log.info({ event: 'reloaded' }, 'configuration read again');
   } catch (err) {
-    log.error({ err }, 'the configuration stays as it was: the new one cannot be used');
+    log.error(
+      { event: 'reload_failed', err },
+      `the configuration stays as it was: ${err instanceof Error ? err.message : String(err)}`,
+    );
   }
 }
 
 function needingRestart(before: ProcessSettings, now: ProcessSettings): string[] {
-  const changed = (one: unknown, other: unknown) => JSON.stringify(one) !== JSON.stringify(other);
   return [
-    ...(changed(before.metrics, now.metrics) ? ['metrics'] : []),
+    ...(isDeepStrictEqual(before.metrics, now.metrics) ? [] : ['metrics']),
     ...(before.logto === now.logto ? [] : ['logto']),
     ...(before.logFormat === now.logFormat ? [] : ['log-format']),
   ];
 }
 
 function failed({ log: { log } }: Life, err: unknown): ExitCode {
-  log.error({ err }, err instanceof QtunnelError ? err.message : 'a tunnel cannot go on');
+  log.error({ event: 'failed', err }, err instanceof QtunnelError ? err.message : 'a tunnel cannot go on');
   return EXIT.FAILED;
 }
 

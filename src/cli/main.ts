@@ -46,12 +46,12 @@ async function run(commandLine: Layer, environment: Environment): Promise<ExitCo
 async function serve(configuration: Configuration, load: () => Configuration, warnings: readonly string[]): Promise<ExitCode> {
   const log = createLog(configuration.process);
   try {
-    for (const warning of warnings) log.log.warn(warning);
+    for (const warning of warnings) log.log.warn({ event: 'warning' }, warning);
     const running = await runTunnels(configuration.tunnels, { log: log.log, metrics: configuration.process.metrics });
     return await untilStopped(running, { log, load, current: configuration.process, signals: process });
   } catch (err) {
     // Standard error is told by main; who watches a file or syslog looks there.
-    if (configuration.process.logto !== 'stderr') log.log.error({ err }, 'the tunnels did not start');
+    if (configuration.process.logto !== 'stderr') log.log.error({ event: 'failed', err }, 'the tunnels did not start');
     throw err;
   } finally {
     await log.close();

@@ -8,8 +8,8 @@ export function prettyLine(colour: boolean): (line: string) => string {
     translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l',
     customPrettifiers: {
       time: (time) => String(time),
-      level: (_level, _key, _log, { label, labelColorized }) =>
-        labelColorized + ' '.repeat(Math.max(0, LONGEST_LEVEL - label.length)),
+      level: (level, _key, _log, { labelColorized }) =>
+        labelColorized + ' '.repeat(Math.max(0, LONGEST_LEVEL - String(level).length)),
     },
     messageFormat: (log, messageKey) => message(log, messageKey),
   });
@@ -50,6 +50,7 @@ function stackOf(error: unknown): string {
 }
 
 const LONGEST_LEVEL = 5;
-const OWN_PLACE = new Set(['level', 'time', 'tag']);
+/** What has a place of its own in the line; `event` says for programs what the message says for people. */
+const OWN_PLACE = new Set(['level', 'time', 'tag', 'event']);
 // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;

@@ -1,0 +1,71 @@
+import { spawnSync } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import path from 'node:path';
+import { test } from 'tap';
+import { openSyslog } from '../../src/observe/syslog.ts';
+import { eventually } from '../support/deadline.ts';
+
+const noLogger = spawnSync('logger', ['--version']).status !== 0 && 'util-linux logger is not installed';
+
+test('lines reach the syslog socket with their level, through the real logger', { skip: noLogger }, async (t) => {
+  // Not in t.testdir(): a socket's path may have 107 characters.
+  const folder = mkdtempSync(path.join(tmpdir(), 'qtunnel-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const socket = path.join(folder, 'log');
+  let received = '';
+  // A stream socket in the place of syslog's datagram socket, which Node cannot open; logger takes both.
+  const server = createServer((connection) => connection.on('data', (chunk) => (received += chunk.toString())));
+  server.listen(socket);
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const syslog = openSyslog('logger', socket);
+  syslog.lastLevel = 30;
+  syslog.write('{"msg":"hello"}\n');
+  syslog.lastLevel = 50;
+  syslog.write('{"msg":"broken"}\n');
+  await syslog.close();
+  await eventually('both lines', () => received.includes('broken'));
+  t.match(received, /<30>.*qtunnel.*\{"msg":"hello"\}/);
+  t.match(received, /<27>.*qtunnel.*\{"msg":"broken"\}/);
+});
+
+test('a logger that dies is started again', async (t) => {
+  const folder = t.testdir();
+  const out = path.join(folder, 'out');
+  const program = path.join(folder, 'logger');
+  // Takes one line and ends.
+  writeFileSync(program, `#!/bin/sh\nread -r line && echo "$line" >> '${out}'\n`);
+  chmodSync(program, 0o755);
+  const syslog = openSyslog(program, folder);
+  t.teardown(() => syslog.close());
+  const written = () => {
+    try {
+      return readFileSync(out, 'utf8').split('\n').length - 1;
+    } catch {
+      return 0;
+    }
+  };
+  await eventually('a second logger', () => {
+    syslog.write('line\n');
+    return written() >= 2;
+  });
+  t.match(readFileSync(out, 'utf8'), /^<30>line\n<30>line\n/);
+});
+
+test('without the program or without a syslog daemon it is refused', (t) => {
+  t.throws(() => openSyslog('no-such-logger-here'), {
+    code: 'FILE_UNWRITABLE',
+    message: /^-logto=syslog cannot be used, the program no-such-logger-here is not installed: install it .*, or log elsewhere$/,
+  });
+  if (process.platform === 'linux') {
+    const socket = path.join(t.testdir(), 'none');
+    t.throws(() => openSyslog('sh', socket), {
+      code: 'FILE_UNWRITABLE',
+      message: /there is no .*none here: start a syslog daemon/,
+    });
+  }
+  t.end();
+});
