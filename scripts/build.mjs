@@ -26,7 +26,9 @@ export function buildIfStale() {
 
 function newestTime(folder) {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
-  return Math.max(...entries.filter((entry) => entry.isFile()).map((entry) => statSync(`${entry.parentPath}/${entry.name}`).mtimeMs));
+  return Math.max(
+    ...entries.filter((entry) => entry.isFile()).map((entry) => statSync(`${entry.parentPath}/${entry.name}`).mtimeMs),
+  );
 }
 
 await runAsScript(import.meta.url, build);

@@ -17,7 +17,11 @@ export function setup() {
  * output stays clean: `npm pack --json` runs the build and prints its result there.
  */
 export function run(program, args, options = {}) {
-  const { status, signal, error } = spawnSync(program, args, { cwd: root, stdio: ['ignore', process.stderr, process.stderr], ...options });
+  const { status, signal, error } = spawnSync(program, args, {
+    cwd: root,
+    stdio: ['ignore', process.stderr, process.stderr],
+    ...options,
+  });
   if (error) throw new Error(`${program} cannot be started: ${error.message}`);
   if (status !== 0) throw new Error(`${[program, ...args].join(' ')} failed (${signal ?? `exit ${status}`})`);
 }
