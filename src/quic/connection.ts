@@ -238,7 +238,7 @@ export class QuicConnection {
 
   #armTimer(now: number): void {
     const own = this.native.timeout();
-    const deadline = Math.min(own === null ? Infinity : now + own, this.#closing === null ? this.stage.deadline() : Infinity);
+    const deadline = Math.min(own === null ? Infinity : now + own, this.#closing === null ? this.stage.deadline(now) : Infinity);
     // A timer that fires too early costs one empty turn; moving it at each turn costs more (QUICHE.md 9).
     if (deadline >= this.#timerAt || deadline === Infinity) return;
     this.#timer?.cancel();

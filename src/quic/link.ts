@@ -65,7 +65,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     const idleTimeout = Math.min(options.idleTimeout, link.peer.idleTimeout);
     // The client's pings are enough; the server's own come only when those do not.
     const keepalive = options.keepalive * (link.role === 'client' ? 1 : 2);
-    this.#liveness = new Liveness({ keepalive, idleTimeout, now: connection.clock.now() });
+    this.#liveness = new Liveness({ keepalive, idleTimeout: Math.max(idleTimeout, MIN_IDLE_TIMEOUT), now: connection.clock.now() });
     this.#budget = new CreditBudget(BUDGET_STREAMS * options.buffer);
     control.onFrame = (type, payload) => this.#handleFrame(type, payload);
   }
@@ -146,8 +146,8 @@ export class QuicLink implements Link, Stage, StreamHost {
     });
   }
 
-  deadline(): number {
-    return this.#liveness.deadline();
+  deadline(now: number): number {
+    return this.#liveness.deadline(now);
   }
 
   onClosed(reason: QtunnelError): void {
@@ -366,4 +366,6 @@ const SERVER_INITIATED = 1;
 const BUDGET_STREAMS = 64;
 /** Milliseconds. Asking quiche costs 7 µs and a dozen objects. */
 const PATH_STATS_INTERVAL = 50;
+/** Milliseconds: what a peer may at least expect, whatever it asks for. */
+const MIN_IDLE_TIMEOUT = 1_000;
 const LINGERING_BEFORE_PRUNE = 256;

@@ -152,7 +152,7 @@ class QuicListener implements LinkListener, ConnectionHost, UdpHandler {
 
   /** Tells a client of an earlier run of this server, and nobody else, that its connection is gone (docs/PROTOCOL.md). */
   #sendReset(id: Uint8Array, length: number, to: UdpAddress): void {
-    if (length <= MIN_STATELESS_RESET || !this.#takeReset() || !this.#issuer.isOwn(id)) return;
+    if (length <= MIN_STATELESS_RESET + 1 || !this.#takeReset() || !this.#issuer.isOwn(id)) return;
     // Shorter than what it answers, so that two that do not know each other fall silent (RFC 9000 §10.3.3).
     const packet = statelessReset(randomBytes(Math.min(length - 1, MAX_RESET)), this.#issuer.resetToken(id));
     this.udp.sendBuffer.set(packet);

@@ -14,7 +14,7 @@ export interface Stage {
   /** A turn comes to its end: the last moment to write before packets are made. */
   onTurn(now: number): void;
   /** When `onTurn` is wanted even if nothing happens; Infinity for never. Milliseconds on the connection's clock. */
-  deadline(): number;
+  deadline(now: number): number;
   /** The connection has ended. Called once; nothing is called after it. */
   onClosed(reason: QtunnelError): void;
 }

@@ -1,0 +1,89 @@
+import type { TunnelSettings } from '../config/settings.ts';
+import type { QtunnelError } from '../errors.ts';
+import type { Link, LinkStream, OpenRequest, StreamHandler } from '../link/link.ts';
+import type { ResetReason } from '../protocol/reset.ts';
+import { Bridge } from './bridge.ts';
+import type { Connections, TunnelConnection } from './connections.ts';
+import type { TunnelContext } from './context.ts';
+import { type Dial, dial, dialResetReason } from './dial.ts';
+import { ConnectionLog } from './connection-log.ts';
+
+interface Origin {
+  readonly settings: TunnelSettings;
+  readonly request: OpenRequest;
+  readonly link: Link;
+  readonly context: TunnelContext;
+  readonly connections: Connections;
+}
+
+/**
+ * The server's end of one connection. The backend is dialled at once; until it is connected, what the client sends stays in the stream, bounded by
+ * its credit.
+ *
+ *     dialling ── connected ──▶ bridged ──▶ over
+ *        └── failed, or reset by the client ──▶ over
+ */
+export class BackendConnection implements TunnelConnection, StreamHandler {
+  readonly #stream: LinkStream;
+  readonly #origin: Origin;
+  readonly #log: ConnectionLog;
+  readonly #dial: Dial;
+  #bridge: Bridge | null = null;
+  #over = false;
+
+  constructor(stream: LinkStream, origin: Origin) {
+    this.#stream = stream;
+    this.#origin = origin;
+    const { settings, request, link, context, connections } = origin;
+    this.#log = new ConnectionLog(context, request.tag, link);
+    stream.handler = this;
+    connections.add(this);
+    this.#dial = dial(settings.backend, settings.dialTimeout, (error) =>
+      error === null ? this.#connected() : this.#failed(error),
+    );
+  }
+
+  abort(reason: ResetReason, message: string): void {
+    if (this.#over) return;
+    if (this.#bridge !== null) return this.#bridge.abort(reason, message);
+    this.#dial.cancel();
+    this.#stream.reset(reason, message);
+    this.#end(reason, message);
+  }
+
+  onReadable(): void {
+    // Read once there is somebody to give it to.
+  }
+
+  onWritable(): void {
+    // Nothing was written yet.
+  }
+
+  onReset(reason: ResetReason, message: string): void {
+    this.#dial.cancel();
+    this.#end(reason, message);
+  }
+
+  #connected(): void {
+    if (this.#over) return;
+    this.#bridge = new Bridge(this.#dial.socket, this.#stream, {
+      onSent: (bytes) => this.#log.sent(bytes),
+      onReceived: (bytes) => this.#log.received(bytes),
+      onEnd: (reason, message) => this.#end(reason, message),
+    });
+  }
+
+  #failed(error: QtunnelError): void {
+    if (this.#over) return;
+    const reason = dialResetReason(error.code);
+    this.#log.dialFailed(reason, error);
+    this.#stream.reset(reason, error.message);
+    this.#end(reason, error.message);
+  }
+
+  #end(reason: ResetReason | null, message: string): void {
+    this.#over = true;
+    this.#log.closed(reason, message);
+    this.#origin.connections.delete(this);
+  }
+}

@@ -1,0 +1,124 @@
+import net from 'node:net';
+import type { Address, TunnelSettings } from '../config/settings.ts';
+import { QtunnelError } from '../errors.ts';
+import { formatAddress } from '../link/address.ts';
+import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
+import { ClientConnection } from './client-connection.ts';
+import { Connections } from './connections.ts';
+import type { TunnelContext } from './context.ts';
+import { listenTcp } from './tcp-listener.ts';
+import type { Tunnel } from './tunnel.ts';
+import type { Uplink } from './uplink.ts';
+import { openUplink } from './uplink-factory.ts';
+
+/** Starts the client's side. The link may come up later. @throws QtunnelError `LISTEN_FAILED`, and what loading secret and trust throws. */
+export async function startClientTunnel(settings: TunnelSettings, context: TunnelContext): Promise<ClientTunnel> {
+  const uplink = await openUplink(settings, context);
+  const server = await listenTcp(settings.listen, context.log);
+  return new ClientTunnel(settings, context, uplink, server);
+}
+
+/** Takes TCP connections and carries each over the uplink. */
+export class ClientTunnel implements Tunnel {
+  #settings: TunnelSettings;
+  readonly #context: TunnelContext;
+  readonly #connections = new Connections();
+  readonly #log: RateLimitedLog;
+  #uplink: Uplink;
+  #server: net.Server;
+
+  constructor(settings: TunnelSettings, context: TunnelContext, uplink: Uplink, server: net.Server) {
+    this.#settings = settings;
+    this.#context = context;
+    this.#uplink = uplink;
+    this.#server = server;
+    this.#log = rateLimited(context.log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
+    context.metrics.source = { clientmode: true, links: () => this.#uplink.links };
+    this.#attach(server);
+    this.#uplink.start();
+  }
+
+  get settings(): TunnelSettings {
+    return this.#settings;
+  }
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  get uplink(): Uplink {
+    return this.#uplink;
+  }
+
+  /** Where it listens, with the real port when 0 was asked for. */
+  get address(): Address {
+    const { address, port } = this.#server.address() as net.AddressInfo;
+    return { host: address, port };
+  }
+
+  async prepare(settings: TunnelSettings): Promise<() => void> {
+    const uplink = await openUplink(settings, this.#context);
+    const moved = formatAddress(settings.listen) !== formatAddress(this.#settings.listen);
+    const server = moved ? await listenTcp(settings.listen, this.#context.log) : null;
+    return () => {
+      this.#settings = settings;
+      this.#replaceUplink(uplink);
+      if (server === null) return;
+      this.#server.close();
+      this.#server = server;
+      this.#attach(server);
+    };
+  }
+
+  async drain(): Promise<boolean> {
+    this.#server.close();
+    const drained = await this.#connections.drained(this.#settings.drainTimeout);
+    await this.close(new QtunnelError('SHUTTING_DOWN', 'The client was stopped.'));
+    return drained;
+  }
+
+  close(reason: QtunnelError): Promise<void> {
+    this.#server.close();
+    this.#connections.abortAll('SHUTDOWN', reason.message);
+    this.#uplink.stop(reason);
+    this.#log.flush();
+    return Promise.resolve();
+  }
+
+  /** The old uplink's links carry their connections to their ends. */
+  #replaceUplink(uplink: Uplink): void {
+    const old = this.#uplink;
+    this.#uplink = uplink;
+    uplink.start();
+    old.stop();
+  }
+
+  #attach(server: net.Server): void {
+    server.on('connection', (socket) => this.#accept(socket));
+    this.#context.log.info(
+      { event: 'listening', tcp: formatAddress(addressOf(server)) },
+      `listening on TCP ${formatAddress(addressOf(server))}`,
+    );
+  }
+
+  #accept(socket: net.Socket): void {
+    const { maxConnections, dialTimeout } = this.#settings;
+    if (this.#connections.size >= maxConnections) {
+      this.#log.warn('limit', { event: 'limit' }, `a connection was refused: ${maxConnections} are open (-max-connections)`);
+      socket.on('error', () => {}).resetAndDestroy();
+      return;
+    }
+    new ClientConnection(socket, {
+      uplink: this.#uplink,
+      context: this.#context,
+      connections: this.#connections,
+      log: this.#log,
+      dialTimeout,
+    });
+  }
+}
+
+function addressOf(server: net.Server): Address {
+  const { address, port } = server.address() as net.AddressInfo;
+  return { host: address, port };
+}

@@ -1,0 +1,8 @@
+import type { Logger } from 'pino';
+import type { TunnelMetrics } from '../observe/tunnel-metrics.ts';
+
+/** What a tunnel is given besides its settings. */
+export interface TunnelContext {
+  readonly log: Logger;
+  readonly metrics: TunnelMetrics;
+}

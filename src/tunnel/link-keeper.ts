@@ -1,0 +1,134 @@
+import { asQtunnelError, type ErrorCode, QtunnelError } from '../errors.ts';
+import type { Link, LinkHandler } from '../link/link.ts';
+import { Backoff } from '../protocol/backoff.ts';
+
+export interface KeeperHandler {
+  onUp(link: Link): void;
+  /** The link went `stalled` or came back from it. */
+  onStateChange(link: Link): void;
+  /** The link ended, or an attempt to make one failed; `link` is null then. Another attempt follows after `retryIn` milliseconds. */
+  onDown(link: Link | null, reason: QtunnelError, retryIn: number): void;
+}
+
+/**
+ * Keeps one link of one transport up for as long as it is wanted:
+ *
+ *     idle ── start ──▶ connecting ── link ──▶ up ── closed ──▶ connecting (at once, then with back-off)
+ *       ▲                 │  ▲                 │
+ *       │               failed└── back-off     │
+ *       └── stop ─────────┴────────────────────┘   (an attempt is aborted, a link drained)
+ */
+export class LinkKeeper {
+  readonly #connect: (signal: AbortSignal) => Promise<Link>;
+  readonly #handler: KeeperHandler;
+  readonly #backoff = new Backoff(RETRY_INITIAL, RETRY_MAXIMUM, Math.random);
+  readonly #refusedBackoff = new Backoff(REFUSED_INITIAL, REFUSED_MAXIMUM, Math.random);
+  #link: Link | null = null;
+  #attempt: AbortController | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #wanted = false;
+
+  constructor(connect: (signal: AbortSignal) => Promise<Link>, handler: KeeperHandler) {
+    this.#connect = connect;
+    this.#handler = handler;
+  }
+
+  /** The link that is there, up or stalled; null without one. */
+  get link(): Link | null {
+    return this.#link;
+  }
+
+  get wanted(): boolean {
+    return this.#wanted;
+  }
+
+  start(): void {
+    if (this.#wanted) return;
+    this.#wanted = true;
+    this.#try();
+  }
+
+  /** Makes no more links; the one that is there carries its streams to their ends, unless `reason` says to end it at once. */
+  stop(reason?: QtunnelError): void {
+    this.#wanted = false;
+    this.#attempt?.abort();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    const link = this.#link;
+    this.#link = null;
+    if (reason === undefined) link?.drain();
+    else link?.close(reason);
+  }
+
+  #try(): void {
+    const attempt = new AbortController();
+    this.#attempt = attempt;
+    this.#timer = null;
+    this.#connect(attempt.signal).then(
+      (link) => this.#handleLink(link, attempt),
+      (error: unknown) => this.#handleFailure(asQtunnelError(error), attempt),
+    );
+  }
+
+  #handleLink(link: Link, attempt: AbortController): void {
+    if (this.#attempt === attempt) this.#attempt = null;
+    if (!this.#wanted || link.state === 'closed') {
+      link.close(new QtunnelError('LINK_CLOSED', 'The link is not wanted any more.'));
+      if (this.#wanted) this.#try();
+      return;
+    }
+    this.#link = link;
+    this.#backoff.reset();
+    this.#refusedBackoff.reset();
+    link.handler = this.#linkHandler(link);
+    this.#handler.onUp(link);
+  }
+
+  #linkHandler(link: Link): LinkHandler {
+    return {
+      onStream: (stream) => stream.reset('PROTOCOL', 'this side opens streams, it takes none'),
+      onStateChange: (state) => {
+        if (this.#link !== link) return;
+        if (state === 'draining') this.#replace(link, new QtunnelError('SHUTTING_DOWN', 'The server is shutting down.'));
+        else if (state !== 'closed') this.#handler.onStateChange(link);
+      },
+      onClose: (reason) => {
+        if (this.#link === link) this.#replace(link, reason);
+      },
+    };
+  }
+
+  /** The link takes no more streams: looks for another at once. A server that hangs up on each is met by back-off all the same. */
+  #replace(link: Link, reason: QtunnelError): void {
+    this.#link = null;
+    this.#handler.onDown(link, reason, this.#retryAfter(reason));
+  }
+
+  #handleFailure(error: QtunnelError, attempt: AbortController): void {
+    if (this.#attempt === attempt) this.#attempt = null;
+    if (!this.#wanted || attempt.signal.aborted) return;
+    this.#handler.onDown(null, error, this.#retryAfter(error));
+  }
+
+  #retryAfter(error: QtunnelError): number {
+    const delay = (REFUSED.has(error.code) ? this.#refusedBackoff : this.#backoff).next();
+    if (this.#wanted) this.#timer = setTimeout(() => this.#try(), delay);
+    return Math.round(delay);
+  }
+}
+
+/** A server that says no will say no again: these wait longer, so that a wrong secret is not hammered in. */
+export const REFUSED: ReadonlySet<ErrorCode> = new Set([
+  'AUTH_REJECTED',
+  'AUTH_SERVER',
+  'CERT_UNTRUSTED',
+  'CERT_CHANGED',
+  'PIN_MISMATCH',
+  'VERSION_MISMATCH',
+  'SERVER_BUSY',
+]);
+/** Milliseconds between attempts. The network's return is noticed within the maximum, so it is short; an attempt costs two packets. */
+const RETRY_INITIAL = 100;
+const RETRY_MAXIMUM = 2_000;
+const REFUSED_INITIAL = 5_000;
+const REFUSED_MAXIMUM = 60_000;

@@ -1,0 +1,187 @@
+import type { Logger } from 'pino';
+import { QtunnelError } from '../errors.ts';
+import type { Address, TunnelSettings } from '../config/settings.ts';
+import { formatFingerprint } from '../identity/fingerprint.ts';
+import { loadServerIdentity, type ServerIdentity } from '../identity/server-identity.ts';
+import { formatAddress } from '../link/address.ts';
+import type { Link, LinkStream, OpenRequest } from '../link/link.ts';
+import type { LinkListener } from '../link/options.ts';
+import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
+import { BackendConnection } from './backend-connection.ts';
+import { Connections } from './connections.ts';
+import type { TunnelContext } from './context.ts';
+import { type Listeners, openListeners } from './listeners.ts';
+import { loadAuth } from './security.ts';
+import type { Tunnel } from './tunnel.ts';
+
+/** Starts the server's side. @throws QtunnelError `LISTEN_FAILED`, and what loading its certificate and secret throws. */
+export async function startServerTunnel(settings: TunnelSettings, context: TunnelContext): Promise<ServerTunnel> {
+  const { log } = context;
+  const { auth, given } = await loadAuth(settings, log);
+  const identity = await loadServerIdentity(settings);
+  for (const warning of identity.warnings) log.warn(warning);
+  const listeners = await openListeners(settings, identity, auth);
+  const tunnel = new ServerTunnel(settings, context, listeners);
+  announce(log, settings, identity, listeners, given !== null);
+  return tunnel;
+}
+
+/** Takes links from clients and ends their streams on a TCP backend. */
+export class ServerTunnel implements Tunnel {
+  #settings: TunnelSettings;
+  readonly #context: TunnelContext;
+  readonly #strangersLog: RateLimitedLog;
+  readonly #connections = new Connections();
+  readonly #links = new Set<Link>();
+  #listeners: Listeners;
+
+  constructor(settings: TunnelSettings, context: TunnelContext, listeners: Listeners) {
+    this.#settings = settings;
+    this.#context = context;
+    this.#strangersLog = rateLimited(context.log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
+    this.#listeners = listeners;
+    this.#attach(listeners);
+    context.metrics.source = { clientmode: false, links: () => [...this.#links] };
+  }
+
+  get settings(): TunnelSettings {
+    return this.#settings;
+  }
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /** Where it listens, with the real port when 0 was asked for. */
+  get address(): Address {
+    return this.#listeners.address;
+  }
+
+  async prepare(settings: TunnelSettings): Promise<() => void> {
+    const { log } = this.#context;
+    const { auth, given } = await loadAuth(settings, log);
+    const identity = await loadServerIdentity(settings);
+    const moved = JSON.stringify(listening(settings)) !== JSON.stringify(listening(this.#settings));
+    const listeners = moved ? await openListeners(settings, identity, auth) : null;
+    return () => {
+      for (const warning of identity.warnings) log.warn(warning);
+      this.#settings = settings;
+      if (listeners === null) return this.#listeners.update(identity, auth);
+      void this.#listeners.close();
+      this.#listeners = listeners;
+      this.#attach(listeners);
+      announce(log, settings, identity, listeners, given !== null);
+    };
+  }
+
+  async drain(): Promise<boolean> {
+    for (const link of this.#links) link.drain();
+    const listenersClosed = this.#listeners.close();
+    const drained = await this.#connections.drained(this.#settings.drainTimeout);
+    await this.close(new QtunnelError('SHUTTING_DOWN', 'The server was stopped.'));
+    await listenersClosed;
+    return drained;
+  }
+
+  async close(reason: QtunnelError): Promise<void> {
+    const listenersClosed = this.#listeners.close();
+    this.#connections.abortAll('SHUTDOWN', reason.message);
+    for (const link of [...this.#links]) link.close(reason);
+    this.#strangersLog.flush();
+    await listenersClosed;
+  }
+
+  #attach({ all }: Listeners): void {
+    for (const listener of all) {
+      listener.onLink = (link) => this.#handleLink(link);
+      listener.onHandshakeFailure = (error, peer) => this.#handleFailure(listener, error, peer);
+    }
+  }
+
+  #handleLink(link: Link): void {
+    const { log, metrics } = this.#context;
+    this.#links.add(link);
+    log.info(
+      { event: 'link_up', transport: link.transport, link: link.id, peer: link.peer },
+      `client ${link.peer} is here over ${nameOf(link)}`,
+    );
+    link.handler = {
+      onStream: (stream, request) => this.#handleStream(link, stream, request),
+      onStateChange: () => {},
+      onClose: (reason) => {
+        this.#links.delete(link);
+        metrics.linkClosed(link);
+        const fields = {
+          event: 'link_down',
+          transport: link.transport,
+          link: link.id,
+          peer: link.peer,
+          code: reason.code,
+          reason: reason.message,
+        };
+        log.info(fields, `client ${link.peer} is gone: ${reason.message}`);
+      },
+    };
+  }
+
+  #handleStream(link: Link, stream: LinkStream, request: OpenRequest): void {
+    const { maxConnections } = this.#settings;
+    if (this.#connections.size >= maxConnections) {
+      const message = `the server is at its limit of ${maxConnections} connections (-max-connections)`;
+      this.#strangersLog.warn('limit', { event: 'limit', tag: request.tag, link: link.id }, message);
+      return stream.reset('LIMIT', message);
+    }
+    new BackendConnection(stream, {
+      settings: this.#settings,
+      request,
+      link,
+      context: this.#context,
+      connections: this.#connections,
+    });
+  }
+
+  #handleFailure(listener: LinkListener, error: QtunnelError, peer: string): void {
+    this.#context.metrics.handshakeFailed(error.code);
+    const fields = { event: 'handshake_failed', peer, code: error.code, port: listener.address.port };
+    this.#strangersLog.warn(error.code, fields, `turned ${peer} away: ${error.message}`);
+  }
+}
+
+function listening({
+  listen,
+  quic,
+  fallback,
+  congestion,
+  keepalive,
+  idleTimeout,
+  maxConnections,
+  buffer,
+}: TunnelSettings): unknown {
+  return { listen, quic, fallback, congestion, keepalive, idleTimeout, maxConnections, buffer };
+}
+
+function nameOf(link: Link): string {
+  return link.transport === 'quic' ? 'QUIC' : 'TLS';
+}
+
+function announce(log: Logger, settings: TunnelSettings, identity: ServerIdentity, listeners: Listeners, secret: boolean): void {
+  const { udp, tcp } = listeners;
+  const { host, port } = listeners.address;
+  const fields = {
+    event: 'listening',
+    ...(udp !== null && { udp: formatAddress(udp) }),
+    ...(tcp !== null && { tcp: formatAddress(tcp) }),
+    backend: formatAddress(settings.backend),
+    fingerprint: formatFingerprint(identity.fingerprint),
+  };
+  const where = [udp === null ? [] : [`UDP ${formatAddress(udp)}`], tcp === null ? [] : [`TCP ${formatAddress(tcp)}`]]
+    .flat()
+    .join(' and ');
+  log.info(fields, `listening on ${where}, backend ${formatAddress(settings.backend)}`);
+  log.info({ event: 'fingerprint' }, `certificate ${formatFingerprint(identity.fingerprint)}`);
+  const reachable = host === '' || host === '::' || host === '0.0.0.0' ? 'THIS-HOST' : host;
+  const trust = secret ? '-secret-file=FILE-WITH-THE-SAME-SECRET' : `-pin=${identity.fingerprint}`;
+  const command = `qtunnel -clientmode ${settings.quic ? '-quic ' : ''}-listen=:8080 -backend=${formatAddress({ host: reachable, port })} ${trust}`;
+  log.info({ event: 'client_command' }, `on the client: ${command}`);
+  if (!secret) log.warn('no -secret: whoever reaches this port can use the backend');
+}

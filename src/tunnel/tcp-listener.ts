@@ -1,0 +1,32 @@
+import net from 'node:net';
+import type { Logger } from 'pino';
+import type { Address } from '../config/settings.ts';
+import { QtunnelError } from '../errors.ts';
+
+/** A TCP server for a tunnel's client side. @throws QtunnelError `LISTEN_FAILED` with what to do. */
+export async function listenTcp(address: Address, log: Logger): Promise<net.Server> {
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(listenFailed(address, error)));
+    server.listen({ port: address.port, ...(address.host !== '' && { host: address.host }), backlog: BACKLOG }, resolve);
+  });
+  // Out of descriptors, for example: those connections are lost, the listener is not.
+  server.on('error', (error) => log.warn({ event: 'accept_failed', reason: error.message }, 'a connection could not be accepted'));
+  return server;
+}
+
+function listenFailed(address: Address, error: NodeJS.ErrnoException): QtunnelError {
+  const where = `TCP port ${address.port}${address.host === '' ? '' : ` of ${address.host}`}`;
+  return new QtunnelError('LISTEN_FAILED', `Cannot listen on ${where}: ${WHY[error.code ?? ''] ?? error.message}.`, {
+    cause: error,
+  });
+}
+
+const WHY: Record<string, string> = {
+  EADDRINUSE: 'another program uses it; stop that or choose another -listen',
+  EACCES: 'ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another -listen',
+  EADDRNOTAVAIL: 'this machine does not have that address; choose another -listen',
+  ENOTFOUND: 'that name does not resolve; choose another -listen',
+};
+/** The kernel cuts it to net.core.somaxconn. */
+const BACKLOG = 4096;

@@ -1,0 +1,18 @@
+import type { TunnelSettings } from '../config/settings.ts';
+import type { QtunnelError } from '../errors.ts';
+
+/** A running tunnel, client or server. */
+export interface Tunnel {
+  readonly settings: TunnelSettings;
+  /** Connections that are open through it. */
+  readonly connections: number;
+  /**
+   * Gets everything ready that new settings need and returns what makes them take effect, or throws and nothing has changed. Connections that are open
+   * stay as they are.
+   */
+  prepare(settings: TunnelSettings): Promise<() => void>;
+  /** Accepts nothing more and waits up to `-drain-timeout` for the connections to end; true when they did. Ends with `close`. */
+  drain(): Promise<boolean>;
+  /** Ends everything at once. */
+  close(reason: QtunnelError): Promise<void>;
+}

@@ -1,0 +1,103 @@
+import { lookup } from 'node:dns/promises';
+import type { TunnelSettings } from '../config/settings.ts';
+import { QtunnelError } from '../errors.ts';
+import { formatFingerprint } from '../identity/fingerprint.ts';
+import { TrustPolicy } from '../identity/trust.ts';
+import { formatAddress } from '../link/address.ts';
+import type { Link } from '../link/link.ts';
+import type { LinkTarget } from '../link/options.ts';
+import { connectQuic } from '../quic/connect.ts';
+import { connectTls } from '../tls/connect.ts';
+import type { TunnelContext } from './context.ts';
+import { linkOptions, loadAuth } from './security.ts';
+import { type Transport, Uplink, type UplinkHandler } from './uplink.ts';
+
+/** An uplink for these settings, not started. @throws QtunnelError when the secret or what the trust rests on cannot be loaded. */
+export async function openUplink(settings: TunnelSettings, context: TunnelContext): Promise<Uplink> {
+  const { auth, given } = await loadAuth(settings, context.log);
+  const trust = await TrustPolicy.load({ ...settings, secret: given });
+  const { backend, quic, fallback, congestion } = settings;
+  const checkServer = serverCheck(trust, settings, context);
+  const options = { ...linkOptions(settings, auth), checkServer, congestion };
+  const resolve = resolver(backend);
+  const connect: Partial<Record<Transport, (signal: AbortSignal) => Promise<Link>>> = {};
+  if (quic) connect.quic = async (signal) => await connectQuic(await resolve(), options, signal);
+  if (!quic || fallback) connect.tls = async (signal) => await connectTls(await resolve(), options, signal);
+  return new Uplink({ connect }, uplinkLog(settings, context));
+}
+
+function serverCheck(trust: TrustPolicy, { backend }: TunnelSettings, { log }: TunnelContext): (chain: Uint8Array[]) => void {
+  const told = new Set<string>();
+  return (chain) => {
+    const { firstUse, fingerprint, warnings } = trust.check(chain, backend.host, backend.port);
+    if (firstUse) {
+      const print = formatFingerprint(fingerprint);
+      log.warn(
+        { event: 'first_use', fingerprint: print },
+        `the server ${formatAddress(backend)} is new: its certificate ${print} is remembered from now on`,
+      );
+    }
+    for (const warning of warnings) {
+      if (!told.has(warning)) log.warn(warning);
+      told.add(warning);
+    }
+  };
+}
+
+/** Resolves the server's name anew for each attempt, and takes its addresses in turn. */
+function resolver({ host, port }: { host: string; port: number }): () => Promise<LinkTarget> {
+  let attempt = 0;
+  return async () => {
+    try {
+      const addresses = await lookup(host === '' ? 'localhost' : host, { all: true });
+      const { address } = addresses[attempt++ % addresses.length]!;
+      return { host: address, port, serverName: host };
+    } catch (error) {
+      throw new QtunnelError(
+        'NAME_NOT_FOUND',
+        `The server's name ${host} does not resolve; check -backend and this machine's DNS.`,
+        { cause: error },
+      );
+    }
+  };
+}
+
+function uplinkLog({ backend }: TunnelSettings, { log, metrics }: TunnelContext): UplinkHandler {
+  const server = formatAddress(backend);
+  const ups: Record<Transport, number> = { quic: 0, tls: 0 };
+  const failures: Record<Transport, string> = { quic: '', tls: '' };
+  return {
+    onUp(link) {
+      if (ups[link.transport]++ > 0) metrics.reconnected();
+      failures[link.transport] = '';
+      const { rtt } = link.stats();
+      const fields = { event: 'link_up', transport: link.transport, link: link.id, rtt };
+      log.info(fields, `link to ${server} is up over ${NAMES[link.transport]}, RTT ${rtt.toFixed(1)} ms`);
+    },
+    onStateChange(link) {
+      const fields = { event: 'link_state', transport: link.transport, link: link.id, state: link.state };
+      if (link.state === 'stalled') log.warn(fields, `nothing is heard from ${server} over ${NAMES[link.transport]}`);
+      else log.info(fields, `${server} is heard again over ${NAMES[link.transport]}`);
+    },
+    onDown(transport, link, reason, retryIn) {
+      if (link === null) metrics.handshakeFailed(reason.code);
+      else metrics.linkClosed(link);
+      const event = link === null ? 'link_failed' : 'link_down';
+      const fields = {
+        event,
+        transport,
+        code: reason.code,
+        reason: reason.message,
+        retryIn,
+        ...(link !== null && { link: link.id }),
+      };
+      const what = link === null ? `no link to ${server} over` : `link to ${server} is down over`;
+      // The same failure again and again is said once.
+      const repeated = link === null && failures[transport] === reason.message;
+      failures[transport] = link === null ? reason.message : '';
+      log[repeated ? 'debug' : 'warn'](fields, `${what} ${NAMES[transport]}: ${reason.message}`);
+    },
+  };
+}
+
+const NAMES: Record<Transport, string> = { quic: 'QUIC', tls: 'TLS' };
