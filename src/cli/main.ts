@@ -4,17 +4,16 @@ import type { Layer } from '../config/layer.ts';
 import { type Configuration, loadConfiguration } from '../config/load.ts';
 import { lookUp } from '../config/settle.ts';
 import { createLog } from '../observe/log.ts';
-import { runTunnels } from '../tunnel/run.ts';
 import { VERSION } from '../version.ts';
 import { parseArguments } from './arguments.ts';
-import { checkText } from './check.ts';
 import { EXIT, type ExitCode, errorText, exitCodeFor } from './exit.ts';
-import { generateCertificate, refuseMisplaced } from './generate-cert.ts';
+import { refuseMisplaced } from './misplaced.ts';
 import { helpText, wantsColour } from './help.ts';
 import { untilStopped } from './life.ts';
 
 /**
- * The command.
+ * The command. QUIC's native binding and what makes certificates are imported only where they are used: a refusal and `-help` come at
+ * once, and on every platform.
  * @param words the command line without the program's name.
  * @returns the exit code; everything has been said by then.
  */
@@ -32,12 +31,16 @@ async function run(commandLine: Layer, environment: Environment): Promise<ExitCo
   if (lookUp([commandLine], 'version') === true) return print(`qtunnel ${VERSION}\n`);
   refuseMisplaced(commandLine);
   const layers = [commandLine, environmentLayer(environment, true)];
-  if (lookUp(layers, 'generate-cert') === true) return print(await generateCertificate(layers));
+  if (lookUp(layers, 'generate-cert') === true) {
+    const { generateCertificate } = await import('./generate-cert.ts');
+    return print(await generateCertificate(layers));
+  }
   const load = () => loadConfiguration(commandLine, environment);
   const configuration = load();
   const warnings = [...configuration.warnings, ...warningsFor(commandLine)];
   if (lookUp(layers, 'check') === true) {
     for (const warning of warnings) printError(`qtunnel: warning: ${warning}\n`);
+    const { checkText } = await import('./check.ts');
     return print(await checkText(configuration));
   }
   return await serve(configuration, load, warnings);
@@ -47,6 +50,7 @@ async function serve(configuration: Configuration, load: () => Configuration, wa
   const log = createLog(configuration.process);
   try {
     for (const warning of warnings) log.log.warn({ event: 'warning' }, warning);
+    const { runTunnels } = await import('../tunnel/run.ts');
     const running = await runTunnels(configuration.tunnels, { log: log.log, metrics: configuration.process.metrics });
     return await untilStopped(running, { log, load, current: configuration.process, signals: process });
   } catch (err) {
