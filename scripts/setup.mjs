@@ -5,11 +5,16 @@ import { fileURLToPath } from 'node:url';
 /** The project's folder, whatever the current one is. */
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Installs the project's packages when they are missing or package-lock.json is newer; otherwise does nothing and needs no network. */
+/**
+ * Installs the packages of package-lock.json when they are missing or it is newer; otherwise does nothing and needs no network.
+ *
+ * Not by `npm ci`: it refuses a lock file that lacks the packages of other platforms, and npm leaves these out of the lock file where
+ * the registry it asked does not have them.
+ */
 export function setup() {
   if (packagesAreCurrent()) return;
-  console.error('Installing packages (npm ci)');
-  run('npm', ['ci', '--include=dev', '--no-progress'], { env: environmentForNpm() });
+  console.error('Installing packages (npm install)');
+  run('npm', ['install', '--no-save', '--include=dev', '--no-progress'], { env: environmentForNpm() });
 }
 
 /**
