@@ -1,6 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { pino } from 'pino';
 import { QtunnelError } from '../errors.ts';
+import { BackgroundWriter, FILE_MODE } from './background-writer.ts';
 import { openSyslog } from './syslog.ts';
 
 /** Where the log's lines go. No method throws. */
@@ -33,51 +33,43 @@ export function writeToStderr(text: string): void {
   }
 }
 
-/**
- * Writes in the background: a terminal, pipe or disk that does not take the lines holds up nobody, and beyond `MOST_WAITING` bytes
- * the lines are dropped.
- */
 class StreamDestination implements LogDestination {
   lastLevel = 30;
-  readonly #stream;
-  readonly #isFile: boolean;
+  readonly #writer: BackgroundWriter;
   /** For the line on standard error when it fails; null for standard error itself. */
   readonly #name: string | null;
   #failed = false;
 
-  constructor(dest: number | string, name: string | null) {
+  constructor(target: number | string, name: string | null) {
     this.#name = name;
-    this.#isFile = typeof dest === 'string';
-    this.#stream = pino.destination({ dest, sync: false, mode: FILE_MODE, maxLength: MOST_WAITING });
-    this.#stream.on('error', (error: Error) => this.#fail(error));
+    this.#writer = new BackgroundWriter(target, (text, error) => this.#fail(text, error));
   }
 
   write(line: string): void {
-    if (!this.#failed) this.#stream.write(line);
-    else if (this.#name !== null) writeToStderr(line);
+    if (this.#failed) this.#divert(line);
+    else this.#writer.write(line);
   }
 
   reopen(): void {
-    if (!this.#isFile) return;
     this.#failed = false;
-    this.#stream.reopen();
+    this.#writer.reopen();
   }
 
   async close(): Promise<void> {
-    if (this.#failed) return this.#stream.destroy();
-    const closed = new Promise<void>((resolve) => this.#stream.once('close', resolve).once('error', () => resolve()));
-    const patience = setTimeout(() => this.#stream.destroy(), LONGEST_CLOSE_MS);
-    this.#stream.end();
-    await closed;
-    clearTimeout(patience);
+    await this.#writer.close(LONGEST_CLOSE_MS);
   }
 
-  #fail(error: NodeJS.ErrnoException): void {
+  #fail(text: string, error: NodeJS.ErrnoException): void {
     if (!this.#failed && this.#name !== null) {
       const code = error.code ?? error.message;
       writeToStderr(`qtunnel: ${this.#name} cannot be written (${code}); logging to standard error until SIGHUP\n`);
     }
     this.#failed = true;
+    this.#divert(text);
+  }
+
+  #divert(text: string): void {
+    if (this.#name !== null) writeToStderr(text);
   }
 }
 
@@ -93,6 +85,4 @@ function tryFile(file: string): void {
   }
 }
 
-const FILE_MODE = 0o640;
-const MOST_WAITING = 4 * 1024 * 1024;
 const LONGEST_CLOSE_MS = 1000;
