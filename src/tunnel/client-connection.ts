@@ -11,7 +11,8 @@ import type { Connections, TunnelConnection } from './connections.ts';
 import type { TunnelContext } from './context.ts';
 import type { Uplink } from './uplink.ts';
 
-interface Surroundings {
+/** What a client's connections need of its tunnel. */
+export interface ClientSurroundings {
   readonly uplink: Uplink;
   readonly context: TunnelContext;
   readonly connections: Connections;
@@ -28,13 +29,13 @@ interface Surroundings {
  */
 export class ClientConnection implements TunnelConnection {
   readonly #socket: Socket;
-  readonly #around: Surroundings;
+  readonly #around: ClientSurroundings;
   readonly #tag = randomBytes(TAG).toString('hex');
   #bridge: Bridge | null = null;
   #stopWaiting: () => void = () => {};
   #over = false;
 
-  constructor(socket: Socket, around: Surroundings) {
+  constructor(socket: Socket, around: ClientSurroundings) {
     this.#socket = socket;
     this.#around = around;
     around.connections.add(this);

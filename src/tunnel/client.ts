@@ -1,33 +1,34 @@
 import net from 'node:net';
-import type { Address, TunnelSettings } from '../config/settings.ts';
+import { isDeepStrictEqual } from 'node:util';
+import type { Address } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
-import { ClientConnection } from './client-connection.ts';
+import { ClientConnection, type ClientSurroundings } from './client-connection.ts';
 import { Connections } from './connections.ts';
 import type { TunnelContext } from './context.ts';
 import { listenTcp } from './tcp-listener.ts';
-import type { Tunnel } from './tunnel.ts';
+import type { RunningSettings, Tunnel } from './tunnel.ts';
 import type { Uplink } from './uplink.ts';
 import { openUplink } from './uplink-factory.ts';
 
 /** Starts the client's side. The link may come up later. @throws QtunnelError `LISTEN_FAILED`, and what loading secret and trust throws. */
-export async function startClientTunnel(settings: TunnelSettings, context: TunnelContext): Promise<ClientTunnel> {
+export async function startClientTunnel(settings: RunningSettings, context: TunnelContext): Promise<ClientTunnel> {
   const uplink = await openUplink(settings, context);
-  const server = await listenTcp(settings.listen, context.log);
+  const server = await listenOn(settings.listen, context);
   return new ClientTunnel(settings, context, uplink, server);
 }
 
 /** Takes TCP connections and carries each over the uplink. */
 export class ClientTunnel implements Tunnel {
-  #settings: TunnelSettings;
+  #settings: RunningSettings;
   readonly #context: TunnelContext;
   readonly #connections = new Connections();
   readonly #log: RateLimitedLog;
   #uplink: Uplink;
-  #server: net.Server;
+  #server: net.Server | null;
 
-  constructor(settings: TunnelSettings, context: TunnelContext, uplink: Uplink, server: net.Server) {
+  constructor(settings: RunningSettings, context: TunnelContext, uplink: Uplink, server: net.Server | null) {
     this.#settings = settings;
     this.#context = context;
     this.#uplink = uplink;
@@ -38,7 +39,7 @@ export class ClientTunnel implements Tunnel {
     this.#uplink.start();
   }
 
-  get settings(): TunnelSettings {
+  get settings(): RunningSettings {
     return this.#settings;
   }
 
@@ -50,35 +51,45 @@ export class ClientTunnel implements Tunnel {
     return this.#uplink;
   }
 
-  /** Where it listens, with the real port when 0 was asked for. */
-  get address(): Address {
-    const { address, port } = this.#server.address() as net.AddressInfo;
-    return { host: address, port };
+  /** For connections that do not come in over the local port. */
+  get surroundings(): ClientSurroundings {
+    return {
+      uplink: this.#uplink,
+      context: this.#context,
+      connections: this.#connections,
+      log: this.#log,
+      dialTimeout: this.#settings.dialTimeout,
+    };
   }
 
-  async prepare(settings: TunnelSettings): Promise<() => void> {
+  /** Where it listens, with the real port when 0 was asked for; null when it does not listen. */
+  get address(): Address | null {
+    return this.#server?.listening === true ? addressOf(this.#server) : null;
+  }
+
+  async prepare(settings: RunningSettings): Promise<() => void> {
     const uplink = await openUplink(settings, this.#context);
-    const moved = formatAddress(settings.listen) !== formatAddress(this.#settings.listen);
-    const server = moved ? await listenTcp(settings.listen, this.#context.log) : null;
+    const moved = !isDeepStrictEqual(settings.listen, this.#settings.listen);
+    const server = moved ? await listenOn(settings.listen, this.#context) : null;
     return () => {
       this.#settings = settings;
       this.#replaceUplink(uplink);
-      if (server === null) return;
-      this.#server.close();
+      if (!moved) return;
+      this.#server?.close();
       this.#server = server;
       this.#attach(server);
     };
   }
 
   async drain(): Promise<boolean> {
-    this.#server.close();
+    this.#server?.close();
     const drained = await this.#connections.drained(this.#settings.drainTimeout);
     await this.close(new QtunnelError('SHUTTING_DOWN', 'The client was stopped.'));
     return drained;
   }
 
   close(reason: QtunnelError): Promise<void> {
-    this.#server.close();
+    this.#server?.close();
     this.#connections.abortAll('SHUTDOWN', reason.message);
     this.#uplink.stop(reason);
     this.#log.flush();
@@ -93,7 +104,8 @@ export class ClientTunnel implements Tunnel {
     old.stop();
   }
 
-  #attach(server: net.Server): void {
+  #attach(server: net.Server | null): void {
+    if (server === null) return;
     server.on('connection', (socket) => this.#accept(socket));
     this.#context.log.info(
       { event: 'listening', tcp: formatAddress(addressOf(server)) },
@@ -102,20 +114,18 @@ export class ClientTunnel implements Tunnel {
   }
 
   #accept(socket: net.Socket): void {
-    const { maxConnections, dialTimeout } = this.#settings;
+    const { maxConnections } = this.#settings;
     if (this.#connections.size >= maxConnections) {
       this.#log.warn('limit', { event: 'limit' }, `a connection was refused: ${maxConnections} are open (-max-connections)`);
       socket.on('error', () => {}).resetAndDestroy();
       return;
     }
-    new ClientConnection(socket, {
-      uplink: this.#uplink,
-      context: this.#context,
-      connections: this.#connections,
-      log: this.#log,
-      dialTimeout,
-    });
+    new ClientConnection(socket, this.surroundings);
   }
+}
+
+async function listenOn(listen: Address | null, { log }: TunnelContext): Promise<net.Server | null> {
+  return listen === null ? null : await listenTcp(listen, log);
 }
 
 function addressOf(server: net.Server): Address {

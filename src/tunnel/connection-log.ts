@@ -16,6 +16,7 @@ export class ConnectionLog {
     this.#tag = tag;
     this.#link = link;
     context.metrics.streamOpened();
+    context.events.onConnection({ tag, link });
     context.log.debug({ event: 'stream_open', tag, link: link.id, transport: link.transport }, 'connection opened');
   }
 
@@ -36,8 +37,9 @@ export class ConnectionLog {
 
   /** `reason` is null after a clean end. */
   closed(reason: ResetReason | null, message: string): void {
-    const { log, metrics } = this.#context;
+    const { log, metrics, events } = this.#context;
     metrics.streamClosed();
+    events.onConnectionEnd({ tag: this.#tag, link: this.#link }, { sent: this.#sent, received: this.#received, reason, message });
     const fields = { tag: this.#tag, link: this.#link.id, sent: this.#sent, received: this.#received };
     if (reason === null) log.debug({ event: 'stream_closed', ...fields }, 'connection closed');
     else log.debug({ event: 'stream_closed', ...fields, reason }, `connection cut off: ${message === '' ? reason : message}`);

@@ -8,6 +8,8 @@ export interface KeeperHandler {
   onStateChange(link: Link): void;
   /** The link ended, or an attempt to make one failed; `link` is null then. Another attempt follows after `retryIn` milliseconds. */
   onDown(link: Link | null, reason: QtunnelError, retryIn: number): void;
+  /** The link is not wanted any more: it was drained, or closed for `reason`. */
+  onRetired(link: Link, reason: QtunnelError): void;
 }
 
 /**
@@ -56,8 +58,10 @@ export class LinkKeeper {
     this.#timer = null;
     const link = this.#link;
     this.#link = null;
-    if (reason === undefined) link?.drain();
-    else link?.close(reason);
+    if (link === null) return;
+    this.#handler.onRetired(link, reason ?? new QtunnelError('LINK_CLOSED', 'The link is not needed any more.'));
+    if (reason === undefined) link.drain();
+    else link.close(reason);
   }
 
   #try(): void {

@@ -6,6 +6,7 @@ import { formatAddress } from '../link/address.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { type ObserveServer, startObserveServer } from '../observe/server.ts';
 import { startClientTunnel } from './client.ts';
+import { NO_EVENTS } from './events.ts';
 import { startServerTunnel } from './server.ts';
 import type { Tunnel } from './tunnel.ts';
 
@@ -98,7 +99,7 @@ class TunnelSet implements RunningTunnels {
 
   async #startOne(settings: TunnelSettings): Promise<Tunnel> {
     const metrics = this.#metrics.tunnel(settings.tag, { clientmode: settings.clientmode, links: () => [] });
-    const context = { log: this.#context.log.child({ tunnel: settings.tag }), metrics };
+    const context = { log: this.#context.log.child({ tunnel: settings.tag }), metrics, events: NO_EVENTS };
     return settings.clientmode ? await startClientTunnel(settings, context) : await startServerTunnel(settings, context);
   }
 }

@@ -1,18 +1,18 @@
 import type { Logger } from 'pino';
-import type { TunnelSettings } from '../config/settings.ts';
 import { hmacSha256, loadSecret, stretchSecret } from '../identity/secret.ts';
 import type { LinkAuth, LinkOptions } from '../link/options.ts';
 import { VERSION } from '../version.ts';
+import type { RunningSettings } from './tunnel.ts';
 
 /** The secret, ready for proofs. `given` is the secret itself or null. @throws QtunnelError `FILE_UNREADABLE`, `SECRET_INVALID`. */
-export async function loadAuth(settings: TunnelSettings, log: Logger): Promise<{ auth: LinkAuth; given: string | null }> {
+export async function loadAuth(settings: RunningSettings, log: Logger): Promise<{ auth: LinkAuth; given: string | null }> {
   const { secret, warnings } = await loadSecret(settings.secret, settings.secretFile);
   for (const warning of warnings) log.warn(warning);
   const key = secret === null ? null : await stretchSecret(secret);
   return { auth: { hmac: hmacSha256, key }, given: secret };
 }
 
-export function linkOptions(settings: TunnelSettings, auth: LinkAuth): LinkOptions {
+export function linkOptions(settings: RunningSettings, auth: LinkAuth): LinkOptions {
   const { keepalive, idleTimeout, buffer, maxConnections } = settings;
   return { auth, keepalive, idleTimeout, buffer, maxStreams: maxConnections, software: `qtunnel ${VERSION}` };
 }

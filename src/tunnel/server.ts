@@ -21,7 +21,7 @@ export async function startServerTunnel(settings: TunnelSettings, context: Tunne
   const identity = await loadServerIdentity(settings);
   for (const warning of identity.warnings) log.warn(warning);
   const listeners = await openListeners(settings, identity, auth);
-  const tunnel = new ServerTunnel(settings, context, listeners);
+  const tunnel = new ServerTunnel(settings, context, listeners, identity.fingerprint);
   announce(log, settings, identity, listeners, given !== null);
   return tunnel;
 }
@@ -34,12 +34,14 @@ export class ServerTunnel implements Tunnel {
   readonly #connections = new Connections();
   readonly #links = new Set<Link>();
   #listeners: Listeners;
+  #fingerprint: string;
 
-  constructor(settings: TunnelSettings, context: TunnelContext, listeners: Listeners) {
+  constructor(settings: TunnelSettings, context: TunnelContext, listeners: Listeners, fingerprint: string) {
     this.#settings = settings;
     this.#context = context;
     this.#strangersLog = rateLimited(context.log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
     this.#listeners = listeners;
+    this.#fingerprint = fingerprint;
     this.#attach(listeners);
     context.metrics.source = { clientmode: false, links: () => [...this.#links] };
   }
@@ -57,6 +59,15 @@ export class ServerTunnel implements Tunnel {
     return this.#listeners.address;
   }
 
+  /** SHA-256 of the certificate it shows: 64 lower-case hexadecimal digits. */
+  get fingerprint(): string {
+    return this.#fingerprint;
+  }
+
+  get links(): Link[] {
+    return [...this.#links];
+  }
+
   async prepare(settings: TunnelSettings): Promise<() => void> {
     const { log } = this.#context;
     const { auth, given } = await loadAuth(settings, log);
@@ -66,6 +77,7 @@ export class ServerTunnel implements Tunnel {
     return () => {
       for (const warning of identity.warnings) log.warn(warning);
       this.#settings = settings;
+      this.#fingerprint = identity.fingerprint;
       if (listeners === null) return this.#listeners.update(identity, auth);
       void this.#listeners.close();
       this.#listeners = listeners;
@@ -99,8 +111,9 @@ export class ServerTunnel implements Tunnel {
   }
 
   #handleLink(link: Link): void {
-    const { log, metrics } = this.#context;
+    const { log, metrics, events } = this.#context;
     this.#links.add(link);
+    events.onLinkUp(link);
     log.info(
       { event: 'link_up', transport: link.transport, link: link.id, peer: link.peer },
       `client ${link.peer} is here over ${nameOf(link)}`,
@@ -111,6 +124,7 @@ export class ServerTunnel implements Tunnel {
       onClose: (reason) => {
         this.#links.delete(link);
         metrics.linkClosed(link);
+        events.onLinkDown(link, reason);
         const fields = {
           event: 'link_down',
           transport: link.transport,
@@ -142,6 +156,7 @@ export class ServerTunnel implements Tunnel {
 
   #handleFailure(listener: LinkListener, error: QtunnelError, peer: string): void {
     this.#context.metrics.handshakeFailed(error.code);
+    this.#context.events.onTurnedAway(error, peer);
     const fields = { event: 'handshake_failed', peer, code: error.code, port: listener.address.port };
     this.#strangersLog.warn(error.code, fields, `turned ${peer} away: ${error.message}`);
   }

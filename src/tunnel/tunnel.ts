@@ -1,9 +1,12 @@
-import type { TunnelSettings } from '../config/settings.ts';
+import type { Address, TunnelSettings } from '../config/settings.ts';
 import type { QtunnelError } from '../errors.ts';
+
+/** A client inside a program may do without a local port: `listen` is null then. */
+export type RunningSettings = Omit<TunnelSettings, 'listen'> & { readonly listen: Address | null };
 
 /** A running tunnel, client or server. */
 export interface Tunnel {
-  readonly settings: TunnelSettings;
+  readonly settings: RunningSettings;
   /** Connections that are open through it. */
   readonly connections: number;
   /**

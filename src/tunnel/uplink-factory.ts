@@ -1,5 +1,4 @@
 import { lookup } from 'node:dns/promises';
-import type { TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
 import { TrustPolicy } from '../identity/trust.ts';
@@ -10,10 +9,11 @@ import { connectQuic } from '../quic/connect.ts';
 import { connectTls } from '../tls/connect.ts';
 import type { TunnelContext } from './context.ts';
 import { linkOptions, loadAuth } from './security.ts';
+import type { RunningSettings } from './tunnel.ts';
 import { type Transport, Uplink, type UplinkHandler } from './uplink.ts';
 
 /** An uplink for these settings, not started. @throws QtunnelError when the secret or what the trust rests on cannot be loaded. */
-export async function openUplink(settings: TunnelSettings, context: TunnelContext): Promise<Uplink> {
+export async function openUplink(settings: RunningSettings, context: TunnelContext): Promise<Uplink> {
   const { auth, given } = await loadAuth(settings, context.log);
   const trust = await TrustPolicy.load({ ...settings, secret: given });
   const { backend, quic, fallback, congestion } = settings;
@@ -26,7 +26,7 @@ export async function openUplink(settings: TunnelSettings, context: TunnelContex
   return new Uplink({ connect }, uplinkLog(settings, context));
 }
 
-function serverCheck(trust: TrustPolicy, { backend }: TunnelSettings, { log }: TunnelContext): (chain: Uint8Array[]) => void {
+function serverCheck(trust: TrustPolicy, { backend }: RunningSettings, { log }: TunnelContext): (chain: Uint8Array[]) => void {
   const told = new Set<string>();
   return (chain) => {
     const { firstUse, fingerprint, warnings } = trust.check(chain, backend.host, backend.port);
@@ -62,7 +62,7 @@ function resolver({ host, port }: { host: string; port: number }): () => Promise
   };
 }
 
-function uplinkLog({ backend }: TunnelSettings, { log, metrics }: TunnelContext): UplinkHandler {
+function uplinkLog({ backend }: RunningSettings, { log, metrics, events }: TunnelContext): UplinkHandler {
   const server = formatAddress(backend);
   const ups: Record<Transport, number> = { quic: 0, tls: 0 };
   const failures: Record<Transport, string> = { quic: '', tls: '' };
@@ -70,6 +70,7 @@ function uplinkLog({ backend }: TunnelSettings, { log, metrics }: TunnelContext)
     onUp(link) {
       if (ups[link.transport]++ > 0) metrics.reconnected();
       failures[link.transport] = '';
+      events.onLinkUp(link);
       const { rtt } = link.stats();
       const fields = { event: 'link_up', transport: link.transport, link: link.id, rtt };
       log.info(fields, `link to ${server} is up over ${NAMES[link.transport]}, RTT ${rtt.toFixed(1)} ms`);
@@ -82,6 +83,8 @@ function uplinkLog({ backend }: TunnelSettings, { log, metrics }: TunnelContext)
     onDown(transport, link, reason, retryIn) {
       if (link === null) metrics.handshakeFailed(reason.code);
       else metrics.linkClosed(link);
+      if (link === null) events.onAttemptFailed(transport, reason, retryIn);
+      else events.onLinkDown(link, reason);
       const event = link === null ? 'link_failed' : 'link_down';
       const fields = {
         event,
@@ -97,6 +100,7 @@ function uplinkLog({ backend }: TunnelSettings, { log, metrics }: TunnelContext)
       failures[transport] = link === null ? reason.message : '';
       log[repeated ? 'debug' : 'warn'](fields, `${what} ${NAMES[transport]}: ${reason.message}`);
     },
+    onRetired: (link, reason) => events.onLinkDown(link, reason),
   };
 }
 

@@ -9,6 +9,8 @@ export interface UplinkHandler {
   onStateChange(link: Link): void;
   /** `link` is null when an attempt failed. */
   onDown(transport: Transport, link: Link | null, reason: QtunnelError, retryIn: number): void;
+  /** The link is not wanted any more: it carries its streams to their ends, or was closed. */
+  onRetired(link: Link, reason: QtunnelError): void;
 }
 
 export interface UplinkOptions {
@@ -86,6 +88,7 @@ export class Uplink {
         this.#handler.onDown(transport, link, reason, retryIn);
         if (transport === 'quic') this.#handleQuicDown(link, reason);
       },
+      onRetired: (link, reason) => this.#handler.onRetired(link, reason),
     };
   }
 
