@@ -1,0 +1,16 @@
+import { createHash } from 'node:crypto';
+import type { LinkOptions } from '../link/options.ts';
+import type { HandshakeContext } from '../protocol/handshake.ts';
+
+/** What a side brings to HELLO and WELCOME; `certificate` is the hash of the server's certificate in this connection. */
+export function handshakeContext(options: LinkOptions, certificate: Uint8Array, nonce: Uint8Array): HandshakeContext {
+  const { auth, software, buffer, maxStreams, idleTimeout } = options;
+  // TCP is the flow control here and cuts into packets: nobody counts credit, and there are no shards.
+  const settings = { initialCredit: buffer, maxStreams, idleTimeout, shards: 0 };
+  return { ...auth, certificate, nonce, software, settings };
+}
+
+/** SHA-256, as it goes into the proofs. */
+export function hashCertificate(der: Uint8Array): Uint8Array {
+  return createHash('sha256').update(der).digest();
+}

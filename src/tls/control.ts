@@ -1,0 +1,127 @@
+import { QtunnelError } from '../errors.ts';
+import { FRAME } from '../protocol/frames.ts';
+import { Liveness } from '../protocol/liveness.ts';
+import { decodeGoAway, decodePing, encodePing } from '../protocol/messages.ts';
+import type { ConnectionHandler, TlsConnection } from './connection.ts';
+
+/** What a control connection tells its link. */
+export interface ControlHandler {
+  onStalled(): void;
+  onAlive(): void;
+  onGoAway(): void;
+  /** The peer was silent for too long. */
+  onDead(): void;
+  onControlLost(error: QtunnelError): void;
+}
+
+/** A link's control connection: pings, the round-trip time they measure, and GOAWAY. */
+export class Control implements ConnectionHandler {
+  /** Smoothed round-trip time in milliseconds; NaN before the first PONG. */
+  rtt = Number.NaN;
+  readonly #connection: TlsConnection;
+  readonly #liveness: Liveness;
+  readonly #handler: ControlHandler;
+  readonly #ping = new Uint8Array(PING_LENGTH);
+  #pings = 0;
+  #pingAt = 0;
+  #stalled = false;
+  #timer: NodeJS.Timeout | null = null;
+
+  /** `keepalive` and `idleTimeout` are milliseconds. Asks at once, to learn the round-trip time. */
+  constructor(connection: TlsConnection, options: { keepalive: number; idleTimeout: number }, handler: ControlHandler) {
+    this.#connection = connection;
+    this.#handler = handler;
+    const now = performance.now();
+    this.#liveness = new Liveness({ ...options, now });
+    connection.handler = this;
+    this.#sendPing(now);
+    this.#arm(now);
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#connection.send(bytes);
+  }
+
+  /** Ends the connection after what was sent. */
+  close(): void {
+    this.#stop();
+    this.#connection.cutOff(null);
+  }
+
+  onFrame(type: number, payload: Uint8Array): void {
+    this.#hear();
+    switch (type) {
+      case FRAME.PING:
+        // A peer that asks and does not read the answers gets no more of them.
+        if (this.#connection.queued < MAX_QUEUED) this.#connection.send(encodePing(FRAME.PONG, decodePing(payload)));
+        return;
+      case FRAME.PONG:
+        return this.#measure(decodePing(payload));
+      case FRAME.GOAWAY:
+        decodeGoAway(payload);
+        return this.#handler.onGoAway();
+      default:
+        throw misplaced(type);
+    }
+  }
+
+  onData(): void {
+    throw misplaced(FRAME.DATA);
+  }
+
+  onDrain(): void {
+    // Control frames are few and are not held back.
+  }
+
+  onLost(error: QtunnelError): void {
+    this.#stop();
+    this.#handler.onControlLost(error);
+  }
+
+  #hear(): void {
+    this.#liveness.handleHeard(performance.now());
+    if (!this.#stalled) return;
+    this.#stalled = false;
+    this.#handler.onAlive();
+  }
+
+  #measure(opaque: Uint8Array): void {
+    if (opaque[0] !== this.#ping[0]) return;
+    const sample = performance.now() - this.#pingAt;
+    this.rtt = Number.isNaN(this.rtt) ? sample : this.rtt + (sample - this.rtt) / 8;
+  }
+
+  #sendPing(now: number): void {
+    this.#ping[0] = ++this.#pings;
+    this.#pingAt = now;
+    this.#connection.send(encodePing(FRAME.PING, this.#ping));
+    this.#liveness.handleAsked(now);
+  }
+
+  #arm(now: number): void {
+    this.#timer = setTimeout(this.#look, Math.max(1, Math.ceil(this.#liveness.deadline(now) - now)));
+  }
+
+  readonly #look = (): void => {
+    const now = performance.now();
+    const state = this.#liveness.state(now);
+    if (state === 'dead') return this.#handler.onDead();
+    if (this.#liveness.pollPing(now)) this.#sendPing(now);
+    this.#arm(now);
+    if (state !== 'stalled' || this.#stalled) return;
+    this.#stalled = true;
+    this.#handler.onStalled();
+  };
+
+  #stop(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+}
+
+function misplaced(type: number): QtunnelError {
+  return new QtunnelError('PROTOCOL_VIOLATION', `The peer sent a frame of type ${type} on the control connection.`);
+}
+
+const PING_LENGTH = 8;
+/** Bytes of answers that may wait for the kernel. */
+const MAX_QUEUED = 16_384;

@@ -1,0 +1,153 @@
+import type { X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+import { connect, type SecureContext, type TLSSocket } from 'node:tls';
+import { QtunnelError } from '../errors.ts';
+import { formatAddress } from '../link/address.ts';
+import type { CheckServer, LinkOptions, LinkTarget } from '../link/options.ts';
+import { ALPN, ClientHandshake } from '../protocol/handshake.ts';
+import type { Welcome } from '../protocol/messages.ts';
+import { type ConnectionHandler, TlsConnection } from './connection.ts';
+import { handshakeContext, hashCertificate } from './context.ts';
+import { connectProblem, notQtunnel } from './problems.ts';
+
+export interface DialOptions {
+  readonly target: LinkTarget;
+  readonly options: LinkOptions;
+  readonly checkServer: CheckServer;
+  readonly secureContext: SecureContext;
+  readonly linkId: string;
+}
+
+export interface Dialled {
+  readonly connection: TlsConnection;
+  readonly welcome: Welcome;
+}
+
+/**
+ * One connection with the server: TCP, TLS, judgement on the certificate, proofs. `nonce` is 16 bytes.
+ * @throws QtunnelError `LINK_REFUSED`, `LINK_TIMEOUT`, `LINK_LOST`, `PROTOCOL_VIOLATION`, `VERSION_MISMATCH`, `ABORTED`, and what `checkServer` and the
+ *   handshake throw.
+ */
+export function dial(options: DialOptions, nonce: Uint8Array, signal: AbortSignal): Promise<Dialled> {
+  return new Promise((resolve, reject) => {
+    const dialling = new Dialling(options, nonce, signal, resolve, reject);
+    if (signal.aborted) dialling.abort();
+  });
+}
+
+class Dialling implements ConnectionHandler {
+  readonly #options: DialOptions;
+  readonly #nonce: Uint8Array;
+  readonly #signal: AbortSignal;
+  readonly #resolve: (dialled: Dialled) => void;
+  readonly #reject: (error: QtunnelError) => void;
+  readonly #socket: TLSSocket;
+  readonly #connection: TlsConnection;
+  readonly #timer: NodeJS.Timeout;
+  #handshake: ClientHandshake | null = null;
+
+  constructor(
+    options: DialOptions,
+    nonce: Uint8Array,
+    signal: AbortSignal,
+    resolve: (dialled: Dialled) => void,
+    reject: (error: QtunnelError) => void,
+  ) {
+    this.#options = options;
+    this.#nonce = nonce;
+    this.#signal = signal;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#socket = connectSocket(options);
+    this.#connection = new TlsConnection(this.#socket, formatAddress(options.target), options.options.keepalive);
+    this.#connection.handler = this;
+    this.#socket.once('secureConnect', () => this.#greet());
+    this.#timer = setTimeout(() => this.#timeOut(), HANDSHAKE_TIMEOUT);
+    signal.addEventListener('abort', this.abort, { once: true });
+  }
+
+  readonly abort = (): void => {
+    this.#fail(new QtunnelError('ABORTED', 'The attempt to connect was given up.'));
+  };
+
+  onFrame(type: number, payload: Uint8Array): void {
+    if (this.#handshake === null) throw new QtunnelError('PROTOCOL_VIOLATION', 'The server spoke before HELLO.');
+    try {
+      const welcome = this.#handshake.handleAnswer(type, payload);
+      this.#settle();
+      this.#resolve({ connection: this.#connection, welcome });
+    } catch (error) {
+      if (!(error instanceof QtunnelError)) throw error;
+      this.#fail(error);
+    }
+  }
+
+  onData(): void {
+    throw new QtunnelError('PROTOCOL_VIOLATION', 'The server sent DATA before WELCOME.');
+  }
+
+  onDrain(): void {
+    // HELLO is not held back.
+  }
+
+  onLost(error: QtunnelError): void {
+    this.#fail(this.#handshake === null ? connectProblem(error, this.#connection.peer) : error);
+  }
+
+  #greet(): void {
+    try {
+      if (this.#socket.alpnProtocol !== ALPN) throw notQtunnel(this.#connection.peer);
+      const chain = chainOf(this.#socket);
+      this.#options.checkServer(chain);
+      this.#handshake = this.#makeHandshake(chain[0]!);
+      this.#connection.send(this.#handshake.hello);
+    } catch (error) {
+      if (!(error instanceof QtunnelError)) throw error;
+      this.#fail(error);
+    }
+  }
+
+  #makeHandshake(certificateDer: Uint8Array): ClientHandshake {
+    const { options, linkId } = this.#options;
+    const context = handshakeContext(options, hashCertificate(certificateDer), this.#nonce);
+    return new ClientHandshake(context, linkId);
+  }
+
+  #timeOut(): void {
+    const what = this.#handshake === null ? 'did not complete a TLS handshake' : 'did not answer';
+    this.#fail(new QtunnelError('LINK_TIMEOUT', `${this.#connection.peer} ${what} within ${HANDSHAKE_TIMEOUT / 1000} s.`));
+  }
+
+  #fail(error: QtunnelError): void {
+    this.#settle();
+    this.#connection.destroy();
+    this.#reject(error);
+  }
+
+  #settle(): void {
+    clearTimeout(this.#timer);
+    this.#signal.removeEventListener('abort', this.abort);
+  }
+}
+
+function connectSocket({ target, secureContext }: DialOptions): TLSSocket {
+  const { host, port, serverName } = target;
+  // Who the server is, `checkServer` and the proofs say. An IP address is no server name (RFC 6066 §3).
+  const options = { host, port, secureContext, ALPNProtocols: [ALPN], minVersion: 'TLSv1.3' as const, rejectUnauthorized: false };
+  return connect(isIP(serverName) === 0 && serverName !== '' ? { ...options, servername: serverName } : options);
+}
+
+function chainOf(socket: TLSSocket): Uint8Array[] {
+  const chain: Uint8Array[] = [];
+  let certificate: X509Certificate | undefined = socket.getPeerX509Certificate();
+  while (certificate !== undefined && chain.length < MAX_CHAIN) {
+    chain.push(certificate.raw);
+    certificate = certificate.issuerCertificate;
+  }
+  if (chain.length === 0) throw new QtunnelError('CERT_UNTRUSTED', 'The server presented no certificate.');
+  return chain;
+}
+
+/** Milliseconds for all round trips: TCP, TLS, HELLO. As for QUIC. */
+const HANDSHAKE_TIMEOUT = 10_000;
+const MAX_CHAIN = 10;

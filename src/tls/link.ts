@@ -1,0 +1,259 @@
+import { QtunnelError } from '../errors.ts';
+import type { Link, LinkHandler, LinkState, LinkStats, LinkStream, OpenRequest } from '../link/link.ts';
+import type { LinkOptions } from '../link/options.ts';
+import { FRAME } from '../protocol/frames.ts';
+import { decodeOpen, encodeGoAway, encodeOpen, encodeReset, type LinkSettings } from '../protocol/messages.ts';
+import type { ResetReason } from '../protocol/reset.ts';
+import type { ConnectionHandler, TlsConnection } from './connection.ts';
+import { Control, type ControlHandler } from './control.ts';
+import { type StreamHost, TlsStream } from './stream.ts';
+
+/** Where the client's streams get their connections from. */
+export interface StreamSource {
+  /** Starts `stream` on a connection, now or when there is one; resets it when there will be none. */
+  supply(stream: TlsStream): void;
+  /** There will be no more streams; those that wait still get their connections. */
+  drain(): void;
+  /** Resets those that wait. */
+  close(): void;
+}
+
+/**
+ * A link whose streams have a TLS connection each. The first connection is its control; the others wait, at the client in `source`, at the
+ * server as idle ones, until OPEN makes a stream of them.
+ *
+ * Without its control connection a link is draining: what is open goes on over connections of its own.
+ */
+export class TlsLink implements Link, StreamHost, ControlHandler {
+  readonly transport = 'tls';
+  readonly id: string;
+  readonly peer: string;
+  handler: LinkHandler = NOBODY;
+  /** Nothing can join the link any more. */
+  onForgotten: () => void = () => {};
+  readonly #control: Control;
+  readonly #options: LinkOptions;
+  readonly #peerSettings: LinkSettings;
+  readonly #source: StreamSource | null;
+  readonly #streams = new Set<TlsStream>();
+  readonly #idle = new Set<TlsConnection>();
+  readonly #connections = new Set<TlsConnection>();
+  #state: LinkState = 'up';
+  #nextId = 1;
+  /** Whether the peer may open streams: also after its GOAWAY, because on another connection OPEN may have been overtaken by it. */
+  #accepts = true;
+  /** Whether the end of the last stream closes a link that drains. */
+  #closesWhenIdle = false;
+  #drainReason = new QtunnelError('LINK_CLOSED', 'The link was drained.');
+  /** Bytes of connections that are gone. */
+  #bytesSent = 0;
+  #bytesReceived = 0;
+
+  /** `source` is null on the server, which opens no streams over TLS. */
+  constructor(
+    control: TlsConnection,
+    options: LinkOptions,
+    link: { id: string; peer: LinkSettings; makeSource: ((link: TlsLink) => StreamSource) | null },
+  ) {
+    this.id = link.id;
+    this.peer = control.peer;
+    this.#options = options;
+    this.#peerSettings = link.peer;
+    this.adopt(control);
+    const idleTimeout = Math.min(options.idleTimeout, link.peer.idleTimeout);
+    // The client's pings are enough; the server's own come only when those do not.
+    const keepalive = options.keepalive * (link.makeSource === null ? 2 : 1);
+    this.#control = new Control(control, { keepalive, idleTimeout }, this);
+    this.#source = link.makeSource?.(this) ?? null;
+  }
+
+  get state(): LinkState {
+    return this.#state;
+  }
+
+  get streams(): number {
+    return this.#streams.size;
+  }
+
+  /** Connections of this link that carry no stream. */
+  get idle(): number {
+    return this.#idle.size;
+  }
+
+  open(request: OpenRequest): LinkStream {
+    if (!this.#isOpen) throw new QtunnelError('LINK_CLOSED', 'The link takes no new streams.');
+    if (this.#source === null) throw new QtunnelError('STREAM_LIMIT', 'Over TLS only the client opens streams.');
+    const { maxStreams } = this.#peerSettings;
+    if (this.#streams.size >= maxStreams) {
+      throw new QtunnelError('STREAM_LIMIT', `The peer allows ${maxStreams} streams at once; all are in use.`);
+    }
+    const stream = this.#makeStream(encodeOpen(request.tag, request.target));
+    this.#source.supply(stream);
+    return stream;
+  }
+
+  drain(): void {
+    if (!this.#isOpen) return;
+    this.#control.send(encodeGoAway('no new streams, please'));
+    this.#accepts = false;
+    this.#startDraining();
+  }
+
+  close(reason: QtunnelError): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#accepts = false;
+    this.#control.close();
+    this.#source?.close();
+    const streamReason: ResetReason = reason.code === 'SHUTTING_DOWN' ? 'SHUTDOWN' : 'LINK_LOST';
+    for (const stream of this.#streams) stream.lose(streamReason, reason.message);
+    for (const connection of this.#idle) connection.destroy();
+    this.onForgotten();
+    this.handler.onStateChange('closed');
+    this.handler.onClose(reason);
+  }
+
+  stats(): LinkStats {
+    let bytesSent = this.#bytesSent;
+    let bytesReceived = this.#bytesReceived;
+    for (const { socket } of this.#connections) {
+      bytesSent += socket.bytesWritten;
+      bytesReceived += socket.bytesRead;
+    }
+    return { ...UNKNOWN, rtt: this.#control.rtt, bytesSent, bytesReceived };
+  }
+
+  /** Counts `connection` as one of this link's. */
+  adopt(connection: TlsConnection): void {
+    this.#connections.add(connection);
+    connection.onGone = () => {
+      this.#connections.delete(connection);
+      this.#idle.delete(connection);
+      this.#bytesSent += connection.socket.bytesWritten;
+      this.#bytesReceived += connection.socket.bytesRead;
+    };
+  }
+
+  /** Whether the server lets one more connection join. */
+  get hasRoom(): boolean {
+    return this.#accepts && this.#connections.size < this.#options.maxStreams + SPARE_CONNECTIONS;
+  }
+
+  /** Takes in a connection of the client's that waits for OPEN. */
+  join(connection: TlsConnection): void {
+    this.adopt(connection);
+    this.#idle.add(connection);
+    connection.handler = new IdleConnection((request) => this.#accept(connection, request));
+  }
+
+  forget(stream: TlsStream): void {
+    if (!this.#streams.delete(stream)) return;
+    this.#closeIfDrained();
+  }
+
+  onStalled(): void {
+    if (this.#state === 'up') this.#setState('stalled');
+  }
+
+  onAlive(): void {
+    if (this.#state === 'stalled') this.#setState('up');
+  }
+
+  onGoAway(): void {
+    if (!this.#isOpen) return;
+    this.#drainReason = new QtunnelError('LINK_CLOSED', 'The peer drained the link.');
+    // What the client opened before may still be on its way; when all of that has ended, the client closes.
+    if (this.#source === null) this.#setState('draining');
+    else this.#startDraining();
+  }
+
+  onDead(): void {
+    this.close(new QtunnelError('LINK_LOST', `Nothing was heard from ${this.peer} for the idle timeout.`));
+  }
+
+  onControlLost(error: QtunnelError): void {
+    if (this.#state === 'closed') return;
+    if (this.#isOpen) this.#drainReason = error;
+    this.#accepts = false;
+    this.#setState('draining');
+    this.#source?.close();
+    for (const connection of this.#idle) connection.destroy();
+    this.#startDraining();
+  }
+
+  get #isOpen(): boolean {
+    return this.#state === 'up' || this.#state === 'stalled';
+  }
+
+  #makeStream(opening: Uint8Array | null): TlsStream {
+    const stream = new TlsStream(this, this.#nextId++, this.#options.buffer, opening);
+    this.#streams.add(stream);
+    return stream;
+  }
+
+  #accept(connection: TlsConnection, request: OpenRequest): void {
+    this.#idle.delete(connection);
+    const { maxStreams } = this.#options;
+    if (!this.#accepts) return connection.cutOff(encodeReset(0, 'SHUTDOWN', 'this side takes no new streams'));
+    if (this.#streams.size >= maxStreams) {
+      return connection.cutOff(encodeReset(0, 'LIMIT', `this side allows ${maxStreams} streams at once`));
+    }
+    const stream = this.#makeStream(null);
+    stream.start(connection);
+    this.handler.onStream(stream, request);
+  }
+
+  #startDraining(): void {
+    this.#closesWhenIdle = true;
+    this.#setState('draining');
+    this.#source?.drain();
+    this.#closeIfDrained();
+  }
+
+  #closeIfDrained(): void {
+    if (this.#state === 'draining' && this.#closesWhenIdle && this.#streams.size === 0) this.close(this.#drainReason);
+  }
+
+  #setState(state: LinkState): void {
+    if (this.#state === state || this.#state === 'closed') return;
+    this.#state = state;
+    this.handler.onStateChange(state);
+  }
+}
+
+/** The server's end of a connection that waits in the client's pool. */
+class IdleConnection implements ConnectionHandler {
+  readonly #onOpen: (request: OpenRequest) => void;
+
+  constructor(onOpen: (request: OpenRequest) => void) {
+    this.#onOpen = onOpen;
+  }
+
+  onFrame(type: number, payload: Uint8Array): void {
+    if (type !== FRAME.OPEN)
+      throw new QtunnelError('PROTOCOL_VIOLATION', `The client sent a frame of type ${type} where OPEN belongs.`);
+    this.#onOpen(decodeOpen(payload));
+  }
+
+  onData(): void {
+    throw new QtunnelError('PROTOCOL_VIOLATION', 'The client sent DATA before OPEN.');
+  }
+
+  onDrain(): void {
+    // Nothing is written here.
+  }
+
+  onLost(): void {
+    // The client does not need it any more.
+  }
+}
+
+const NOBODY: LinkHandler = { onStream: (stream) => stream.reset('RESET'), onStateChange() {}, onClose() {} };
+const UNKNOWN = {
+  congestionWindow: Number.NaN,
+  packetsSent: Number.NaN,
+  packetsLost: Number.NaN,
+  deliveryRate: Number.NaN,
+};
+/** Control, the client's warm pool (64), and connections of ended streams that linger for a second. */
+const SPARE_CONNECTIONS = 1024;

@@ -1,0 +1,198 @@
+import { createServer as createTcpServer, type AddressInfo, type Server as TcpServer, type Socket } from 'node:net';
+import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
+import { QtunnelError } from '../errors.ts';
+import { formatAddress } from '../link/address.ts';
+import type { Link } from '../link/link.ts';
+import type { LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
+import { ALPN } from '../protocol/handshake.ts';
+import type { Hello } from '../protocol/messages.ts';
+import { TlsConnection } from './connection.ts';
+import { hashCertificate } from './context.ts';
+import { ServerGreeting } from './greeting.ts';
+import { isJoinNonce } from './join.ts';
+import { TlsLink } from './link.ts';
+import { acceptProblem, noCommonProtocol } from './problems.ts';
+
+/**
+ * Listens for links over TLS. An empty host stands for all addresses, port 0 for any.
+ * @throws QtunnelError `LISTEN_FAILED`, `CERT_INVALID`, `CERT_KEY_MISMATCH`.
+ */
+export async function listenTls(
+  address: { readonly host: string; readonly port: number },
+  keys: ServerKeys,
+  options: LinkOptions,
+): Promise<LinkListener> {
+  const listener = new TlsListener(keys, options);
+  await listener.listen(address);
+  return listener;
+}
+
+/** A connection that is not yet a link's. */
+interface Stranger {
+  readonly socket: Socket;
+  readonly peer: string;
+  /** Hash of the certificate that this connection is shown. */
+  readonly certificate: Uint8Array;
+  readonly timer: NodeJS.Timeout;
+}
+
+class TlsListener implements LinkListener {
+  onLink: (link: Link) => void = () => {};
+  onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
+  readonly #options: LinkOptions;
+  readonly #tcp: TcpServer;
+  readonly #tls: TlsServer;
+  /** By their addresses: that is what a TCP socket and the TLS socket made of it have in common. */
+  readonly #strangers = new Map<string, Stranger>();
+  readonly #links = new Map<string, { link: TlsLink; token: Uint8Array }>();
+  #certificate: Uint8Array;
+
+  constructor(keys: ServerKeys, options: LinkOptions) {
+    this.#options = options;
+    this.#certificate = hashCertificate(keys.certificateDer);
+    this.#tls = guardKeys(() => createTlsServer({ ...tlsOptions(keys), ALPNProtocols: [ALPN] }));
+    this.#tls.on('secureConnection', (socket: TLSSocket) => this.#greet(socket));
+    this.#tls.on('tlsClientError', (error, socket: TLSSocket) => this.#fail(addressesOf(socket), acceptProblem(error)));
+    this.#tcp = createTcpServer({ noDelay: true }, (socket) => this.#accept(socket));
+  }
+
+  get address(): { host: string; port: number } {
+    const { address, port } = this.#tcp.address() as AddressInfo;
+    return { host: address, port };
+  }
+
+  listen({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: NodeJS.ErrnoException): void => reject(listenProblem(error, formatAddress({ host, port })));
+      this.#tcp.once('error', fail);
+      this.#tcp.listen({ port, backlog: BACKLOG, ...(host === '' ? {} : { host }) }, () => {
+        this.#tcp.off('error', fail);
+        // Out of descriptors: those who wait in the kernel are accepted when there are some again.
+        this.#tcp.on('error', () => {});
+        resolve();
+      });
+    });
+  }
+
+  setIdentity(keys: ServerKeys): void {
+    guardKeys(() => this.#tls.setSecureContext(tlsOptions(keys)));
+    this.#certificate = hashCertificate(keys.certificateDer);
+  }
+
+  close(): Promise<void> {
+    this.#tcp.close();
+    for (const { socket } of this.#strangers.values()) socket.destroy();
+    return Promise.resolve();
+  }
+
+  #accept(socket: Socket): void {
+    const peer = formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 });
+    // A reset at any moment is the TLS layer's or the connection's to handle; before and after them it is nobody's.
+    socket.on('error', () => {});
+    if (this.#strangers.size >= MAX_STRANGERS) {
+      socket.destroy();
+      const message = `There are ${MAX_STRANGERS} connections already that have not proven themselves.`;
+      return this.onHandshakeFailure(new QtunnelError('SERVER_BUSY', message), peer);
+    }
+    const key = addressesOf(socket);
+    const timer = setTimeout(() => this.#timeOut(key), GREETING_TIMEOUT);
+    this.#strangers.set(key, { socket, peer, certificate: this.#certificate, timer });
+    socket.once('close', () => this.#fail(key, new QtunnelError('LINK_LOST', 'The peer went away during the handshake.')));
+    this.#tls.emit('connection', socket);
+  }
+
+  #greet(socket: TLSSocket): void {
+    const key = addressesOf(socket);
+    const stranger = this.#strangers.get(key);
+    if (stranger === undefined) return void socket.destroy();
+    const connection = new TlsConnection(socket, stranger.peer, this.#options.keepalive);
+    if (socket.alpnProtocol !== ALPN) {
+      this.#fail(key, noCommonProtocol());
+      return connection.destroy();
+    }
+    connection.handler = new ServerGreeting(connection, this.#options, stranger.certificate, {
+      admit: (hello, token) => this.#admit(connection, key, hello, token),
+      onFailure: (error) => this.#fail(key, error),
+    });
+  }
+
+  #admit(connection: TlsConnection, key: string, hello: Hello, token: Uint8Array): (() => void) | QtunnelError {
+    const known = this.#links.get(hello.linkId);
+    if (known === undefined) {
+      this.#forget(key);
+      return () => this.#startLink(connection, hello, token);
+    }
+    if (!isJoinNonce(this.#options.auth.hmac, known.token, hello.nonce)) {
+      return new QtunnelError('PROTOCOL_VIOLATION', 'This link belongs to another client.');
+    }
+    if (!known.link.hasRoom) return new QtunnelError('SERVER_BUSY', 'The link takes no more connections.');
+    this.#forget(key);
+    return () => known.link.join(connection);
+  }
+
+  #startLink(connection: TlsConnection, hello: Hello, token: Uint8Array): void {
+    const link = new TlsLink(connection, this.#options, { id: hello.linkId, peer: hello.settings, makeSource: null });
+    this.#links.set(link.id, { link, token });
+    link.onForgotten = () => this.#links.delete(link.id);
+    this.onLink(link);
+  }
+
+  #timeOut(key: string): void {
+    const socket = this.#strangers.get(key)?.socket;
+    this.#fail(key, new QtunnelError('LINK_TIMEOUT', `The handshake was not completed within ${GREETING_TIMEOUT / 1000} s.`));
+    socket?.destroy();
+  }
+
+  #fail(key: string, error: QtunnelError): void {
+    const stranger = this.#forget(key);
+    if (stranger !== undefined) this.onHandshakeFailure(error, stranger.peer);
+  }
+
+  #forget(key: string): Stranger | undefined {
+    const stranger = this.#strangers.get(key);
+    if (stranger === undefined) return undefined;
+    clearTimeout(stranger.timer);
+    this.#strangers.delete(key);
+    return stranger;
+  }
+}
+
+function addressesOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+}
+
+function tlsOptions(keys: ServerKeys) {
+  return { key: keys.privateKeyPem, cert: keys.certificatePem, minVersion: 'TLSv1.3' as const };
+}
+
+/** Runs what takes in a certificate and its key, and says in our words what is wrong with them. */
+function guardKeys<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH') {
+      throw new QtunnelError(
+        'CERT_KEY_MISMATCH',
+        'The key does not belong to the certificate; give the pair that belongs together.',
+        { cause },
+      );
+    }
+    throw new QtunnelError('CERT_INVALID', `The certificate or its key cannot be used (${(cause as Error).message}).`, { cause });
+  }
+}
+
+function listenProblem(cause: NodeJS.ErrnoException, where: string): QtunnelError {
+  const why = LISTEN_PROBLEMS[cause.code ?? ''] ?? `the system says ${cause.code ?? cause.message}`;
+  return new QtunnelError('LISTEN_FAILED', `Cannot listen on ${where} (TCP): ${why}.`, { cause });
+}
+
+const LISTEN_PROBLEMS: Record<string, string> = {
+  EADDRINUSE: 'the port is taken by another program; stop it or choose another port',
+  EACCES: 'this needs privileges; choose a port above 1023',
+  EADDRNOTAVAIL: 'this machine does not have that address',
+};
+/** Connections that have not proven themselves. A client makes at most 32 at once. */
+export const MAX_STRANGERS = 256;
+/** Milliseconds for TLS and HELLO together. */
+const GREETING_TIMEOUT = 5_000;
+const BACKLOG = 1024;

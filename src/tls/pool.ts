@@ -1,0 +1,180 @@
+import { QtunnelError } from '../errors.ts';
+import { Backoff } from '../protocol/backoff.ts';
+import type { ConnectionHandler, TlsConnection } from './connection.ts';
+import type { StreamSource } from './link.ts';
+import type { TlsStream } from './stream.ts';
+
+/**
+ * Connections that have been made and authenticated ahead of need, so that a stream waits for no handshake.
+ *
+ *     supply ──▶ warm? ──▶ stream.start          dial ──▶ somebody waits? ──▶ stream.start
+ *                 └─ none ─▶ waiting, target × 2              └─ nobody ──▶ warm, until `target` are
+ *
+ * Every `SHRINK_INTERVAL` half of those that were not needed in it leave.
+ */
+export class WarmPool implements StreamSource {
+  readonly #dial: (signal: AbortSignal) => Promise<TlsConnection>;
+  readonly #aborter = new AbortController();
+  readonly #backoff = new Backoff(RETRY_INITIAL, RETRY_MAXIMUM, Math.random);
+  readonly #warm: TlsConnection[] = [];
+  /** Streams without a connection and when they came, oldest first. */
+  #waiting: { stream: TlsStream; since: number }[] = [];
+  #dialling = 0;
+  #target = MIN_WARM;
+  /** The fewest warm connections since the last look. */
+  #spare = 0;
+  #draining = false;
+  #retryTimer: NodeJS.Timeout | null = null;
+  #shrinkTimer: NodeJS.Timeout | null = null;
+
+  /** `dial` makes an authenticated connection; it rejects with a QtunnelError. */
+  constructor(dial: (signal: AbortSignal) => Promise<TlsConnection>) {
+    this.#dial = dial;
+    this.#refill();
+  }
+
+  /** Connections that are ready. */
+  get warm(): number {
+    return this.#warm.length;
+  }
+
+  supply(stream: TlsStream): void {
+    // The newest is the likeliest to be alive.
+    const connection = this.#warm.pop();
+    this.#spare = Math.min(this.#spare, this.#warm.length);
+    if (connection === undefined) this.#wait(stream);
+    else stream.start(connection);
+    this.#refill();
+  }
+
+  drain(): void {
+    this.#draining = true;
+    this.#target = 0;
+    this.#dropWarm(0);
+    if (this.#shrinkTimer !== null) clearTimeout(this.#shrinkTimer);
+  }
+
+  close(): void {
+    this.drain();
+    if (this.#retryTimer !== null) clearTimeout(this.#retryTimer);
+    this.#aborter.abort();
+    this.#giveUp(Infinity, new QtunnelError('LINK_LOST', 'The link was lost before a connection was there for the stream.'));
+  }
+
+  #wait(stream: TlsStream): void {
+    this.#waiting.push({ stream, since: performance.now() });
+    this.#target = Math.min(MAX_WARM, this.#target * 2);
+    this.#shrinkTimer ??= setTimeout(this.#shrink, SHRINK_INTERVAL);
+  }
+
+  #refill(): void {
+    if (this.#retryTimer !== null || this.#aborter.signal.aborted) return;
+    const wanted = this.#waiting.length + this.#target - this.#warm.length - this.#dialling;
+    for (let n = Math.min(wanted, MAX_DIALS - this.#dialling); n > 0; n--) this.#startDial();
+  }
+
+  #startDial(): void {
+    this.#dialling++;
+    this.#dial(this.#aborter.signal).then(this.#onDialled, this.#onDialFailed);
+  }
+
+  readonly #onDialled = (connection: TlsConnection): void => {
+    this.#dialling--;
+    if (this.#aborter.signal.aborted) return connection.destroy();
+    this.#backoff.reset();
+    const stream = this.#nextWaiting();
+    if (stream !== null) stream.start(connection);
+    else if (this.#draining) connection.destroy();
+    else this.#keep(connection);
+    this.#refill();
+  };
+
+  readonly #onDialFailed = (error: QtunnelError): void => {
+    this.#dialling--;
+    if (this.#aborter.signal.aborted) return;
+    const hopeless = !TRANSIENT.has(error.code);
+    this.#giveUp(hopeless ? Infinity : performance.now() - MAX_WAIT, error);
+    this.#retryLater();
+  };
+
+  #keep(connection: TlsConnection): void {
+    this.#warm.push(connection);
+    connection.handler = new WarmConnection(() => {
+      const at = this.#warm.indexOf(connection);
+      if (at >= 0) this.#warm.splice(at, 1);
+      this.#spare = Math.min(this.#spare, this.#warm.length);
+      this.#retryLater();
+    });
+  }
+
+  #retryLater(): void {
+    if (this.#aborter.signal.aborted) return;
+    this.#retryTimer ??= setTimeout(this.#retry, this.#backoff.next());
+  }
+
+  readonly #retry = (): void => {
+    this.#retryTimer = null;
+    this.#refill();
+  };
+
+  #nextWaiting(): TlsStream | null {
+    for (;;) {
+      const next = this.#waiting.shift();
+      if (next === undefined) return null;
+      if (!next.stream.isOver) return next.stream;
+    }
+  }
+
+  /** Resets the streams that have waited since before `deadline`. */
+  #giveUp(deadline: number, error: QtunnelError): void {
+    const waiting = this.#waiting;
+    this.#waiting = waiting.filter(({ stream, since }) => since > deadline && !stream.isOver);
+    for (const { stream, since } of waiting) if (since <= deadline) stream.lose('LINK_LOST', error.message);
+  }
+
+  readonly #shrink = (): void => {
+    this.#shrinkTimer = null;
+    this.#target = Math.max(MIN_WARM, this.#target - Math.ceil(this.#spare / 2));
+    this.#dropWarm(this.#target);
+    this.#spare = this.#warm.length;
+    if (this.#target > MIN_WARM) this.#shrinkTimer = setTimeout(this.#shrink, SHRINK_INTERVAL);
+  };
+
+  #dropWarm(keep: number): void {
+    for (const connection of this.#warm.splice(0, Math.max(0, this.#warm.length - keep))) connection.cutOff(null);
+  }
+}
+
+/** The client's end of a connection that waits: the server has nothing to say on it. */
+class WarmConnection implements ConnectionHandler {
+  readonly onLost: () => void;
+
+  constructor(onLost: () => void) {
+    this.onLost = onLost;
+  }
+
+  onFrame(type: number): void {
+    throw new QtunnelError('PROTOCOL_VIOLATION', `The server sent a frame of type ${type} before OPEN.`);
+  }
+
+  onData(): void {
+    throw new QtunnelError('PROTOCOL_VIOLATION', 'The server sent DATA before OPEN.');
+  }
+
+  onDrain(): void {
+    // Nothing is written here.
+  }
+}
+
+/** Enough for a browser's or shell's next connection; each costs the server two descriptors' worth of memory, some 50 KB. */
+export const MIN_WARM = 2;
+const MAX_WARM = 64;
+/** Handshakes at once. One costs 1.5 ms of CPU time for both sides (RSA 2048), and a server takes 256 strangers at once. */
+const MAX_DIALS = 32;
+/** Milliseconds. */
+const SHRINK_INTERVAL = 5_000;
+const RETRY_INITIAL = 100;
+const RETRY_MAXIMUM = 5_000;
+/** Milliseconds that a stream waits for a connection while dialling fails. */
+const MAX_WAIT = 5_000;
+const TRANSIENT: ReadonlySet<string> = new Set(['LINK_REFUSED', 'LINK_TIMEOUT', 'LINK_LOST', 'SERVER_BUSY']);

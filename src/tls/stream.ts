@@ -1,0 +1,224 @@
+import { QtunnelError } from '../errors.ts';
+import { END, type LinkStream, NOTHING_YET, type StreamHandler } from '../link/link.ts';
+import { FRAME, frame, MAX_DATA } from '../protocol/frames.ts';
+import { decodeReset, encodeReset } from '../protocol/messages.ts';
+import type { ResetReason } from '../protocol/reset.ts';
+import { type ConnectionHandler, type TlsConnection, WRITE_LIMIT } from './connection.ts';
+import { ReceiveQueue } from './receive-queue.ts';
+import { takeTurn, type TurnTaker } from './turns.ts';
+
+/** What a stream asks of its link. */
+export interface StreamHost {
+  /** The stream has ended in both directions, or was reset. */
+  forget(stream: TlsStream): void;
+}
+
+/**
+ * A stream that has a TLS connection of its own, or will have one: until `start`, frames wait here.
+ *
+ *     TLS records ─▶ TlsConnection ─▶ onData ─▶ ReceiveQueue ─▶ (once per turn) onReadable ─▶ read
+ *                         ▲                         └─ full? pause the connection; half empty? resume
+ *     write ─▶ DATA frame ┘ as far as `room` goes; 'drain' ─▶ onWritable
+ *
+ * It has ended when its end was read and FIN was handed to the kernel; from then on, and after a reset, it is `over` and calls nobody.
+ * While the connection is paused nothing is heard from the peer, a reset included: it is found when the reader reads on.
+ */
+export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
+  readonly id: number;
+  handler: StreamHandler = NOBODY;
+  isDue = false;
+  readonly #host: StreamHost;
+  readonly #receiveLimit: number;
+  readonly #incoming = new ReceiveQueue();
+  #connection: TlsConnection | null = null;
+  /** Frames that wait for a connection. */
+  #held: Uint8Array[] = [];
+  #heldBytes = 0;
+  #paused = false;
+  #wantsWrite = false;
+  #finSent = false;
+  #finFlushed = false;
+  #finReceived = false;
+  #endRead = false;
+  #over = false;
+
+  /** `buffer` is the most bytes it may hold for its reader; `opening` the frame that goes before all others, null for an accepted stream. */
+  constructor(host: StreamHost, id: number, buffer: number, opening: Uint8Array | null) {
+    this.#host = host;
+    this.id = id;
+    this.#receiveLimit = Math.min(buffer, RECEIVE_LIMIT);
+    if (opening !== null) this.#held.push(opening);
+  }
+
+  /** Whether nothing more can come of it. */
+  get isOver(): boolean {
+    return this.#over;
+  }
+
+  /** Goes on over `connection`, which is authenticated and from now on the stream's. */
+  start(connection: TlsConnection): void {
+    this.#connection = connection;
+    connection.handler = this;
+    if (this.#held.length > 0) connection.gather();
+    for (const bytes of this.#held) connection.send(bytes);
+    this.#held = [];
+    this.#heldBytes = 0;
+    if (this.#wantsWrite) takeTurn(this);
+  }
+
+  read(into: Uint8Array): number {
+    if (this.#endRead) return END;
+    if (this.#over || into.length === 0) return NOTHING_YET;
+    const n = this.#incoming.read(into);
+    if (n === 0) return this.#finReceived ? this.#readEnd() : NOTHING_YET;
+    if (this.#paused && this.#incoming.cost <= this.#receiveLimit / 2) this.#resume();
+    if (this.#isReadable) takeTurn(this);
+    return n;
+  }
+
+  write(chunk: Uint8Array): number {
+    if (this.#over || this.#finSent || chunk.length === 0) return 0;
+    const room = this.#connection === null ? Math.max(0, WRITE_LIMIT - this.#heldBytes) : this.#connection.room;
+    const taken = Math.min(chunk.length, room);
+    for (let at = 0; at < taken; at += MAX_DATA) this.#sendData(chunk.subarray(at, Math.min(at + MAX_DATA, taken)));
+    if (taken < chunk.length) this.#wantsWrite = true;
+    return taken;
+  }
+
+  end(): void {
+    if (this.#over || this.#finSent) return;
+    this.#finSent = true;
+    this.#send(FIN);
+    this.#finishConnectionIfDone();
+  }
+
+  reset(reason: ResetReason, message = ''): void {
+    if (this.#over) return;
+    this.#cut(encodeReset(0, reason, message));
+  }
+
+  /** The link is gone: what `reset` does for the peer and what a reset of the peer's does for this side. */
+  lose(reason: ResetReason, message: string): void {
+    if (this.#over) return;
+    this.#cut(encodeReset(0, reason, message));
+    this.handler.onReset(reason, message);
+  }
+
+  onFrame(type: number, payload: Uint8Array): void {
+    if (type === FRAME.RESET) return this.#handleReset(payload);
+    if (type !== FRAME.FIN || this.#finReceived) {
+      throw new QtunnelError('PROTOCOL_VIOLATION', `The peer sent a frame of type ${type} where it does not belong.`);
+    }
+    this.#finReceived = true;
+    takeTurn(this);
+    this.#finishConnectionIfDone();
+  }
+
+  onData(part: Uint8Array): void {
+    if (this.#finReceived) throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer sent DATA after FIN.');
+    this.#incoming.push(part);
+    if (!this.#paused && this.#incoming.cost >= this.#receiveLimit) this.#pause();
+    takeTurn(this);
+  }
+
+  onDrain(): void {
+    this.#offerRoom();
+  }
+
+  onLost(error: QtunnelError): void {
+    if (this.#over) return;
+    const violation = error.code === 'PROTOCOL_VIOLATION';
+    this.#cut(violation ? encodeReset(0, 'PROTOCOL', error.message) : null);
+    this.handler.onReset(violation ? 'PROTOCOL' : 'LINK_LOST', error.message);
+  }
+
+  handleTurn(): void {
+    if (!this.#over && this.#isReadable) this.handler.onReadable();
+    this.#offerRoom();
+  }
+
+  get #isReadable(): boolean {
+    return !this.#incoming.isEmpty || (this.#finReceived && !this.#endRead);
+  }
+
+  #offerRoom(): void {
+    if (this.#over || !this.#wantsWrite || this.#finSent) return;
+    if (this.#connection === null || this.#connection.room === 0) return;
+    this.#wantsWrite = false;
+    this.handler.onWritable();
+  }
+
+  #sendData(payload: Uint8Array): void {
+    if (this.#connection !== null) return this.#connection.sendData(payload);
+    this.#hold(frame(FRAME.DATA, payload));
+  }
+
+  #send(bytes: Uint8Array): void {
+    if (this.#connection !== null) return this.#connection.send(bytes);
+    this.#hold(bytes);
+  }
+
+  #hold(bytes: Uint8Array): void {
+    this.#held.push(bytes);
+    this.#heldBytes += bytes.length + HELD_OVERHEAD;
+  }
+
+  #readEnd(): number {
+    this.#endRead = true;
+    this.#endIfDone();
+    return END;
+  }
+
+  #pause(): void {
+    this.#paused = true;
+    this.#connection?.pause();
+  }
+
+  #resume(): void {
+    this.#paused = false;
+    this.#connection?.resume();
+  }
+
+  /** After FIN both ways the peer has nothing to say on this connection. */
+  #finishConnectionIfDone(): void {
+    if (this.#finSent && this.#finReceived) this.#connection?.finish(this.#handleSent);
+  }
+
+  readonly #handleSent = (error?: Error | null): void => {
+    if (this.#over) return;
+    if (error)
+      return this.onLost(new QtunnelError('LINK_LOST', 'The connection was lost before everything was sent.', { cause: error }));
+    this.#finFlushed = true;
+    this.#endIfDone();
+  };
+
+  #endIfDone(): void {
+    if (!this.#endRead || !this.#finFlushed) return;
+    this.#over = true;
+    this.#host.forget(this);
+  }
+
+  #handleReset(payload: Uint8Array): void {
+    const { reason, message } = decodeReset(payload);
+    this.#cut(null);
+    this.handler.onReset(reason, message);
+  }
+
+  #cut(last: Uint8Array | null): void {
+    this.#over = true;
+    this.#held = [];
+    this.#incoming.clear();
+    this.#connection?.cutOff(last);
+    this.#host.forget(this);
+  }
+}
+
+const FIN = frame(FRAME.FIN, new Uint8Array(0));
+const NOBODY: StreamHandler = { onReadable() {}, onWritable() {}, onReset() {} };
+/**
+ * Bytes that one stream holds for its reader, `-buffer` allowing; what TLS has decrypted by the time it is told to stop (64 KiB) may come on
+ * top. The kernel's socket buffers make the window; this needs to last only for one turn of the event loop.
+ */
+const RECEIVE_LIMIT = 256 * 1024;
+/** Bytes that a frame costs besides its own while it waits. */
+const HELD_OVERHEAD = 256;
