@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Test } from 'tap';
 import { withDeadline } from './deadline.ts';
 
@@ -67,7 +68,7 @@ export async function dial(t: Test, port: number, host = '127.0.0.1'): Promise<S
 }
 
 /** The next `length` bytes; rejects when the connection ends before them. */
-export async function receive(socket: Socket, length: number): Promise<Buffer> {
+export async function receive(socket: Duplex, length: number): Promise<Buffer> {
   const arrived = new Promise<Buffer>((resolve, reject) => {
     const attempt = () => {
       const bytes = socket.read(length) as Buffer | null;
@@ -89,14 +90,14 @@ export async function receive(socket: Socket, length: number): Promise<Buffer> {
 }
 
 /** Sends a message and checks that the same comes back. */
-export async function echoes(socket: Socket, message: string | Buffer): Promise<boolean> {
+export async function echoes(socket: Duplex, message: string | Buffer): Promise<boolean> {
   const bytes = Buffer.from(message as string);
   socket.write(bytes);
   return (await receive(socket, bytes.length)).equals(bytes);
 }
 
 /** Everything until FIN; rejects when the connection is reset. */
-export async function receiveAll(socket: Socket): Promise<Buffer> {
+export async function receiveAll(socket: Duplex): Promise<Buffer> {
   const chunks: Buffer[] = [];
   const ended = new Promise<void>((resolve, reject) => {
     socket.on('end', resolve);
@@ -108,7 +109,7 @@ export async function receiveAll(socket: Socket): Promise<Buffer> {
 }
 
 /** How the peer ended the connection; what comes before that is read and dropped. */
-export async function ending(socket: Socket): Promise<'fin' | 'reset'> {
+export async function ending(socket: Duplex): Promise<'fin' | 'reset'> {
   const ended = new Promise<'fin' | 'reset'>((resolve) => {
     if (socket.readableEnded) resolve('fin');
     else if (socket.errored) resolve('reset');
@@ -125,7 +126,7 @@ export interface Sum {
 }
 
 /** Sends so many bytes, no two blocks of them alike, then FIN; returns what the receiver must have got. */
-export async function sendSummed(socket: Socket, bytes: number): Promise<Sum> {
+export async function sendSummed(socket: Duplex, bytes: number): Promise<Sum> {
   const hash = createHash('sha256');
   const block = randomBytes(BLOCK);
   for (let sent = 0; sent < bytes; sent += BLOCK) {
@@ -139,7 +140,7 @@ export async function sendSummed(socket: Socket, bytes: number): Promise<Sum> {
 }
 
 /** Receives until FIN. */
-export async function receiveSummed(socket: Socket): Promise<Sum> {
+export async function receiveSummed(socket: Duplex): Promise<Sum> {
   const hash = createHash('sha256');
   let bytes = 0;
   for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
