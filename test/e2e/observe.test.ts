@@ -43,7 +43,8 @@ for (const mode of MODES) {
     const port = await freePort();
     const backend = await echoServer(t);
     const server = await startServer(t, { mode, backend });
-    await startClient(t, { mode, server: server.port, flags: [`-metrics=127.0.0.1:${port}`] });
+    const flags = [`-metrics=127.0.0.1:${port}`, '-idle-timeout=2s', '-keepalive=300ms'];
+    await startClient(t, { mode, server: server.port, flags });
     t.equal((await get(port, '/ready')).status, 200);
 
     await server.process.kill('SIGKILL');

@@ -24,7 +24,7 @@ export class Program {
   readonly child: ChildProcess;
   readonly #command: string;
   readonly #waiting = new Set<() => void>();
-  #ended = false;
+  #exit: Exit | null = null;
 
   constructor(command: string, args: readonly string[], options: ProcessOptions) {
     const [file = command, ...rest] = [...(options.prefix ?? []), command, ...args];
@@ -35,8 +35,8 @@ export class Program {
     this.exited = new Promise((resolve, reject) => {
       this.child.once('error', reject);
       this.child.once('close', (code, signal) => {
-        this.#ended = true;
-        resolve({ code, signal });
+        this.#exit = { code, signal };
+        resolve(this.#exit);
         this.#wake();
       });
     });
@@ -65,9 +65,10 @@ export class Program {
     const found = new Promise<T>((resolve, reject) => {
       const attempt = () => {
         const value = find();
-        if (value === undefined && !this.#ended) return;
+        if (value === undefined && this.#exit === null) return;
         this.#waiting.delete(attempt);
-        if (value === undefined) reject(new Error(`${this.#command} ended before: ${what}\n${this.tail}`));
+        if (value === undefined)
+          reject(new Error(`${this.#command} ended (${this.#exit?.signal ?? this.#exit?.code}) before: ${what}\n${this.tail}`));
         else resolve(value);
       };
       this.#waiting.add(attempt);
@@ -88,7 +89,7 @@ export class Program {
 
   /** Sends a signal, SIGKILL unless told otherwise, and waits for the end. */
   kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<Exit> {
-    if (!this.#ended) this.child.kill(signal);
+    if (this.#exit === null) this.child.kill(signal);
     return this.end();
   }
 
