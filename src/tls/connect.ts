@@ -23,22 +23,24 @@ export async function connectTls(target: LinkTarget, options: TlsConnectOptions,
   const id = randomBytes(LINK_ID).toString('hex');
   const secureContext = createSecureContext({ minVersion: 'TLSv1.3' });
   const dialOptions = { target, options, checkServer: options.checkServer, secureContext, linkId: id };
-  const { connection, welcome } = await dial(dialOptions, randomBytes(NONCE), signal);
-  return new TlsLink(connection, options, {
-    id,
-    peer: welcome.settings,
-    makeSource: (link) => new WarmPool((poolSignal) => dialFurther(link, dialOptions, welcome.resetToken, poolSignal)),
+  return await dial(dialOptions, randomBytes(NONCE), signal, (connection, welcome) => {
+    const makeSource = (link: TlsLink): WarmPool => {
+      return new WarmPool((poolSignal, takeOver) => dialFurther(link, dialOptions, welcome.resetToken, poolSignal, takeOver));
+    };
+    return new TlsLink(connection, options, { id, peer: welcome.settings, makeSource });
   });
 }
 
-async function dialFurther(
+function dialFurther(
   link: TlsLink,
   dialOptions: DialOptions,
   token: Uint8Array,
   signal: AbortSignal,
-): Promise<TlsConnection> {
+  takeOver: (connection: TlsConnection) => void,
+): Promise<void> {
   const nonce = joinNonce(dialOptions.options.auth.hmac, token, randomBytes(NONCE));
-  const { connection } = await dial(dialOptions, nonce, signal);
-  link.adopt(connection);
-  return connection;
+  return dial(dialOptions, nonce, signal, (connection) => {
+    link.adopt(connection);
+    takeOver(connection);
+  });
 }

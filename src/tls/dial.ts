@@ -18,19 +18,19 @@ export interface DialOptions {
   readonly linkId: string;
 }
 
-export interface Dialled {
-  readonly connection: TlsConnection;
-  readonly welcome: Welcome;
-}
+/** Takes the connection over: gives it a handler before it returns, because the server's next frame may be there already. */
+export type TakeOver<T> = (connection: TlsConnection, welcome: Welcome) => T;
 
 /**
- * One connection with the server: TCP, TLS, judgement on the certificate, proofs. `nonce` is 16 bytes.
+ * One connection with the server: TCP, TLS, judgement on the certificate, proofs. `nonce` is 16 bytes. Gives
+ * what `takeOver` returns.
  * @throws QtunnelError `LINK_REFUSED`, `LINK_TIMEOUT`, `LINK_LOST`, `PROTOCOL_VIOLATION`, `VERSION_MISMATCH`, `ABORTED`, and what `checkServer` and the
  *   handshake throw.
  */
-export function dial(options: DialOptions, nonce: Uint8Array, signal: AbortSignal): Promise<Dialled> {
+export function dial<T>(options: DialOptions, nonce: Uint8Array, signal: AbortSignal, takeOver: TakeOver<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const dialling = new Dialling(options, nonce, signal, resolve, reject);
+    const succeed: TakeOver<void> = (connection, welcome) => resolve(takeOver(connection, welcome));
+    const dialling = new Dialling(options, nonce, signal, succeed, reject);
     if (signal.aborted) dialling.abort();
   });
 }
@@ -39,7 +39,7 @@ class Dialling implements ConnectionHandler {
   readonly #options: DialOptions;
   readonly #nonce: Uint8Array;
   readonly #signal: AbortSignal;
-  readonly #resolve: (dialled: Dialled) => void;
+  readonly #succeed: TakeOver<void>;
   readonly #reject: (error: QtunnelError) => void;
   readonly #socket: TLSSocket;
   readonly #connection: TlsConnection;
@@ -50,13 +50,13 @@ class Dialling implements ConnectionHandler {
     options: DialOptions,
     nonce: Uint8Array,
     signal: AbortSignal,
-    resolve: (dialled: Dialled) => void,
+    succeed: TakeOver<void>,
     reject: (error: QtunnelError) => void,
   ) {
     this.#options = options;
     this.#nonce = nonce;
     this.#signal = signal;
-    this.#resolve = resolve;
+    this.#succeed = succeed;
     this.#reject = reject;
     this.#socket = connectSocket(options);
     this.#connection = new TlsConnection(this.#socket, formatAddress(options.target), options.options.keepalive);
@@ -72,14 +72,10 @@ class Dialling implements ConnectionHandler {
 
   onFrame(type: number, payload: Uint8Array): void {
     if (this.#handshake === null) throw new QtunnelError('PROTOCOL_VIOLATION', 'The server spoke before HELLO.');
-    try {
-      const welcome = this.#handshake.handleAnswer(type, payload);
-      this.#settle();
-      this.#resolve({ connection: this.#connection, welcome });
-    } catch (error) {
-      if (!(error instanceof QtunnelError)) throw error;
-      this.#fail(error);
-    }
+    // What it throws comes back through `onLost`.
+    const welcome = this.#handshake.handleAnswer(type, payload);
+    this.#settle();
+    this.#succeed(this.#connection, welcome);
   }
 
   onData(): void {
@@ -91,7 +87,7 @@ class Dialling implements ConnectionHandler {
   }
 
   onLost(error: QtunnelError): void {
-    this.#fail(this.#handshake === null ? connectProblem(error, this.#connection.peer) : error);
+    this.#fail(this.#handshake === null && error.code === 'LINK_LOST' ? connectProblem(error, this.#connection.peer) : error);
   }
 
   #greet(): void {

@@ -75,7 +75,12 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     return this.#streams.size;
   }
 
-  /** Connections of this link that carry no stream. */
+  /** TCP connections of this link that are not closed. */
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /** At the server: those of them that wait for a stream. */
   get idle(): number {
     return this.#idle.size;
   }

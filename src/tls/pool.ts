@@ -4,6 +4,9 @@ import type { ConnectionHandler, TlsConnection } from './connection.ts';
 import type { StreamSource } from './link.ts';
 import type { TlsStream } from './stream.ts';
 
+/** Makes an authenticated connection and hands it to `takeOver`, which gives it a handler; rejects with a QtunnelError. */
+export type DialForPool = (signal: AbortSignal, takeOver: (connection: TlsConnection) => void) => Promise<void>;
+
 /**
  * Connections that have been made and authenticated ahead of need, so that a stream waits for no handshake.
  *
@@ -13,7 +16,7 @@ import type { TlsStream } from './stream.ts';
  * Every `SHRINK_INTERVAL` half of those that were not needed in it leave.
  */
 export class WarmPool implements StreamSource {
-  readonly #dial: (signal: AbortSignal) => Promise<TlsConnection>;
+  readonly #dial: DialForPool;
   readonly #aborter = new AbortController();
   readonly #backoff = new Backoff(RETRY_INITIAL, RETRY_MAXIMUM, Math.random);
   readonly #warm: TlsConnection[] = [];
@@ -27,8 +30,7 @@ export class WarmPool implements StreamSource {
   #retryTimer: NodeJS.Timeout | null = null;
   #shrinkTimer: NodeJS.Timeout | null = null;
 
-  /** `dial` makes an authenticated connection; it rejects with a QtunnelError. */
-  constructor(dial: (signal: AbortSignal) => Promise<TlsConnection>) {
+  constructor(dial: DialForPool) {
     this.#dial = dial;
     this.#refill();
   }
@@ -75,7 +77,7 @@ export class WarmPool implements StreamSource {
 
   #startDial(): void {
     this.#dialling++;
-    this.#dial(this.#aborter.signal).then(this.#onDialled, this.#onDialFailed);
+    this.#dial(this.#aborter.signal, this.#onDialled).catch(this.#onDialFailed);
   }
 
   readonly #onDialled = (connection: TlsConnection): void => {

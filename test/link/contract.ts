@@ -15,9 +15,9 @@ export interface LinkPair {
 export type MakePair = (options?: { maxStreams?: number; buffer?: number }) => Promise<LinkPair>;
 
 /** What the tunnel may expect of any link (src/link/link.ts). */
-export function linkContract(t: Test, makePair: MakePair): void {
+export function linkContract(suite: Test, makePair: MakePair): void {
   const check = (name: string, run: (t: Test, ends: Ends) => Promise<void>, options?: Parameters<MakePair>[0]): void => {
-    void t.test(name, async (t) => {
+    void suite.test(name, async (t) => {
       const pair = await makePair(options);
       t.teardown(() => pair.close());
       await run(t, new Ends(pair));
@@ -205,14 +205,7 @@ export function linkContract(t: Test, makePair: MakePair): void {
     t.equal(new Set(streams.map(({ stream }) => stream.id)).size, 200, 'ids are unique');
     t.equal(ends.client.link.streams, 200);
     const serve = async (): Promise<void> => echo(await ends.server.accept());
-    const use = async (here: StreamRecorder): Promise<boolean> => {
-      const bytes = randomBytes(20_000 + (here.stream.id % 7) * 1000);
-      for (let at = 0; at < bytes.length; at += 3000) await here.write(bytes.subarray(at, at + 3000));
-      here.stream.end();
-      await here.end();
-      return sha256(here.bytes) === sha256(bytes);
-    };
-    const [same] = await Promise.all([Promise.all(streams.map(use)), Promise.all(streams.map(serve))]);
+    const [same] = await Promise.all([Promise.all(streams.map(comesBack)), Promise.all(streams.map(serve))]);
     t.ok(same.every(Boolean));
     t.equal(new Set(ends.server.accepted.map(({ recorder }) => recorder.stream.id)).size, 200);
     await ends.noStreams();
@@ -367,6 +360,15 @@ class Ends {
 async function echo({ recorder }: Accepted): Promise<void> {
   await recorder.end();
   await sendAndEnd(recorder, recorder.bytes);
+}
+
+/** Sends bytes of its own in small pieces and says whether the same came back. */
+async function comesBack(here: StreamRecorder): Promise<boolean> {
+  const bytes = randomBytes(20_000 + (here.stream.id % 7) * 1000);
+  for (let at = 0; at < bytes.length; at += 3000) await here.write(bytes.subarray(at, at + 3000));
+  here.stream.end();
+  await here.end();
+  return sha256(here.bytes) === sha256(bytes);
 }
 
 async function sendAndEnd(recorder: StreamRecorder, bytes: Uint8Array): Promise<void> {

@@ -1,0 +1,33 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import type { Test } from 'tap';
+
+export interface Relay {
+  readonly port: number;
+  /** The client's and the server's end of each connection, oldest first. */
+  readonly connections: { readonly client: Socket; readonly server: Socket }[];
+}
+
+/** Passes TCP connections on to `port`, so that a test can cut the way. Ends with the test. */
+export async function relayTo(t: Test, port: number): Promise<Relay> {
+  const connections: Relay['connections'] = [];
+  const relay = createServer((client) => {
+    const server = connect(port, '127.0.0.1');
+    connections.push({ client, server });
+    client.pipe(server).pipe(client);
+    client.on('error', () => {});
+    server.on('error', () => {});
+    client.on('close', () => server.destroy());
+    server.on('close', () => client.destroy());
+  });
+  t.teardown(() => {
+    relay.close();
+    for (const { client, server } of connections) {
+      client.destroy();
+      server.destroy();
+    }
+  });
+  relay.listen(0, '127.0.0.1');
+  await once(relay, 'listening');
+  return { port: (relay.address() as AddressInfo).port, connections };
+}

@@ -1,0 +1,141 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { connect as connectRaw, type ConnectionOptions } from 'node:tls';
+import { type Test, test } from 'tap';
+import { type ErrorCode, QtunnelError } from '../../src/errors.ts';
+import type { LinkListener } from '../../src/link/options.ts';
+import { ALPN } from '../../src/protocol/handshake.ts';
+import { encodePing } from '../../src/protocol/messages.ts';
+import { listenTls, MAX_STRANGERS } from '../../src/tls/listen.ts';
+import { eventually } from '../support/deadline.ts';
+import { freePort, listen } from '../support/tcp.ts';
+import { connectHere, linkOptions, listenHere, newServerKeys, nextFailure, nextLink, serverKeys } from './pair.ts';
+
+void test('what is no client of ours is turned away with a reason, and disturbs nobody', async (t) => {
+  const listener = await listenHere();
+  t.teardown(() => listener.close());
+  const cases: { name: string; code: ErrorCode; message: RegExp; come: () => Socket }[] = [
+    {
+      name: 'HTTP',
+      code: 'PROTOCOL_VIOLATION',
+      message: /HTTP/,
+      come: () => tcp(t, listener, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'),
+    },
+    { name: 'garbage', code: 'PROTOCOL_VIOLATION', message: /not a TLS/, come: () => tcp(t, listener, 'SSH-2.0-OpenSSH_9.2\r\n') },
+    { name: 'a broken record', code: 'PROTOCOL_VIOLATION', message: /TLS/, come: () => tcp(t, listener, Buffer.alloc(600, 0x16)) },
+    { name: 'no ALPN', code: 'PROTOCOL_VIOLATION', message: /ALPN/, come: () => tls(t, listener, {}) },
+    { name: 'another ALPN', code: 'PROTOCOL_VIOLATION', message: /ALPN/, come: () => tls(t, listener, { ALPNProtocols: ['h2'] }) },
+    { name: 'TLS 1.2', code: 'PROTOCOL_VIOLATION', message: /TLS 1\.3/, come: () => tls(t, listener, { maxVersion: 'TLSv1.2' }) },
+    {
+      name: 'a frame too long',
+      code: 'PROTOCOL_VIOLATION',
+      message: /too long/,
+      come: () => tls(t, listener, OURS, [1, 255, 255, 255]),
+    },
+    { name: 'DATA', code: 'PROTOCOL_VIOLATION', message: /DATA/, come: () => tls(t, listener, OURS, [0x11, 0, 0, 1, 7]) },
+    {
+      name: 'PING',
+      code: 'PROTOCOL_VIOLATION',
+      message: /where HELLO belongs/,
+      come: () => tls(t, listener, OURS, encodePing(4, new Uint8Array(8))),
+    },
+    {
+      name: 'another version',
+      code: 'VERSION_MISMATCH',
+      message: /version 9/,
+      come: () => tls(t, listener, OURS, [1, 0, 0, 1, 9]),
+    },
+    { name: 'a short visit', code: 'LINK_LOST', message: /went away/, come: () => tcp(t, listener, '').end() },
+  ];
+  for (const { name, code, message, come } of cases) {
+    const failure = nextFailure(listener);
+    const socket = come();
+    const { error, peer } = await failure;
+    t.match(error, { code, message }, name);
+    t.match(peer, /^127\.0\.0\.1:\d+$/, name);
+    await eventually(`${name}: the end of the connection`, () => socket.closed);
+  }
+  const link = nextLink(listener);
+  const client = await connectHere(listener.address.port);
+  client.close(DONE);
+  await link;
+});
+
+void test('a client that says nothing is let go', async (t) => {
+  const listener = await listenHere();
+  t.teardown(() => listener.close());
+  const failure = nextFailure(listener);
+  const socket = tls(t, listener, OURS);
+  t.equal((await failure).error.code, 'LINK_TIMEOUT');
+  await eventually('the end of the connection', () => socket.closed);
+});
+
+void test('strangers are limited in number', async (t) => {
+  const listener = await listenHere();
+  t.teardown(() => listener.close());
+  const failures: QtunnelError[] = [];
+  listener.onHandshakeFailure = (failure) => failures.push(failure);
+  const sockets = Array.from({ length: MAX_STRANGERS }, () => tcp(t, listener, ''));
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+  const oneMore = tcp(t, listener, '');
+  await eventually('the refusal', () => oneMore.closed);
+  t.equal(failures.at(-1)?.code, 'SERVER_BUSY');
+  const before = failures.length;
+  sockets[0]!.destroy();
+  await eventually('a place', () => failures.length > before);
+  const link = nextLink(listener);
+  const client = await connectHere(listener.address.port);
+  await link;
+  client.close(DONE);
+});
+
+void test('the client says what is wrong with the way', async (t) => {
+  const http = await listen(t, (socket) => void socket.on('data', () => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')));
+  await t.rejects(connectHere(http), { code: 'PROTOCOL_VIOLATION', message: /does not speak TLS 1\.3/ });
+  const closing = await listen(t, (socket) => socket.destroy());
+  await t.rejects(connectHere(closing), { code: 'LINK_LOST' });
+  await t.rejects(connectHere(await freePort()), { code: 'LINK_REFUSED', message: /server running/ });
+});
+
+void test('an attempt can be given up', async (t) => {
+  const arrived: Socket[] = [];
+  const aborter = new AbortController();
+  const silent = await listen(t, (socket) => {
+    arrived.push(socket);
+    socket.resume();
+    aborter.abort();
+  });
+  await t.rejects(connectHere(silent, {}, aborter.signal), { code: 'ABORTED' });
+  if (!arrived[0]!.readableEnded) await once(arrived[0]!, 'end');
+  await t.rejects(connectHere(silent, {}, aborter.signal), { code: 'ABORTED' });
+  t.equal(arrived.length, 1);
+});
+
+void test('a port that is taken and a key that does not fit are said clearly', async (t) => {
+  const listener = await listenHere();
+  t.teardown(() => listener.close());
+  await t.rejects(listenTls(listener.address, await serverKeys(), linkOptions()), { code: 'LISTEN_FAILED', message: /taken/ });
+  const keys = { ...(await serverKeys()), privateKeyPem: (await newServerKeys()).privateKeyPem };
+  await t.rejects(listenTls({ host: '127.0.0.1', port: 0 }, keys, linkOptions()), { code: 'CERT_KEY_MISMATCH' });
+});
+
+function tcp(t: Test, { address }: LinkListener, first: string | Uint8Array): Socket {
+  const socket = connect(address.port, '127.0.0.1');
+  t.teardown(() => socket.destroy());
+  socket.on('error', () => {});
+  socket.resume();
+  if (first.length > 0) socket.write(first);
+  return socket;
+}
+
+function tls(t: Test, { address }: LinkListener, options: ConnectionOptions, first: ArrayLike<number> = []): Socket {
+  const socket = connectRaw({ host: '127.0.0.1', port: address.port, rejectUnauthorized: false, ...options });
+  t.teardown(() => socket.destroy());
+  socket.on('error', () => {});
+  socket.resume();
+  if (first.length > 0) socket.write(Uint8Array.from(first));
+  return socket;
+}
+
+const OURS = { ALPNProtocols: [ALPN] };
+const DONE = new QtunnelError('LINK_CLOSED', 'The test is over.');
