@@ -7,6 +7,7 @@ import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
 import { ClientConnection, type ClientSurroundings } from './client-connection.ts';
 import { Connections } from './connections.ts';
 import type { TunnelContext } from './context.ts';
+import { drained } from './drain.ts';
 import { listenTcp } from './tcp-listener.ts';
 import type { RunningSettings, Tunnel } from './tunnel.ts';
 import type { Uplink } from './uplink.ts';
@@ -83,9 +84,12 @@ export class ClientTunnel implements Tunnel {
 
   async drain(): Promise<boolean> {
     this.#server?.close();
-    const drained = await this.#connections.drained(this.#settings.drainTimeout);
+    const ended = await drained(this.#connections, this.#settings.drainTimeout, () => {
+      this.#uplink.stop();
+      return this.#uplink.open;
+    });
     await this.close(new QtunnelError('SHUTTING_DOWN', 'The client was stopped.'));
-    return drained;
+    return ended;
   }
 
   close(reason: QtunnelError): Promise<void> {

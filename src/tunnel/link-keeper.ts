@@ -10,6 +10,8 @@ export interface KeeperHandler {
   onDown(link: Link | null, reason: QtunnelError, retryIn: number): void;
   /** The link is not wanted any more: it was drained, or closed for `reason`. */
   onRetired(link: Link, reason: QtunnelError): void;
+  /** A link that was up is closed, with everything that it carried. */
+  onClosed(link: Link): void;
 }
 
 /**
@@ -97,6 +99,7 @@ export class LinkKeeper {
         else if (state !== 'closed') this.#handler.onStateChange(link);
       },
       onClose: (reason) => {
+        this.#handler.onClosed(link);
         if (this.#link === link) this.#replace(link, reason);
       },
     };

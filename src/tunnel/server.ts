@@ -5,14 +5,15 @@ import { formatFingerprint } from '../identity/fingerprint.ts';
 import { loadServerIdentity, type ServerIdentity } from '../identity/server-identity.ts';
 import { formatAddress } from '../link/address.ts';
 import type { Link, LinkStream, OpenRequest } from '../link/link.ts';
-import type { LinkListener } from '../link/options.ts';
 import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
 import { BackendConnection } from './backend-connection.ts';
 import { Connections } from './connections.ts';
 import type { TunnelContext } from './context.ts';
+import { drained } from './drain.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { loadAuth } from './security.ts';
 import type { Tunnel } from './tunnel.ts';
+import { WatchedSet } from './watched-set.ts';
 
 /** Starts the server's side. @throws QtunnelError `LISTEN_FAILED`, and what loading its certificate and secret throws. */
 export async function startServerTunnel(settings: TunnelSettings, context: TunnelContext): Promise<ServerTunnel> {
@@ -32,7 +33,7 @@ export class ServerTunnel implements Tunnel {
   readonly #context: TunnelContext;
   readonly #strangersLog: RateLimitedLog;
   readonly #connections = new Connections();
-  readonly #links = new Set<Link>();
+  readonly #links = new WatchedSet<Link>();
   #listeners: Listeners;
   #fingerprint: string;
 
@@ -43,7 +44,7 @@ export class ServerTunnel implements Tunnel {
     this.#listeners = listeners;
     this.#fingerprint = fingerprint;
     this.#attach(listeners);
-    context.metrics.source = { clientmode: false, links: () => [...this.#links] };
+    context.metrics.source = { clientmode: false, links: () => this.#links.list() };
   }
 
   get settings(): TunnelSettings {
@@ -65,7 +66,7 @@ export class ServerTunnel implements Tunnel {
   }
 
   get links(): Link[] {
-    return [...this.#links];
+    return this.#links.list();
   }
 
   async prepare(settings: TunnelSettings): Promise<() => void> {
@@ -87,18 +88,18 @@ export class ServerTunnel implements Tunnel {
   }
 
   async drain(): Promise<boolean> {
-    for (const link of this.#links) link.drain();
+    for (const link of this.#links.list()) link.drain();
     const listenersClosed = this.#listeners.close();
-    const drained = await this.#connections.drained(this.#settings.drainTimeout);
+    const ended = await drained(this.#connections, this.#settings.drainTimeout, () => this.#links);
     await this.close(new QtunnelError('SHUTTING_DOWN', 'The server was stopped.'));
     await listenersClosed;
-    return drained;
+    return ended;
   }
 
   async close(reason: QtunnelError): Promise<void> {
     const listenersClosed = this.#listeners.close();
     this.#connections.abortAll('SHUTDOWN', reason.message);
-    for (const link of [...this.#links]) link.close(reason);
+    for (const link of this.#links.list()) link.close(reason);
     this.#strangersLog.flush();
     await listenersClosed;
   }
@@ -106,7 +107,9 @@ export class ServerTunnel implements Tunnel {
   #attach({ all }: Listeners): void {
     for (const listener of all) {
       listener.onLink = (link) => this.#handleLink(link);
-      listener.onHandshakeFailure = (error, peer) => this.#handleFailure(listener, error, peer);
+      // Still needed when the listener has been closed and has no address any more.
+      const { port } = listener.address;
+      listener.onHandshakeFailure = (error, peer) => this.#handleFailure(port, error, peer);
     }
   }
 
@@ -154,10 +157,10 @@ export class ServerTunnel implements Tunnel {
     });
   }
 
-  #handleFailure(listener: LinkListener, error: QtunnelError, peer: string): void {
+  #handleFailure(port: number, error: QtunnelError, peer: string): void {
     this.#context.metrics.handshakeFailed(error.code);
     this.#context.events.onTurnedAway(error, peer);
-    const fields = { event: 'handshake_failed', peer, code: error.code, port: listener.address.port };
+    const fields = { event: 'handshake_failed', peer, code: error.code, port };
     this.#strangersLog.warn(error.code, fields, `turned ${peer} away: ${error.message}`);
   }
 }

@@ -1,6 +1,7 @@
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import { type KeeperHandler, LinkKeeper, REFUSED } from './link-keeper.ts';
+import { WatchedSet } from './watched-set.ts';
 
 export type Transport = Link['transport'];
 
@@ -27,6 +28,8 @@ export interface UplinkOptions {
  *     QUIC down otherwise ─▶ TLS after FALLBACK_AFTER }
  */
 export class Uplink {
+  /** All links that are not closed, those included that only carry their last streams. */
+  readonly open = new WatchedSet<Link>();
   readonly #handler: UplinkHandler;
   readonly #keepers: Partial<Record<Transport, LinkKeeper>> = {};
   readonly #waiting = new Set<(link: Link) => void>();
@@ -74,6 +77,7 @@ export class Uplink {
   #keeperHandler(transport: Transport): KeeperHandler {
     return {
       onUp: (link) => {
+        this.open.add(link);
         this.#handler.onUp(link);
         if (transport === 'quic') this.#endFallback();
         for (const take of this.#takeWaiting()) take(link);
@@ -89,6 +93,7 @@ export class Uplink {
         if (transport === 'quic') this.#handleQuicDown(link, reason);
       },
       onRetired: (link, reason) => this.#handler.onRetired(link, reason),
+      onClosed: (link) => this.open.delete(link),
     };
   }
 
