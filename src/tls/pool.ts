@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { QtunnelError } from '../errors.ts';
 import { Backoff } from '../protocol/backoff.ts';
 import type { ConnectionHandler, TlsConnection } from './connection.ts';
@@ -32,6 +33,7 @@ export class WarmPool implements StreamSource {
 
   constructor(dial: DialForPool) {
     this.#dial = dial;
+    setMaxListeners(MAX_DIALS, this.#aborter.signal);
     this.#refill();
   }
 

@@ -218,7 +218,7 @@ export function linkContract(suite: Test, makePair: MakePair): void {
       const here = ends.open();
       const { recorder: there } = await ends.server.accept();
       const written = await writeUntilStuck(ends, here);
-      t.ok(written < 64 * MIB, `${written} bytes were taken`);
+      t.ok(written < 32 * MIB, `${written} bytes were taken`);
       ends.server.options = {};
       await ends.roundTrip();
       t.equal(there.received, 0);
@@ -381,7 +381,7 @@ async function writeUntilStuck(ends: Ends, here: StreamRecorder): Promise<number
   const chunk = new Uint8Array(65_536);
   let written = 0;
   const { options } = ends.server;
-  for (let idle = 0; idle < 3 && written < 64 * MIB;) {
+  for (let idle = 0; idle < 3 && written < 32 * MIB;) {
     const taken = here.stream.write(chunk);
     written += taken;
     if (taken === chunk.length) continue;
