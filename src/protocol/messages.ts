@@ -91,12 +91,15 @@ export function decodePing(payload: Uint8Array): Uint8Array {
   return new ByteReader(payload).raw(8);
 }
 
-export function encodeGoAway(message: string): Uint8Array<ArrayBuffer> {
-  return frame(FRAME.GOAWAY, new ByteWriter().string(shortened(message)).finish());
+/** `drained` says that the sender has no streams left either. */
+export function encodeGoAway(message: string, drained = false): Uint8Array<ArrayBuffer> {
+  const flag = drained ? 1 : 0;
+  return frame(FRAME.GOAWAY, new ByteWriter().string(shortened(message)).u8(flag).finish());
 }
 
-export function decodeGoAway(payload: Uint8Array): string {
-  return new ByteReader(payload).string();
+export function decodeGoAway(payload: Uint8Array): { message: string; drained: boolean } {
+  const reader = new ByteReader(payload);
+  return { message: reader.string(), drained: reader.u8() === 1 };
 }
 
 /** `tag` is 16 hexadecimal digits. */

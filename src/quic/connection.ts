@@ -119,14 +119,18 @@ export class QuicConnection {
   }
 
   /**
-   * Writes to a stream and returns how many bytes were taken; 0 also when the congestion window is full.
+   * Writes to a stream and returns how many bytes were taken; 0 also when the congestion window is full. `fin` needs at least one byte, and counts
+   * when all of them were taken.
    * @throws StreamCut when the peer has stopped the stream.
    */
   writeStream(id: number, bytes: Uint8Array, fin: boolean): number {
     try {
       const taken = this.native.streamSend(id, bytes, fin) ?? 0;
-      this.#wrote = true;
-      this.schedule();
+      // When nothing was taken there is nothing to send: what makes room is an acknowledgement, which comes with a turn of its own.
+      if (taken > 0) {
+        this.#wrote = true;
+        this.schedule();
+      }
       return taken;
     } catch (error) {
       throw new StreamCut(streamErrorCode(error));

@@ -9,7 +9,6 @@ export class IncomingStream {
   readonly id: number;
   #bytes = new Uint8Array(FRAME_HEADER);
   #have = 0;
-  #ended = false;
 
   constructor(id: number) {
     this.id = id;
@@ -18,11 +17,6 @@ export class IncomingStream {
   /** Bytes of the stream that the OPEN frame took. */
   get length(): number {
     return this.#bytes.length;
-  }
-
-  /** Whether the stream's end came with the OPEN frame. */
-  get ended(): boolean {
-    return this.#ended;
   }
 
   /**
@@ -42,9 +36,7 @@ export class IncomingStream {
     while (this.#have < this.#bytes.length) {
       const n = connection.readStream(this.id, this.#bytes.subarray(this.#have));
       this.#have += n;
-      this.#ended = connection.finSeen;
-      const whole = this.#have === this.#bytes.length && this.#have > FRAME_HEADER;
-      if (this.#ended && !whole) throw new QtunnelError('PROTOCOL_VIOLATION', 'A stream ended before its OPEN frame did.');
+      if (connection.finSeen) throw new QtunnelError('PROTOCOL_VIOLATION', 'A stream ended with its OPEN frame or before.');
       if (n === NOTHING_YET) return false;
     }
     return true;

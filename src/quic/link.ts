@@ -41,8 +41,14 @@ export class QuicLink implements Link, Stage, StreamHost {
   /** Streams that could write if the congestion window were open, longest waiting first. */
   readonly #waiting = new Set<QuicStream>();
   readonly #creditDue = new Set<QuicStream>();
+  /** Streams whose handlers stopped reading although there may be more. */
+  #readAgain: QuicStream[] = [];
   /** Streams that have ended here but perhaps not in quiche: their last bytes may be under way still. */
   readonly #lingering = new Set<number>();
+  #pruneAt = LINGERING_BEFORE_PRUNE;
+  /** This side, and the peer, has said that it is draining and has no streams left. */
+  #saidDrained = false;
+  #peerDrained = false;
   #state: LinkState = 'up';
   #nextId: number;
   #opened = 0;
@@ -98,8 +104,8 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   drain(): void {
     if (this.#state === 'draining' || this.#state === 'closed') return;
-    this.#control.send(encodeGoAway('no new streams, please'));
     this.#setState('draining');
+    this.#guard(() => this.#control.send(encodeGoAway('no new streams, please')));
     this.connection.schedule();
   }
 
@@ -138,6 +144,7 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   onTurn(now: number): void {
     this.#guard(() => {
+      this.#serveReaders();
       this.#serveWaiting();
       this.#grantCredit(now);
       this.#control.flush();
@@ -171,18 +178,24 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#guard(() => this.#control.send(encodeReset(id, reason, message)));
   }
 
-  handleOverrun(stream: QuicStream): void {
-    this.#violate(new QtunnelError('PROTOCOL_VIOLATION', `The peer sent more on stream ${stream.id} than it was granted.`));
+  readAgain(stream: QuicStream): void {
+    this.#readAgain.push(stream);
+    this.connection.schedule();
   }
 
-  forget(stream: QuicStream): void {
+  handleViolation(message: string): void {
+    this.#violate(new QtunnelError('PROTOCOL_VIOLATION', message));
+  }
+
+  forget(stream: QuicStream, reset: boolean): void {
     if (!this.#streams.delete(stream.id)) return;
     if (this.#isOwn(stream.id)) this.#opened--;
     else this.#accepted--;
     this.#waiting.delete(stream);
     this.#creditDue.delete(stream);
     stream.receiveCredit.release();
-    this.#linger(stream.id);
+    if (!reset) this.#linger(stream.id);
+    if (this.#state === 'draining') this.connection.schedule();
   }
 
   #handleFrame(type: number, payload: Uint8Array): void {
@@ -202,15 +215,16 @@ export class QuicLink implements Link, Stage, StreamHost {
       case FRAME.PONG:
         return;
       case FRAME.GOAWAY:
-        decodeGoAway(payload);
-        if (this.#state !== 'closed') this.#setState('draining');
-        return;
+        this.#peerDrained = decodeGoAway(payload).drained;
+        return this.#setState('draining');
       default:
         throw new QtunnelError('PROTOCOL_VIOLATION', `The peer sent a frame of type ${type} where it does not belong.`);
     }
   }
 
   #handleReadable(id: number, now: number): void {
+    // A handler may have closed the link since.
+    if (this.#state === 'closed') return;
     const stream = this.#streams.get(id);
     if (stream !== undefined) return stream.handleReadable();
     if (this.#isOwn(id)) return this.connection.cutStream(id, RESET_REASONS.PROTOCOL);
@@ -245,7 +259,6 @@ export class QuicLink implements Link, Stage, StreamHost {
     const stream = new QuicStream(this, id, this.#credit(incoming.length, now), null);
     this.#accepted++;
     this.#streams.set(id, stream);
-    if (incoming.ended) stream.handleEndSeen();
     this.handler.onStream(stream, request);
     stream.handleReadable();
   }
@@ -261,6 +274,13 @@ export class QuicLink implements Link, Stage, StreamHost {
     const receive = new ReceiveCredit(initialCredit(buffer), buffer, this.#budget, now);
     receive.handleConsumed(consumed);
     return { send: new SendCredit(this.#peer.initialCredit), receive };
+  }
+
+  #serveReaders(): void {
+    if (this.#readAgain.length === 0) return;
+    const streams = this.#readAgain;
+    this.#readAgain = [];
+    for (const stream of streams) stream.handleReadable();
   }
 
   #serveWaiting(): void {
@@ -295,21 +315,26 @@ export class QuicLink implements Link, Stage, StreamHost {
     else if (state === 'stalled' && this.#state === 'up') this.#setState('stalled');
   }
 
+  /** Acknowledged does not mean read: only the peer knows when its readers are through with what was sent. */
   #closeWhenDrained(): void {
-    if (this.#streams.size > 0 || this.#incoming.size > 0 || !this.#control.flushed) return;
+    if (this.#streams.size > 0 || this.#incoming.size > 0) return;
     this.#pruneLingering();
     if (this.#lingering.size > 0) return;
-    this.connection.close(CLOSE.NONE, new QtunnelError('LINK_CLOSED', 'The link was drained.'));
+    if (!this.#saidDrained) {
+      this.#saidDrained = true;
+      this.#control.send(encodeGoAway('drained', true));
+    }
+    if (this.#peerDrained) this.connection.close(CLOSE.NONE, new QtunnelError('LINK_CLOSED', 'The link was drained.'));
   }
 
   #linger(id: number): void {
     this.#lingering.add(id);
-    if (this.#lingering.size > LINGERING_BEFORE_PRUNE + 2 * this.#streams.size) this.#pruneLingering();
-    if (this.#state === 'draining') this.connection.schedule();
+    if (this.#lingering.size > this.#pruneAt) this.#pruneLingering();
   }
 
   #pruneLingering(): void {
     for (const id of this.#lingering) if (!this.connection.isStreamAlive(id)) this.#lingering.delete(id);
+    this.#pruneAt = LINGERING_BEFORE_PRUNE + 2 * this.#lingering.size;
   }
 
   #isOwn(id: number): boolean {

@@ -11,15 +11,17 @@ export interface StreamHost {
   /** The stream has read half of what it granted. */
   creditDue(stream: QuicStream): void;
   sendReset(id: number, reason: ResetReason, message: string): void;
-  /** The peer sent more than it was granted. */
-  handleOverrun(stream: QuicStream): void;
+  /** The stream's handler stopped reading while there may be more: call `handleReadable` once more. */
+  readAgain(stream: QuicStream): void;
+  /** The peer broke the protocol. */
+  handleViolation(message: string): void;
   /** The stream has ended in both directions, or was reset. */
-  forget(stream: QuicStream): void;
+  forget(stream: QuicStream, reset: boolean): void;
 }
 
 /**
  * One QUIC stream. It has ended when its end was read and FIN was handed to quiche; from then on, and after a reset, it is `over` and calls
- * nobody.
+ * nobody. FIN travels with a byte of its own (docs/PROTOCOL.md, "QUIC"), which is taken off again here.
  */
 export class QuicStream implements LinkStream {
   readonly id: number;
@@ -34,6 +36,8 @@ export class QuicStream implements LinkStream {
   #finSent = false;
   /** quiche has given out the stream's end; it does so once. */
   #endSeen = false;
+  /** The last `read` gave bytes, so there may be more. */
+  #readOn = false;
   #endRead = false;
   #over = false;
 
@@ -58,14 +62,19 @@ export class QuicStream implements LinkStream {
       this.#handleCut(error);
       return NOTHING_YET;
     }
-    if (connection.finSeen) this.#endSeen = true;
+    if (connection.finSeen) {
+      if (n === 0) return this.#refuseEnd();
+      this.#endSeen = true;
+      n -= END_MARK.length;
+    }
+    this.#readOn = n > 0;
     if (n > 0) return this.#consume(n) ? n : NOTHING_YET;
     return this.#endSeen ? this.#readEnd() : NOTHING_YET;
   }
 
   write(chunk: Uint8Array): number {
     if (this.#over || this.#ending || chunk.length === 0) return 0;
-    const allowed = this.#flushOpening() ? Math.min(chunk.length, this.#sendCredit.available) : 0;
+    const allowed = this.#flushOpening() ? Math.max(0, Math.min(chunk.length, this.#sendCredit.available)) : 0;
     const taken = allowed === 0 ? 0 : this.#send(allowed === chunk.length ? chunk : chunk.subarray(0, allowed));
     if (taken < chunk.length && !this.#over) {
       this.#wantsWrite = true;
@@ -88,6 +97,7 @@ export class QuicStream implements LinkStream {
 
   #readEnd(): number {
     this.#endRead = true;
+    this.#readOn = false;
     this.#finishIfEnded();
     return END;
   }
@@ -96,17 +106,12 @@ export class QuicStream implements LinkStream {
   #consume(n: number): boolean {
     const credit = this.receiveCredit;
     if (n > credit.outstanding) {
-      this.#host.handleOverrun(this);
+      this.#host.handleViolation(`The peer sent more on stream ${this.id} than it was granted.`);
       return false;
     }
     credit.handleConsumed(n);
     if (credit.outstanding <= credit.window / 2) this.#host.creditDue(this);
     return true;
-  }
-
-  /** The end came with the OPEN frame. */
-  handleEndSeen(): void {
-    this.#endSeen = true;
   }
 
   /** A CREDIT frame for this stream. */
@@ -119,13 +124,17 @@ export class QuicStream implements LinkStream {
     if (this.#over) return;
     if (!this.#flushOpening()) return;
     if (this.#ending) return this.#flushEnd();
-    if (!this.#wantsWrite || this.#sendCredit.available === 0) return;
+    if (!this.#wantsWrite || this.#sendCredit.available <= 0) return;
     this.#wantsWrite = false;
     this.handler.onWritable();
   }
 
   handleReadable(): void {
-    if (!this.#over && !this.#endRead) this.handler.onReadable();
+    if (this.#over || this.#endRead) return;
+    this.#readOn = false;
+    this.handler.onReadable();
+    // A handler that reads once a call must come to the end as well, also when nothing more arrives.
+    if (this.#readOn && !this.#over) this.#host.readAgain(this);
   }
 
   /** The peer reset the stream, or the link is gone. */
@@ -158,11 +167,13 @@ export class QuicStream implements LinkStream {
 
   #flushEnd(): void {
     if (this.#finSent || !this.#flushOpening()) return;
+    let taken;
     try {
-      this.#host.connection.writeStream(this.id, EMPTY, true);
+      taken = this.#host.connection.writeStream(this.id, END_MARK, true);
     } catch (error) {
       return this.#handleCut(error);
     }
+    if (taken === 0) return this.#host.waitForCapacity(this);
     this.#finSent = true;
     this.#finishIfEnded();
   }
@@ -170,7 +181,12 @@ export class QuicStream implements LinkStream {
   #finishIfEnded(): void {
     if (!this.#endRead || !this.#finSent) return;
     this.#over = true;
-    this.#host.forget(this);
+    this.#host.forget(this, false);
+  }
+
+  #refuseEnd(): number {
+    this.#host.handleViolation(`The peer ended stream ${this.id} without the byte that marks an end.`);
+    return NOTHING_YET;
   }
 
   #handleCut(error: unknown): void {
@@ -181,9 +197,10 @@ export class QuicStream implements LinkStream {
   #cut(code: number): void {
     this.#over = true;
     this.#host.connection.cutStream(this.id, code);
-    this.#host.forget(this);
+    this.#host.forget(this, true);
   }
 }
 
-const EMPTY = new Uint8Array(0);
+/** What carries FIN. */
+const END_MARK = Uint8Array.of(0);
 const NOBODY: StreamHandler = { onReadable() {}, onWritable() {}, onReset() {} };

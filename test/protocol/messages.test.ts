@@ -57,7 +57,8 @@ const MESSAGES: [name: string, type: number, wire: Uint8Array, decode: (payload:
   ['REJECT', FRAME.REJECT, encodeReject('BUSY', 'later'), decodeReject, { reason: 'BUSY', message: 'later' }],
   ['PING', FRAME.PING, encodePing(FRAME.PING, filled(8, 3)), decodePing, filled(8, 3)],
   ['PONG', FRAME.PONG, encodePing(FRAME.PONG, filled(8, 3)), decodePing, filled(8, 3)],
-  ['GOAWAY', FRAME.GOAWAY, encodeGoAway('restart'), decodeGoAway, 'restart'],
+  ['GOAWAY', FRAME.GOAWAY, encodeGoAway('restart'), decodeGoAway, { message: 'restart', drained: false }],
+  ['GOAWAY', FRAME.GOAWAY, encodeGoAway('', true), decodeGoAway, { message: '', drained: true }],
   ['OPEN', FRAME.OPEN, encodeOpen('0123456789abcdef', 'db'), decodeOpen, { tag: '0123456789abcdef', target: 'db' }],
   ['RESET', FRAME.RESET, encodeReset(77, 'LIMIT', 'full'), decodeReset, { stream: 77, reason: 'LIMIT', message: 'full' }],
   ['CREDIT', FRAME.CREDIT, encodeCredit(4, 2 ** 40), decodeCredit, { stream: 4, offset: 2 ** 40 }],
@@ -135,7 +136,7 @@ test('a long message is cut, so that its frame stays within the limit', async (t
       t.ok(wire.length <= FRAME_HEADER + MAX_CONTROL, `${wire.length} bytes`);
     }
   }
-  t.equal(decodeGoAway(encodeGoAway('x'.repeat(500)).subarray(FRAME_HEADER)), 'x'.repeat(200));
+  t.equal(decodeGoAway(encodeGoAway('x'.repeat(500)).subarray(FRAME_HEADER)).message, 'x'.repeat(200));
 });
 
 test('a peer’s texts are made harmless in every message', async (t) => {
@@ -144,7 +145,7 @@ test('a peer’s texts are made harmless in every message', async (t) => {
   t.equal(decodeHello(encodeHello({ ...hello, software: evil }).subarray(FRAME_HEADER)).software, harmless);
   t.equal(decodeWelcome(encodeWelcome({ ...welcome, software: evil }).subarray(FRAME_HEADER)).software, harmless);
   t.equal(decodeReject(encodeReject('AUTH', evil).subarray(FRAME_HEADER)).message, harmless);
-  t.equal(decodeGoAway(encodeGoAway(evil).subarray(FRAME_HEADER)), harmless);
+  t.equal(decodeGoAway(encodeGoAway(evil).subarray(FRAME_HEADER)).message, harmless);
   t.equal(decodeOpen(encodeOpen('0123456789abcdef', evil).subarray(FRAME_HEADER)).target, harmless);
   t.equal(decodeReset(encodeReset(1, 'RESET', evil).subarray(FRAME_HEADER)).message, harmless);
 });

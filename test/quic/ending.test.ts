@@ -1,0 +1,177 @@
+import { test } from 'tap';
+import { QtunnelError } from '../../src/errors.ts';
+import type { LinkStream, OpenRequest } from '../../src/link/link.ts';
+import { type Accepted, StreamRecorder } from '../link/recorder.ts';
+import { makeWorld, OVER, quic, REQUEST, type WorldPair } from './pair.ts';
+
+/** A stream that is open on both sides and has nothing under way. */
+async function openStream(pair: WorldPair): Promise<{ here: StreamRecorder; there: StreamRecorder }> {
+  const { world, client, server } = pair;
+  const here = new StreamRecorder(client.link.open(REQUEST));
+  const { recorder: there } = await world.until(server.accept());
+  here.stream.write(Buffer.from('ping'));
+  there.stream.write(Buffer.from('pong'));
+  await world.drive(() => here.text === 'pong' && there.text === 'ping', 'both greetings');
+  await world.clock.advance(100);
+  return { here, there };
+}
+
+void test('an end that is said just before the other one is read arrives', async (t) => {
+  const pair = await makeWorld();
+  const { here, there } = await openStream(pair);
+  there.holding = true;
+  here.stream.end();
+  await pair.world.drive(() => quic(pair.server).connection.native.streamReadable(there.stream.id), 'the client’s end');
+  there.stream.end();
+  there.release();
+  t.ok(there.ended);
+  await pair.world.drive(() => here.ended, 'the server’s end');
+  t.equal(here.resets.length, 0);
+  pair.client.link.close(OVER);
+});
+
+void test('an end arrives although its packet is lost when all else is done', async (t) => {
+  for (const loser of ['up', 'down'] as const) {
+    const pair = await makeWorld();
+    const { world } = pair;
+    const { here, there } = await openStream(pair);
+    const [first, second] = loser === 'down' ? [here, there] : [there, here];
+    first.stream.end();
+    await world.drive(() => second.ended, 'the first end');
+    await world.clock.advance(100);
+    const direction = world.network[loser];
+    let { sent } = direction;
+    second.stream.write(Buffer.from('last words'));
+    await world.drive(() => direction.sent > sent, 'the packet before');
+    direction.conditions.down = true;
+    sent = direction.sent;
+    second.stream.end();
+    await world.drive(() => direction.sent > sent, 'the packet that is lost');
+    direction.conditions.down = false;
+    await world.drive(() => first.ended, 'the second end');
+    t.match(first.text, /last words$/);
+    pair.client.link.close(OVER);
+  }
+});
+
+void test('the end may come with the first bytes, with none, and before there is room for the opening', async (t) => {
+  const pair = await makeWorld();
+  const { world, client, server } = pair;
+  const served: StreamRecorder[] = [];
+  for (const text of ['', 'x', 'hello']) {
+    const here = new StreamRecorder(client.link.open(REQUEST));
+    here.stream.write(Buffer.from(text));
+    here.stream.end();
+    const { recorder: there } = await world.until(server.accept());
+    await world.drive(() => there.ended, 'the end');
+    t.equal(there.text, text);
+    served.push(there);
+  }
+  const filler = new StreamRecorder(client.link.open(REQUEST));
+  fillWindow(filler.stream);
+  const late = new StreamRecorder(client.link.open(REQUEST));
+  t.equal(late.stream.write(Buffer.from('no room')), 0, 'the window is full');
+  late.stream.end();
+  const reset = client.link.open(REQUEST);
+  reset.reset('LIMIT', 'never mind');
+  await world.drive(() => server.accepted.some(({ recorder }) => recorder.stream.id === late.stream.id && recorder.ended), 'it');
+  t.notOk(
+    server.accepted.some(({ recorder }) => recorder.stream.id === reset.id && recorder.resets.length === 0),
+    'what was reset before it was opened is not there',
+  );
+  for (const { recorder } of server.accepted) recorder.stream.end();
+  filler.stream.end();
+  await world.drive(() => client.link.streams === 0 && server.link.streams === 0, 'all streams to end');
+  await aliveStreamsAreGone(pair);
+  client.link.close(OVER);
+});
+
+void test('a reader that reads once per call is called until the end', async (t) => {
+  const pair = await makeWorld();
+  const { world, client, server } = pair;
+  const got: number[] = [];
+  let calls = 0;
+  server.onStream = (stream: LinkStream, _request: OpenRequest) => {
+    const into = new Uint8Array(100);
+    stream.handler = {
+      onReadable: () => {
+        calls++;
+        got.push(stream.read(into));
+      },
+      onWritable() {},
+      onReset() {},
+    };
+  };
+  const stream = client.link.open(REQUEST);
+  stream.write(new Uint8Array(1000));
+  stream.end();
+  await world.drive(() => got.includes(-1), `the end after ${calls} calls`);
+  t.equal(
+    got.filter((n) => n > 0).reduce((sum, n) => sum + n, 0),
+    1000,
+  );
+  client.link.close(OVER);
+});
+
+void test('drain waits until everything written has been acknowledged', async (t) => {
+  for (const who of ['client', 'server'] as const) {
+    const pair = await makeWorld({ seed: 7, conditions: { delay: 2, loss: 0.3 } });
+    const { world, client, server } = pair;
+    const here = new StreamRecorder(client.link.open(REQUEST));
+    const { recorder: there } = await world.until(server.accept());
+    const bytes = new Uint8Array(40_000).fill(1);
+    void here.write(bytes).then(() => here.stream.end());
+    void there.write(bytes).then(() => there.stream.end());
+    pair[who].link.drain();
+    await world.drive(() => client.closes.length > 0 && server.closes.length > 0, 'the link to close');
+    t.strictSame([here.received, here.ended, here.resets.length], [bytes.length, true, 0]);
+    t.strictSame([there.received, there.ended, there.resets.length], [bytes.length, true, 0]);
+    // CONNECTION_CLOSE is not repeated: the other side may hear of the end by a stateless reset only.
+    t.ok([client, server].some(({ closes }) => closes[0]!.code === 'LINK_CLOSED'));
+  }
+});
+
+void test('drain waits for a slow reader at the other side', async (t) => {
+  const pair = await makeWorld();
+  const { world, client, server } = pair;
+  const here = new StreamRecorder(client.link.open(REQUEST), { holding: true });
+  const { recorder: there } = await world.until(server.accept());
+  here.stream.end();
+  there.stream.write(new Uint8Array(5000));
+  there.stream.end();
+  await world.drive(() => server.link.streams === 0, 'the server’s stream to end');
+  server.link.drain();
+  await world.clock.advance(500);
+  here.release();
+  await world.drive(() => client.closes.length > 0 && server.closes.length > 0, 'the link to close');
+  t.strictSame([here.received, here.ended, here.resets.length], [5000, true, 0]);
+});
+
+void test('a link that its handler closes announces no more streams', async (t) => {
+  const { world, client, server } = await makeWorld();
+  const announced: Accepted[] = [];
+  server.onStream = (stream, request) => {
+    announced.push({ recorder: new StreamRecorder(stream), request });
+    server.link.close(new QtunnelError('SHUTTING_DOWN', 'Enough.'));
+  };
+  for (let n = 0; n < 3; n++) client.link.open(REQUEST);
+  await world.drive(() => client.closes.length > 0, 'the end');
+  t.equal(announced.length, 1);
+  t.equal(server.link.streams, 0);
+  t.equal(announced[0]!.recorder.resets[0]?.reason, 'SHUTDOWN');
+});
+
+/** Writes until no room is left in the congestion window. */
+function fillWindow(stream: LinkStream): void {
+  const chunk = new Uint8Array(65_536);
+  while (stream.write(chunk) > 0);
+}
+
+async function aliveStreamsAreGone({ world, client, server }: WorldPair): Promise<void> {
+  const alive = (): number => {
+    let n = 0;
+    for (const link of [quic(client), quic(server)]) for (let id = 4; id < 40; id += 4) if (link.connection.isStreamAlive(id)) n++;
+    return n;
+  };
+  await world.drive(() => alive() === 0, 'quiche to forget the streams');
+}
