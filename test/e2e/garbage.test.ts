@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
 import { connect as connectTls } from 'node:tls';
 import { test } from 'tap';
 import type { Test } from 'tap';
@@ -85,7 +84,7 @@ async function tlsOutcome(t: Test, port: number, protocols: string[], bytes: Buf
     socket.write(bytes);
   });
   socket.resume();
-  await once(socket, 'close');
+  await new Promise((resolve) => socket.once('close', resolve));
   return secured ? 'closed' : 'refused';
 }
 

@@ -49,13 +49,13 @@ for (const mode of MODES) {
     const options = { mode, server: server.port, secret: null, flags };
     const first = await startClient(t, options);
     t.ok(await echoes(await dial(t, first.port), 'trusted at first use'));
-    await first.process.kill('SIGTERM');
+    await first.process.kill();
     t.match(readFileSync(knownHosts, 'utf8').replaceAll(':', '').toLowerCase(), plain(server.fingerprint));
     const second = await startClient(t, options);
     t.ok(await echoes(await dial(t, second.port), 'known'));
-    await second.process.kill('SIGTERM');
+    await second.process.kill();
 
-    await server.process.kill('SIGTERM');
+    await server.process.kill();
     const other = await startServer(t, {
       mode,
       backend,

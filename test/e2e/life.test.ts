@@ -86,7 +86,7 @@ test('a port that is taken is one sentence and exit 1', async (t) => {
   for (const role of [[], ['-clientmode']]) {
     const qtunnel = startQtunnel(t, [`-listen=127.0.0.1:${taken}`, ...role, `-state-dir=${temporaryFolder(t)}`, '-log-level=info']);
     t.equal((await qtunnel.end()).code, 1);
-    t.match(qtunnel.lines.at(-1), new RegExp(`port ${taken}.*another program uses it`));
+    t.match(qtunnel.lines.at(-1), new RegExp(`127\\.0\\.0\\.1:${taken}.*another program`));
     t.notMatch(qtunnel.output, /\n\s+at /, 'no stack trace');
   }
 });
