@@ -4,16 +4,18 @@ import type { Hmac } from './handshake.ts';
 /** Connection ids and the headers that carry them: RFC 8999 (what all versions of QUIC have in common) and docs/PROTOCOL.md. */
 
 export const CONNECTION_ID = 16;
+/** The first byte of a shard (shard.ts). */
+export const SHARD_TYPE = 0x20;
 
-export type PacketForm = 'long' | 'short' | 'other';
+export type PacketForm = 'long' | 'short' | 'shard' | 'other';
 
-/** `other` is anything whose fixed bit (0x40) is clear: never QUIC v1 (RFC 9000 §17.2, RFC 9443). */
+/** What a datagram is by its first byte. One with QUIC's fixed bit (0x40) clear is never QUIC v1 (RFC 9000 §17.2, RFC 9443). */
 export function packetForm(firstByte: number): PacketForm {
-  if ((firstByte & 0x40) === 0) return 'other';
+  if ((firstByte & 0x40) === 0) return firstByte === SHARD_TYPE ? 'shard' : 'other';
   return (firstByte & 0x80) === 0 ? 'short' : 'long';
 }
 
-/** The destination connection id of a packet in `bytes[offset … offset + length)`, as a view; null when it is too short or not QUIC v1. */
+/** The destination connection id of a packet or shard in `bytes[offset … offset + length)`, as a view; null when it is too short or neither. */
 export function destinationId(bytes: Uint8Array, offset: number, length: number): Uint8Array | null {
   if (length < 1) return null;
   const form = packetForm(bytes[offset]!);

@@ -15,6 +15,8 @@ export interface LinkSettings {
   readonly maxStreams: number;
   /** Milliseconds of silence after which this side gives the link up. */
   readonly idleTimeout: number;
+  /** Shards that a packet to this side may have (QUIC only); below 2, packets must fit a datagram. */
+  readonly shards: number;
 }
 
 export interface Hello {
@@ -149,7 +151,9 @@ function writeSettings(writer: ByteWriter, settings: LinkSettings): ByteWriter {
     .varint(SETTING.MAX_STREAMS)
     .varint(settings.maxStreams)
     .varint(SETTING.IDLE_TIMEOUT)
-    .varint(settings.idleTimeout);
+    .varint(settings.idleTimeout)
+    .varint(SETTING.SHARDS)
+    .varint(settings.shards);
 }
 
 function readSettings(reader: ByteReader): LinkSettings {
@@ -159,6 +163,7 @@ function readSettings(reader: ByteReader): LinkSettings {
     initialCredit: values.get(SETTING.INITIAL_CREDIT) ?? 65_536,
     maxStreams: values.get(SETTING.MAX_STREAMS) ?? 1_024,
     idleTimeout: values.get(SETTING.IDLE_TIMEOUT) ?? 30_000,
+    shards: values.get(SETTING.SHARDS) ?? 0,
   };
 }
 
@@ -169,4 +174,4 @@ export const RESET_TOKEN = 16;
 const PROOF = 32;
 /** Keeps a frame far below MAX_CONTROL, whatever the characters. */
 const LONGEST_MESSAGE = 200;
-const SETTING = { INITIAL_CREDIT: 0x01, MAX_STREAMS: 0x02, IDLE_TIMEOUT: 0x03 };
+const SETTING = { INITIAL_CREDIT: 0x01, MAX_STREAMS: 0x02, IDLE_TIMEOUT: 0x03, SHARDS: 0x04 };

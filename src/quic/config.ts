@@ -1,5 +1,6 @@
 import { quiche, type Config } from '@matrixai/quic/native/index.js';
 import { ALPN } from '../protocol/handshake.ts';
+import { MAX_PACKET } from '../protocol/reassembly.ts';
 
 export interface QuicTuning {
   readonly congestion: 'bbr' | 'cubic' | 'reno';
@@ -32,7 +33,7 @@ function tune(config: Config, { congestion, idleTimeout }: QuicTuning): Config {
   config.setApplicationProtos([ALPN]);
   config.setMaxIdleTimeout(idleTimeout);
   config.setMaxRecvUdpPayloadSize(MAX_RECEIVE);
-  config.setMaxSendUdpPayloadSize(MAX_DATAGRAM);
+  config.setMaxSendUdpPayloadSize(MAX_PACKET);
   config.setCcAlgorithmName(congestion);
   config.enablePacing(false);
   config.setDisableActiveMigration(false);

@@ -12,7 +12,8 @@ import { type ConnectionHost, QuicConnection } from './connection.ts';
 import { type QuicEnvironment, systemEnvironment } from './environment.ts';
 import { ClientGreeting } from './greeting.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
-import { PlainPacketizer } from './packetization/plain.ts';
+import { BlockPacketizer } from './packetization/blocks.ts';
+import { segmentOf } from './packetization/segment.ts';
 import { Turns } from './turns.ts';
 
 export type QuicConnectOptions = LinkOptions & QuicTuning & { readonly checkServer: CheckServer };
@@ -77,7 +78,7 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
   }
 
   makePacketizer(sink: PacketSink): Packetizer {
-    return new PlainPacketizer(this.udp, MAX_DATAGRAM, sink);
+    return new BlockPacketizer(this.udp, MAX_DATAGRAM, sink);
   }
 
   schedule(connection: QuicConnection): void {
@@ -96,6 +97,10 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
       return connection.abandon(new QtunnelError('LINK_LOST', 'The server was restarted: it does not know this link any more.'));
     }
     connection.handleDatagram(bytes, offset, length, from);
+  }
+
+  segmentOf(bytes: Uint8Array, offset: number, length: number): number {
+    return segmentOf(bytes, offset, length);
   }
 
   /**

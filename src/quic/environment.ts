@@ -1,4 +1,4 @@
-import { openDgram } from '../udp/dgram.ts';
+import { openUdp } from '../udp/open.ts';
 import type { OpenUdp } from '../udp/socket.ts';
 import { type Clock, systemClock } from './clock.ts';
 
@@ -8,4 +8,4 @@ export interface QuicEnvironment {
   readonly clock: Clock;
 }
 
-export const systemEnvironment: QuicEnvironment = { openUdp: openDgram, clock: systemClock };
+export const systemEnvironment: QuicEnvironment = { openUdp, clock: systemClock };

@@ -97,6 +97,7 @@ export class ClientGreeting extends Greeting {
     } catch (error) {
       return this.fail(asQtunnelError(error));
     }
+    this.connection.packetizer.acceptBlocks();
     this.#handshake = new ClientHandshake(this.context(leaf), this.#linkId);
     this.control.send(this.#handshake.hello);
   }

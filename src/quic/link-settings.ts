@@ -1,9 +1,11 @@
 import type { LinkOptions } from '../link/options.ts';
 import type { LinkSettings } from '../protocol/messages.ts';
+import { MAX_SHARDS } from '../protocol/shard.ts';
 
 /** What this side tells the peer in HELLO or WELCOME. */
 export function settingsOf(options: LinkOptions): LinkSettings {
-  return { initialCredit: initialCredit(options.buffer), maxStreams: options.maxStreams, idleTimeout: options.idleTimeout };
+  const { maxStreams, idleTimeout, buffer } = options;
+  return { initialCredit: initialCredit(buffer), maxStreams, idleTimeout, shards: MAX_SHARDS };
 }
 
 /** Bytes that a stream may receive before it has granted more; `buffer` is the most it may ever hold. */

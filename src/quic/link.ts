@@ -53,8 +53,6 @@ export class QuicLink implements Link, Stage, StreamHost {
   #nextId: number;
   #opened = 0;
   #accepted = 0;
-  #pathStats: PathFigures = { rtt: Number.NaN, cwnd: Number.NaN, deliveryRate: Number.NaN };
-  #pathStatsAt = -Infinity;
 
   constructor(
     connection: QuicConnection,
@@ -73,6 +71,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     const keepalive = options.keepalive * (link.role === 'client' ? 1 : 2);
     this.#liveness = new Liveness({ keepalive, idleTimeout: Math.max(idleTimeout, MIN_IDLE_TIMEOUT), now: connection.clock.now() });
     this.#budget = new CreditBudget(BUDGET_STREAMS * options.buffer);
+    connection.packetizer.startBlocks(link.peer.shards, connection.native.destinationId());
     control.onFrame = (type, payload) => this.#handleFrame(type, payload);
   }
 
@@ -115,15 +114,15 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   stats(): LinkStats {
     const { sent, lost, sentBytes, recvBytes } = this.connection.native.stats();
-    const { rtt, cwnd, deliveryRate } = this.#figures(this.connection.clock.now());
+    const { path } = this.connection;
     return {
-      rtt,
-      congestionWindow: cwnd,
+      rtt: path?.rtt ?? Number.NaN,
+      congestionWindow: path?.cwnd ?? Number.NaN,
       packetsSent: sent,
       packetsLost: lost,
       bytesSent: sentBytes,
       bytesReceived: recvBytes,
-      deliveryRate,
+      deliveryRate: path?.deliveryRate ?? Number.NaN,
     };
   }
 
@@ -296,9 +295,9 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   #grantCredit(now: number): void {
     if (this.#creditDue.size === 0) return;
-    const { rtt } = this.#figures(now);
+    const rtt = this.connection.path?.rtt ?? 0;
     for (const stream of this.#creditDue) {
-      const offset = stream.receiveCredit.pollCredit(now, Number.isNaN(rtt) ? 0 : rtt);
+      const offset = stream.receiveCredit.pollCredit(now, rtt);
       if (offset > 0) this.#control.send(encodeCredit(stream.id, offset));
     }
     this.#creditDue.clear();
@@ -341,15 +340,6 @@ export class QuicLink implements Link, Stage, StreamHost {
     return (id & 1) === (this.#nextId & 1);
   }
 
-  #figures(now: number): PathFigures {
-    if (now - this.#pathStatsAt >= PATH_STATS_INTERVAL) {
-      const path = this.connection.native.pathStats().find((candidate) => candidate.active);
-      if (path !== undefined) this.#pathStats = { rtt: path.rtt, cwnd: path.cwnd, deliveryRate: path.deliveryRate };
-      this.#pathStatsAt = now;
-    }
-    return this.#pathStats;
-  }
-
   #setState(state: LinkState): void {
     if (this.#state === state || this.#state === 'closed' || (this.#state === 'draining' && state !== 'closed')) return;
     this.#state = state;
@@ -374,23 +364,12 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 }
 
-interface PathFigures {
-  /** Milliseconds. */
-  readonly rtt: number;
-  /** Bytes. */
-  readonly cwnd: number;
-  /** Bytes per second. */
-  readonly deliveryRate: number;
-}
-
 const NOBODY: LinkHandler = { onStream: (stream) => stream.reset('RESET'), onStateChange() {}, onClose() {} };
 /** RFC 9000 §2.1: the ids of one kind of stream are four apart; server-initiated bidirectional ones start at 1. */
 const STREAM_STEP = 4;
 const SERVER_INITIATED = 1;
 /** Memory that the streams of one link may promise together, as a multiple of one stream's `-buffer`. Beyond it windows do not grow. */
 const BUDGET_STREAMS = 64;
-/** Milliseconds. Asking quiche costs 7 µs and a dozen objects. */
-const PATH_STATS_INTERVAL = 50;
 /** Milliseconds: what a peer may at least expect, whatever it asks for. */
 const MIN_IDLE_TIMEOUT = 1_000;
 const LINGERING_BEFORE_PRUNE = 256;

@@ -19,7 +19,8 @@ import { type ConnectionHost, QuicConnection } from './connection.ts';
 import { type QuicEnvironment, systemEnvironment } from './environment.ts';
 import { type GreetingOutcome, ServerGreeting } from './greeting.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
-import { PlainPacketizer } from './packetization/plain.ts';
+import { BlockPacketizer } from './packetization/blocks.ts';
+import { segmentOf } from './packetization/segment.ts';
 import { Turns } from './turns.ts';
 
 export type QuicListenOptions = LinkOptions & QuicTuning;
@@ -82,7 +83,7 @@ class QuicListener implements LinkListener, ConnectionHost, UdpHandler {
   }
 
   makePacketizer(sink: PacketSink): Packetizer {
-    return new PlainPacketizer(this.udp, MAX_DATAGRAM, sink);
+    return new BlockPacketizer(this.udp, MAX_DATAGRAM, sink);
   }
 
   schedule(connection: QuicConnection): void {
@@ -98,13 +99,16 @@ class QuicListener implements LinkListener, ConnectionHost, UdpHandler {
 
   onDatagram(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
     const form = packetForm(bytes[offset] ?? 0);
-    if (form === 'other') return;
     const id = destinationId(bytes, offset, length);
     if (id === null) return;
     const connection = this.#router.find(id);
     if (connection !== undefined) this.#pass(connection, bytes, offset, length, from);
     else if (form === 'long') this.#accept(bytes.subarray(offset, offset + length), id, from);
-    else this.#sendReset(id, length, from);
+    else if (form === 'short') this.#sendReset(id, length, from);
+  }
+
+  segmentOf(bytes: Uint8Array, offset: number, length: number): number {
+    return segmentOf(bytes, offset, length);
   }
 
   onError(): void {

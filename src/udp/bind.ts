@@ -1,0 +1,118 @@
+import dgram from 'node:dgram';
+import net from 'node:net';
+import { QtunnelError } from '../errors.ts';
+import type { UdpAddress, UdpHandler, UdpOptions } from './socket.ts';
+
+/** A bound socket of Node's, connected when the options say so: where every implementation of `UdpSocket` begins. @throws as `OpenUdp`. */
+export async function bindDgram({ bind, connect }: UdpOptions): Promise<dgram.Socket> {
+  const socket = connect === undefined ? await bindAny(bind) : await connected(bind, connect);
+  enlargeBuffers(socket);
+  return socket;
+}
+
+async function connected(bind: UdpAddress, connect: UdpAddress): Promise<dgram.Socket> {
+  const socket = createSocket(net.isIPv6(connect.host) ? 'udp6' : 'udp4');
+  try {
+    await bindSocket(socket, bind);
+    await connectSocket(socket, connect);
+    return socket;
+  } catch (error) {
+    closeQuietly(socket);
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
+    throw new QtunnelError('LINK_REFUSED', `Cannot send UDP to ${connect.host} port ${connect.port} (${code}).`, { cause: error });
+  }
+}
+
+/** What a send or receive error of the system means. */
+export function udpError(error: NodeJS.ErrnoException): QtunnelError {
+  const refused = error.code === 'ECONNREFUSED';
+  const message = refused
+    ? 'Nothing listens on the UDP port.'
+    : `A UDP datagram could not be sent (${error.code ?? error.message}).`;
+  return new QtunnelError(refused ? 'LINK_REFUSED' : 'LINK_LOST', message, { cause: error });
+}
+
+/** Host '' means IPv6 and IPv4 on one socket, or IPv4 alone on a machine without IPv6. */
+async function bindAny(bind: UdpAddress): Promise<dgram.Socket> {
+  const attempts: [dgram.SocketType, string][] =
+    bind.host === ''
+      ? [
+          ['udp6', '::'],
+          ['udp4', '0.0.0.0'],
+        ]
+      : [[net.isIPv6(bind.host) ? 'udp6' : 'udp4', bind.host]];
+  let failure: unknown;
+  for (const [type, host] of attempts) {
+    const socket = createSocket(type);
+    try {
+      await bindSocket(socket, { host, port: bind.port });
+      return socket;
+    } catch (error) {
+      closeQuietly(socket);
+      failure = error;
+      if ((error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT' && (error as NodeJS.ErrnoException).code !== 'EADDRNOTAVAIL')
+        break;
+    }
+  }
+  throw listenFailed(bind, failure as NodeJS.ErrnoException);
+}
+
+function listenFailed(bind: UdpAddress, error: NodeJS.ErrnoException): QtunnelError {
+  const where = `UDP port ${bind.port}${bind.host === '' ? '' : ` of ${bind.host}`}`;
+  const why: Record<string, string> = {
+    EADDRINUSE: 'another program uses it; stop that or choose another -listen',
+    EACCES: 'ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another -listen',
+    EADDRNOTAVAIL: 'this machine does not have that address; choose another -listen',
+  };
+  return new QtunnelError('LISTEN_FAILED', `Cannot listen on ${where}: ${why[error.code ?? ''] ?? error.message}.`, {
+    cause: error,
+  });
+}
+
+function createSocket(type: dgram.SocketType): dgram.Socket {
+  // Every host given to this socket is an IP address. Node's default look-up would still put the datagram off to the next tick, when its
+  // buffer has been filled anew.
+  const lookup = (host: string, family: unknown, callback: (error: null, address: string, family: number) => void): void =>
+    callback(null, host, family as number);
+  return dgram.createSocket({ type, lookup: lookup as never });
+}
+
+function bindSocket(socket: dgram.Socket, { host, port }: UdpAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once('error', reject);
+    socket.bind({ port, ...(host !== '' && { address: host }) }, () => {
+      socket.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+function connectSocket(socket: dgram.Socket, { host, port }: UdpAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.connect(port, host, ((error?: Error) => (error ? reject(error) : resolve())) as () => void);
+  });
+}
+
+function enlargeBuffers(socket: dgram.Socket): void {
+  try {
+    socket.setRecvBufferSize(KERNEL_BUFFER);
+    socket.setSendBufferSize(KERNEL_BUFFER);
+  } catch {
+    // A machine that allows no larger buffers works with what it has.
+  }
+}
+
+export function closeQuietly(socket: dgram.Socket): void {
+  try {
+    socket.close();
+  } catch {
+    // It was closed already.
+  }
+}
+
+/** For a socket that nobody listens to yet, or any more. */
+export const IGNORE: UdpHandler = { onDatagram() {}, segmentOf: (_bytes, _offset, length) => length, onError() {} };
+/** Bytes: room for the largest run. */
+export const SEND_BUFFER = 65_536;
+/** Bytes; the kernel cuts it to net.core.rmem_max. A burst of one bandwidth-delay product at 1 Gbit/s and 30 ms is 4 MB. */
+const KERNEL_BUFFER = 4 << 20;

@@ -1,0 +1,57 @@
+import net from 'node:net';
+import os from 'node:os';
+import { AF_INET, AF_INET6, SOCKADDR } from './libc.ts';
+import type { UdpAddress } from './socket.ts';
+
+/** Writes `struct sockaddr_in` or `sockaddr_in6` and returns its length. Host is an IP address; `ipv6` says of which kind the socket is. */
+export function writeSockaddr(into: DataView, { host, port }: UdpAddress, ipv6: boolean): number {
+  into.setUint16(0, ipv6 ? AF_INET6 : AF_INET, true);
+  into.setUint16(2, port);
+  if (!ipv6) {
+    host.split('.').forEach((part, i) => into.setUint8(4 + i, Number(part)));
+    return 16;
+  }
+  for (let at = 4; at < SOCKADDR; at++) into.setUint8(at, 0);
+  const [address, zone] = host.split('%');
+  ipv6Groups(address!).forEach((group, i) => into.setUint16(8 + 2 * i, group));
+  if (zone !== undefined) into.setUint32(24, scopeOf(zone), true);
+  return SOCKADDR;
+}
+
+export function readSockaddr(from: DataView, at: number): UdpAddress {
+  const port = from.getUint16(at + 2);
+  if (from.getUint16(at, true) === AF_INET) {
+    return { host: [4, 5, 6, 7].map((i) => from.getUint8(at + i)).join('.'), port };
+  }
+  const groups = Array.from({ length: 8 }, (_, i) => from.getUint16(at + 8 + 2 * i).toString(16));
+  // Node's own spelling, so that it is the same address as the one that `dgram` tells of.
+  const { address } = new net.SocketAddress({ address: groups.join(':'), family: 'ipv6' });
+  const scope = from.getUint32(at + 24, true);
+  return { host: scope === 0 ? address : `${address}%${zoneOf(scope)}`, port };
+}
+
+/** The number of a link-local address's interface, and its name. */
+function scopeOf(zone: string): number {
+  const found = os.networkInterfaces()[zone]?.find((entry) => entry.family === 'IPv6' && entry.scopeid !== 0);
+  return found !== undefined && 'scopeid' in found ? found.scopeid : Number(zone) || 0;
+}
+
+function zoneOf(scope: number): string {
+  const found = Object.entries(os.networkInterfaces()).find(([, entries]) =>
+    entries?.some((entry) => 'scopeid' in entry && entry.scopeid === scope),
+  );
+  return found?.[0] ?? String(scope);
+}
+
+function ipv6Groups(address: string): number[] {
+  const ipv4 = net.isIPv4(address) ? `::ffff:${address}` : address;
+  const dotted = ipv4.lastIndexOf(':') + 1;
+  const tail = ipv4.slice(dotted);
+  const [a, b, c, d] = tail.split('.').map(Number) as [number, number, number, number];
+  const text = tail.includes('.') ? `${ipv4.slice(0, dotted)}${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}` : ipv4;
+  const [head, rest] = text.split('::') as [string, string | undefined];
+  const parse = (part: string): number[] => (part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16)));
+  const left = parse(head);
+  const right = rest === undefined ? [] : parse(rest);
+  return [...left, ...Array<number>(8 - left.length - right.length).fill(0), ...right];
+}
