@@ -57,7 +57,7 @@ async function echoOnce(port) {
   socket.write('e');
   socket.end(message);
   const answer = await buffer(socket);
-  if (!answer.equals(message)) throw new Error('an echo is not what was sent');
+  if (!answer.equals(message)) throw new Error(`an echo of ${message.length} bytes came back as ${answer.length} others`);
   return performance.now() - started;
 }
 
