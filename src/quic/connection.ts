@@ -50,6 +50,7 @@ export class QuicConnection {
   #timer: Timer | null = null;
   #timerAt = Infinity;
   #closing: QtunnelError | null = null;
+  #closingUntil = Infinity;
 
   constructor(host: ConnectionHost, native: QuicheConnection, peer: UdpAddress, stage: (connection: QuicConnection) => Stage) {
     this.#host = host;
@@ -92,10 +93,11 @@ export class QuicConnection {
     if (now >= this.#timerAt) this.#handleTimer();
     if (!this.#established && this.native.isEstablished()) this.#establish();
     if (this.#closing === null) this.#runStage(now);
+    if (this.#closed) return;
     if (now - this.#pathAt >= PATH_INTERVAL) this.#lookAtPath(now);
     const more = this.#transmit();
     if (this.native.isClosed() || this.native.isDraining()) this.#reportEnd();
-    if (this.native.isClosed()) return this.#finish();
+    if (this.native.isClosed() || now >= this.#closingUntil) return this.#finish();
     if (more) this.schedule();
     this.#armTimer(now);
   }
@@ -173,12 +175,15 @@ export class QuicConnection {
   /** Ends the connection with CONNECTION_CLOSE. `stage.onClosed` is called with `reason` before this returns. */
   close(code: CloseCode, reason: QtunnelError): void {
     if (this.#closed || this.#closing !== null) return;
+    // What the handshake still owes goes first: CONNECTION_CLOSE would wait behind it, sent again and again to a peer that no longer answers.
+    this.#transmit();
     try {
       this.native.close(true, code, Buffer.from(reason.message.slice(0, MAX_REASON)));
     } catch {
       // It is closing already.
     }
     this.#end(reason);
+    this.#closingUntil = this.clock.now() + LONGEST_CLOSING;
     this.turn();
   }
 
@@ -254,7 +259,8 @@ export class QuicConnection {
 
   #armTimer(now: number): void {
     const own = this.native.timeout();
-    const deadline = Math.min(own === null ? Infinity : now + own, this.#closing === null ? this.stage.deadline(now) : Infinity);
+    const ours = this.#closing === null ? this.stage.deadline(now) : this.#closingUntil;
+    const deadline = Math.min(own === null ? Infinity : now + own, ours);
     // A timer that fires too early costs one empty turn; moving it at each turn costs more (QUICHE.md 9).
     if (deadline >= this.#timerAt || deadline === Infinity) return;
     this.#timer?.cancel();
@@ -307,3 +313,5 @@ const MAX_PATH_EVENTS = 64;
 /** Milliseconds. Asking quiche costs 7 µs and a dozen objects. */
 const PATH_INTERVAL = 20;
 const MAX_REASON = 200;
+/** Milliseconds in which a peer that missed CONNECTION_CLOSE may ask again; quiche's own three probe timeouts are mostly shorter. */
+const LONGEST_CLOSING = 1_000;
