@@ -5,7 +5,7 @@ import { ClientHandshake, type HandshakeContext, judgeHello } from '../protocol/
 import { LINK_ID, NONCE } from '../protocol/messages.ts';
 import { closeCodeFor } from './close.ts';
 import type { QuicConnection } from './connection.ts';
-import { ControlStream } from './control-stream.ts';
+import { CONTROL_STREAM, ControlStream } from './control-stream.ts';
 import { settingsOf } from './link-settings.ts';
 import { QuicLink } from './link.ts';
 import type { Stage } from './stage.ts';
@@ -37,6 +37,8 @@ abstract class Greeting implements Stage {
 
   onReceived(readable: Iterable<number>, now: number): void {
     const ids = [...readable];
+    // Before HELLO has come there is no such stream.
+    if (!ids.includes(CONTROL_STREAM)) return;
     try {
       this.control.handleReadable();
     } catch (error) {

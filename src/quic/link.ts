@@ -70,6 +70,8 @@ export class QuicLink implements Link, Stage, StreamHost {
     // The client's pings are enough; the server's own come only when those do not.
     const keepalive = options.keepalive * (link.role === 'client' ? 1 : 2);
     this.#liveness = new Liveness({ keepalive, idleTimeout: Math.max(idleTimeout, MIN_IDLE_TIMEOUT), now: connection.clock.now() });
+    // What the greeting wrote has been answered: it must not count as a question that nobody answers.
+    connection.takeWrote();
     this.#budget = new CreditBudget(BUDGET_STREAMS * options.buffer);
     connection.packetizer.startBlocks(link.peer.shards, connection.native.destinationId());
     control.onFrame = (type, payload) => this.#handleFrame(type, payload);
