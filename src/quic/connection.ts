@@ -40,7 +40,11 @@ export class QuicConnection {
   /** What quiche last said of the path, at most `PATH_INTERVAL` ago while there was traffic; null before the first turn. */
   path: PathStats | null = null;
   readonly #host: ConnectionHost;
-  #recvInfo: RecvInfo;
+  /**
+   * The addresses that quiche is told for every packet: those of the first. It follows a peer that moves, but sends no more than two of the
+   * packets that were under way to the old address again.
+   */
+  readonly #addresses: RecvInfo;
   #established = false;
   #received = false;
   #closed = false;
@@ -56,7 +60,7 @@ export class QuicConnection {
     this.#host = host;
     this.native = native;
     this.peer = peer;
-    this.#recvInfo = { from: peer, to: host.udp.address };
+    this.#addresses = { from: peer, to: host.udp.address };
     this.packetizer = host.makePacketizer(this.#handlePacket);
     this.stage = stage(this);
   }
@@ -76,8 +80,8 @@ export class QuicConnection {
 
   handleDatagram(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
     if (this.#closed) return;
-    if (from !== this.#recvInfo.from) this.#recvInfo = { from, to: this.#host.udp.address };
-    this.packetizer.handleDatagram(bytes, offset, length);
+    if (from === this.peer) this.packetizer.handleDatagram(bytes, offset, length);
+    else this.#handleElsewhere(bytes, offset, length, from);
     this.#received = true;
     this.schedule();
   }
@@ -196,7 +200,7 @@ export class QuicConnection {
 
   readonly #handlePacket = (packet: Uint8Array): void => {
     try {
-      this.native.recv(packet, this.#recvInfo);
+      this.native.recv(packet, this.#addresses);
     } catch {
       // What does not decrypt is dropped silently; this is for packets that break the protocol, after which quiche closes the connection
       // by itself: `turn` finds it draining and reports why.
@@ -225,12 +229,22 @@ export class QuicConnection {
     this.stage.onEstablished();
   }
 
+  /**
+   * A NAT gives its client another address when it has forgotten it. As in WireGuard, the peer is where its last packet came from that decrypts;
+   * a forwarder of copies could turn the answers away until the next such packet, which whoever can do that could do anyway.
+   */
+  #handleElsewhere(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
+    const known = from.port === this.peer.port && from.host === this.peer.host;
+    const before = known ? 0 : this.native.stats().recv;
+    this.packetizer.handleDatagram(bytes, offset, length);
+    if (known || (this.#established && this.native.stats().recv > before)) this.peer = from;
+  }
+
   /** A peer can make these without end (CVE-2026-12707), so they are taken out at each turn. */
   #drainPathEvents(): void {
     for (let left = MAX_PATH_EVENTS; left > 0; left--) {
       const event = this.native.pathEventNext() as ReturnType<QuicheConnection['pathEventNext']> | null;
       if (event === null || event === undefined) return;
-      if (event.type === 'PeerMigrated') this.peer = { host: event.new.host, port: event.new.port };
     }
   }
 

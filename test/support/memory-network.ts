@@ -70,8 +70,13 @@ export class MemoryNetwork {
     this.#ports.set(client.outerPort, client);
   }
 
+  /** Whoever has the port is gone, as a process that was killed is. */
+  vacate(port: number): void {
+    this.#ports.get(port)?.close();
+  }
+
   forget(socket: MemorySocket): void {
-    this.#ports.delete(socket.outerPort);
+    if (this.#ports.get(socket.outerPort) === socket) this.#ports.delete(socket.outerPort);
   }
 
   carry(datagram: Uint8Array, from: MemorySocket, to: UdpAddress): void {
