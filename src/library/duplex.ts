@@ -134,7 +134,7 @@ export function resetError(reason: ResetReason, message: string): QtunnelError {
 function takeInput(n: number): Buffer {
   const { bytes } = INPUT;
   if (n < bytes.length / 2) return Buffer.from(bytes.subarray(0, n));
-  INPUT.renew();
+  INPUT.leave();
   return Buffer.from(bytes.buffer, bytes.byteOffset, n);
 }
 

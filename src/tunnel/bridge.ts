@@ -21,7 +21,7 @@ export interface BridgeHandler {
  *     END           ──▶ socket.end
  *     an error on either side ──▶ a reset on the other
  *
- * So at most one chunk (64 KiB) waits in each direction here; everything else waits in the kernel or in the stream's credit.
+ * So at most one chunk (64 KiB towards the stream, 256 KiB towards the socket) waits here; everything else waits in the kernel or in the stream's credit.
  */
 export class Bridge implements StreamHandler {
   readonly #socket: Socket;
@@ -29,6 +29,8 @@ export class Bridge implements StreamHandler {
   readonly #handler: BridgeHandler;
   /** What the stream did not take of the last chunk. */
   #pending: Uint8Array | null = null;
+  /** The buffer that the socket still writes from. */
+  #left: Uint8Array | null = null;
   #socketEnded = false;
   #streamEnded = false;
   #blocked = false;
@@ -103,6 +105,7 @@ export class Bridge implements StreamHandler {
 
   readonly #onDrain = (): void => {
     this.#blocked = false;
+    this.#recycle();
     this.onReadable();
   };
 
@@ -124,11 +127,24 @@ export class Bridge implements StreamHandler {
 
   /** Hands the first `n` bytes of `INPUT` to the socket; false when it wants no more for now. */
   #writeSocket(n: number): boolean {
-    const ready = this.#socket.write(INPUT.bytes.subarray(0, n));
+    this.#recycle();
+    const bytes = INPUT.bytes.subarray(0, n);
+    if (this.#left !== null) {
+      // The kernel is full already: this waits in a copy of its own size, so that no more than one buffer is left to a socket.
+      this.#blocked = !this.#socket.write(Uint8Array.from(bytes));
+      return !this.#blocked;
+    }
+    this.#blocked = !this.#socket.write(bytes);
     // What the kernel did not take at once still refers to the buffer.
-    if (this.#socket.writableLength > 0) INPUT.renew();
-    this.#blocked = !ready;
-    return ready;
+    if (this.#socket.writableLength > 0) this.#left = INPUT.leave();
+    return !this.#blocked;
+  }
+
+  /** When the socket has nothing left to write, the buffer left to it is free. */
+  #recycle(): void {
+    if (this.#left === null || this.#socket.writableLength > 0) return;
+    INPUT.recycle(this.#left);
+    this.#left = null;
   }
 
   #endSocket(): void {
