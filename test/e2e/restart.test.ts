@@ -12,6 +12,7 @@ for (const mode of MODES) {
     const backend = await echoServer(t);
     const { port, server, client } = await startTunnel(t, mode, backend);
     const sockets = await Promise.all(Array.from({ length: OPEN }, () => dial(t, port)));
+    t.ok((await Promise.all(sockets.map((socket) => echoes(socket, 'open')))).every(Boolean));
     for (const socket of sockets) {
       socket.on('data', () => {});
       writeForEver(socket);

@@ -108,12 +108,21 @@ export async function receiveAll(socket: Duplex): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** How the peer ended the connection; what comes before that is read and dropped. */
+/**
+ * How the peer ended the connection; what comes before that is read and dropped.
+ *
+ * A reset that arrives together with data can reach Node as a clean end: libuv reports EOF when poll says "hung up" after a partial
+ * read. The error is still there for the next write, so an end is believed when an empty write after it succeeds.
+ */
 export async function ending(socket: Duplex): Promise<'fin' | 'reset'> {
   const ended = new Promise<'fin' | 'reset'>((resolve) => {
-    if (socket.readableEnded) resolve('fin');
-    else if (socket.errored) resolve('reset');
-    socket.once('end', () => resolve('fin'));
+    const atEnd = () => {
+      if (!socket.writable) return resolve('fin');
+      socket.write(Buffer.alloc(0), (error) => resolve(error ? 'reset' : 'fin'));
+    };
+    if (socket.errored) resolve('reset');
+    else if (socket.readableEnded) atEnd();
+    socket.once('end', atEnd);
     socket.once('error', () => resolve('reset'));
   });
   socket.resume();
