@@ -61,8 +61,13 @@ function holdsSameVersions(wantedFile, installedFile) {
   const wanted = JSON.parse(readFileSync(wantedFile, 'utf8')).packages;
   const installed = JSON.parse(readFileSync(installedFile, 'utf8')).packages;
   return Object.entries(wanted).every(
-    ([path, { version, optional }]) => path === '' || optional || installed[path]?.version === version,
+    ([path, entry]) => path === '' || !isForHere(entry) || installed[path]?.version === entry.version,
   );
+}
+
+/** Packages for another platform are not installed, and of those for another C library one cannot tell here. */
+function isForHere({ os = [process.platform], cpu = [process.arch], libc }) {
+  return os.includes(process.platform) && cpu.includes(process.arch) && libc === undefined;
 }
 
 /** What `npm pack --dry-run` sets for its scripts would make the installation a dry run too. */
