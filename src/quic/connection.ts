@@ -213,7 +213,8 @@ export class QuicConnection {
       this.#drainPathEvents();
       this.stage.onReceived(this.native.readable(), now);
     }
-    this.stage.onTurn(now);
+    // What was received may have ended the connection.
+    if (this.#closing === null) this.stage.onTurn(now);
   }
 
   #lookAtPath(now: number): void {

@@ -28,7 +28,7 @@ export class ControlStream {
     return this.#queue.length === 0;
   }
 
-  /** @throws QtunnelError `PROTOCOL_VIOLATION` when the peer asks for answers but does not take them. */
+  /** @throws QtunnelError `PROTOCOL_VIOLATION` when the peer asks for answers but does not take them, or has stopped the stream. */
   send(frame: Uint8Array): void {
     if (this.#queued + frame.length > MAX_QUEUED) {
       throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer does not take what the control stream has for it.');
@@ -41,7 +41,7 @@ export class ControlStream {
   flush(): void {
     while (this.#queue.length > 0) {
       const frame = this.#queue[0]!;
-      const taken = this.#connection.writeStream(CONTROL_STREAM, frame, false);
+      const taken = this.#write(frame);
       this.#queued -= taken;
       if (taken < frame.length) {
         this.#queue[0] = frame.subarray(taken);
@@ -61,15 +61,26 @@ export class ControlStream {
     }
   }
 
+  #write(frame: Uint8Array): number {
+    try {
+      return this.#connection.writeStream(CONTROL_STREAM, frame, false);
+    } catch (error) {
+      throw cutOff(error);
+    }
+  }
+
   #read(): number {
     try {
       return this.#connection.readStream(CONTROL_STREAM, INPUT);
     } catch (error) {
-      if (error instanceof StreamCut)
-        throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer reset the control stream.', { cause: error });
-      throw error;
+      throw cutOff(error);
     }
   }
+}
+
+function cutOff(error: unknown): unknown {
+  if (!(error instanceof StreamCut)) return error;
+  return new QtunnelError('PROTOCOL_VIOLATION', 'The peer cut the control stream off.', { cause: error });
 }
 
 export const CONTROL_STREAM = 0;

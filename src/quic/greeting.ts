@@ -48,7 +48,7 @@ abstract class Greeting implements Stage {
   }
 
   onTurn(now: number): void {
-    if (now < this.#deadline) return this.control.flush();
+    if (now < this.#deadline) return this.#flush();
     const what = this.connection.established
       ? 'The QUIC handshake was completed but the peer said nothing after it'
       : 'No answer over UDP';
@@ -65,6 +65,14 @@ abstract class Greeting implements Stage {
 
   protected fail(error: QtunnelError): void {
     this.connection.close(closeCodeFor(error.code), error);
+  }
+
+  #flush(): void {
+    try {
+      this.control.flush();
+    } catch (error) {
+      this.fail(asQtunnelError(error));
+    }
   }
 
   protected context(certificateDer: Uint8Array): HandshakeContext {

@@ -353,11 +353,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     try {
       run();
     } catch (error) {
-      this.#violate(
-        error instanceof StreamCut
-          ? new QtunnelError('PROTOCOL_VIOLATION', 'The peer cut the control stream off.')
-          : asQtunnelError(error),
-      );
+      this.#violate(asQtunnelError(error));
     }
   }
 

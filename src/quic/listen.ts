@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { quiche, type Config } from '@matrixai/quic/native/index.js';
+import { quiche, type Config, type Connection as QuicheConnection } from '@matrixai/quic/native/index.js';
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import type { LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
@@ -128,7 +128,8 @@ class QuicListener implements LinkListener, ConnectionHost, UdpHandler {
   #accept(datagram: Uint8Array, originalId: Uint8Array, from: UdpAddress): void {
     if (!this.#accepting || !isInitial(datagram) || this.#strangers.size >= MAX_STRANGERS) return;
     const id = this.#issuer.issue(randomBytes(CONNECTION_ID / 2));
-    const native = quiche.Connection.accept(id, null, this.udp.address, from, this.#config);
+    const native = this.#acceptNative(id, from);
+    if (native === null) return;
     const server = { certificateDer: this.#keys.certificateDer, resetToken: this.#issuer.resetToken(id) };
     const connection = new QuicConnection(this, native, from, (self) => {
       return new ServerGreeting(self, this.#options, server, this.#outcome(self), GREETING_TIMEOUT);
@@ -138,6 +139,15 @@ class QuicListener implements LinkListener, ConnectionHost, UdpHandler {
     this.#router.add(id, connection);
     this.#router.add(originalId, connection);
     this.#pass(connection, datagram, 0, datagram.length, from);
+  }
+
+  /** Null for an address that quiche cannot parse, such as a link-local one with its interface. */
+  #acceptNative(id: Uint8Array, from: UdpAddress): QuicheConnection | null {
+    try {
+      return quiche.Connection.accept(id, null, this.udp.address, from, this.#config);
+    } catch {
+      return null;
+    }
   }
 
   #outcome(connection: QuicConnection): GreetingOutcome {

@@ -70,6 +70,9 @@ export class MemoryNetwork {
     this.#ports.set(client.outerPort, client);
   }
 
+  /** Who has the port. */
+  readonly server = (port: number): MemorySocket | null => this.#ports.get(port) ?? null;
+
   /** Whoever has the port is gone, as a process that was killed is. */
   vacate(port: number): void {
     this.#ports.get(port)?.close();

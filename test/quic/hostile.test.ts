@@ -1,0 +1,320 @@
+import { randomBytes as trueRandomBytes } from 'node:crypto';
+import { test } from 'tap';
+import type { QtunnelError } from '../../src/errors.ts';
+import { FRAME, frame, FRAME_HEADER, MAX_CONTROL, writeFrameHeader } from '../../src/protocol/frames.ts';
+import { encodeCredit, encodeOpen, encodeReset } from '../../src/protocol/messages.ts';
+import { CLOSE } from '../../src/quic/close.ts';
+import { LinkRecorder, StreamRecorder } from '../link/recorder.ts';
+import type { MemorySocket } from '../support/memory-network.ts';
+import { integerBetween, randomBytes, seededRandom } from '../support/random.ts';
+import { connectOptions, OVER, PORT, quicOptions, REQUEST, World } from './pair.ts';
+import { RawClient } from './raw-client.ts';
+
+const OPEN = encodeOpen(REQUEST.tag, REQUEST.target);
+
+/** A world with one good client, whose link must outlive whatever a test does. */
+async function worldWithGoodClient(): Promise<{ world: World; good: LinkRecorder; goodServer: LinkRecorder }> {
+  const world = new World();
+  await world.listen(quicOptions({ buffer: 65_536 }));
+  const good = new LinkRecorder(await world.until(world.connect(connectOptions({ buffer: 65_536 }))));
+  await world.drive(() => world.links.length > 0, 'the good link');
+  return { world, good, goodServer: world.links[0]! };
+}
+
+async function stillGood(world: World, good: LinkRecorder, goodServer: LinkRecorder): Promise<void> {
+  const here = new StreamRecorder(good.link.open(REQUEST));
+  here.stream.write(Buffer.from('still here?'));
+  here.stream.end();
+  const { recorder: there } = await world.until(goodServer.accept());
+  await world.drive(() => there.ended, 'the good link’s stream');
+  there.stream.end();
+  await world.drive(() => here.ended, 'the good link’s stream');
+  if (there.text !== 'still here?' || good.closes.length > 0) throw new Error('The good link was disturbed.');
+}
+
+/** Nobody is left at the server: it lets go of its socket once it takes no more clients. */
+async function nobodyIsLeft(world: World): Promise<boolean> {
+  const { server } = world.network;
+  void world.listener.close();
+  await world.drive(() => server(PORT) === null, 'the server’s socket to be closed');
+  return true;
+}
+
+const BAD_GREETINGS: [string, (client: RawClient) => void, QtunnelError['code'], number][] = [
+  ['the wrong secret', (client) => client.send(0, client.hello({ key: new Uint8Array(32) }), false), 'AUTH_REJECTED', CLOSE.AUTH],
+  ['no secret', (client) => client.send(0, client.hello({ key: null }), false), 'AUTH_REJECTED', CLOSE.AUTH],
+  ['HELLO of another version', (client) => client.send(0, otherVersion(client.hello()), false), 'VERSION_MISMATCH', CLOSE.VERSION],
+  [
+    'PING before HELLO',
+    (client) => client.send(0, frame(FRAME.PING, new Uint8Array(8)), false),
+    'PROTOCOL_VIOLATION',
+    CLOSE.PROTOCOL,
+  ],
+  [
+    'garbage for HELLO',
+    (client) => client.send(0, Buffer.from('GET / HTTP/1.1\r\n\r\n'), false),
+    'PROTOCOL_VIOLATION',
+    CLOSE.PROTOCOL,
+  ],
+  [
+    'HELLO cut short',
+    (client) => client.send(0, frame(FRAME.HELLO, Uint8Array.of(1, 2, 3)), false),
+    'PROTOCOL_VIOLATION',
+    CLOSE.PROTOCOL,
+  ],
+  [
+    'an oversized frame',
+    (client) => client.send(0, headerOf(FRAME.HELLO, MAX_CONTROL + 1), false),
+    'PROTOCOL_VIOLATION',
+    CLOSE.PROTOCOL,
+  ],
+  [
+    'DATA before HELLO',
+    (client) => client.send(0, frame(FRAME.DATA, Uint8Array.of(1)), false),
+    'PROTOCOL_VIOLATION',
+    CLOSE.PROTOCOL,
+  ],
+  ['the end of the control stream', (client) => client.send(0, Uint8Array.of(1), true), 'PROTOCOL_VIOLATION', CLOSE.PROTOCOL],
+  ['HELLO on a stream that takes no answer', stopControl, 'PROTOCOL_VIOLATION', CLOSE.PROTOCOL],
+];
+
+void test('greetings that the server refuses', async (t) => {
+  const { world, good, goodServer } = await worldWithGoodClient();
+  for (const [name, act, code, closeCode] of BAD_GREETINGS) {
+    const client = await RawClient.connect(world);
+    const failures = world.failures.length;
+    act(client);
+    const close = await client.closed();
+    t.equal(world.failures[failures]?.error.code, code, name);
+    t.equal(close.code, closeCode, `${name}: ${close.reason}`);
+    t.equal(world.failures.length, failures + 1);
+    await stillGood(world, good, goodServer);
+  }
+  t.equal(world.links.length, 1);
+  good.link.close(OVER);
+  t.ok(await nobodyIsLeft(world));
+});
+
+void test('another ALPN', async (t) => {
+  const { world, good, goodServer } = await worldWithGoodClient();
+  const client = await RawClient.connect(world, 'h3');
+  t.equal(client.native.peerError()?.errorCode, 0x178);
+  await world.drive(() => world.failures.length > 0, 'the failure');
+  t.equal(world.failures[0]!.error.code, 'VERSION_MISMATCH');
+  await stillGood(world, good, goodServer);
+  good.link.close(OVER);
+  t.ok(await nobodyIsLeft(world));
+});
+
+void test('a client that says nothing is sent away', async (t) => {
+  const { world, good, goodServer } = await worldWithGoodClient();
+  const client = await RawClient.connect(world);
+  await world.clock.advance(10_000);
+  t.equal(world.failures[0]?.error.code, 'LINK_TIMEOUT');
+  t.equal((await client.closed()).code, CLOSE.TIMEOUT);
+  await stillGood(world, good, goodServer);
+});
+
+const MISDEEDS: [string, (client: RawClient) => void][] = [
+  ['DATA on the control stream', (client) => client.send(0, frame(FRAME.DATA, Uint8Array.of(1)), false)],
+  ['an unknown frame', (client) => client.send(0, frame(0x7f, Uint8Array.of(1)), false)],
+  ['a second HELLO', (client) => client.send(0, client.hello(), false)],
+  ['OPEN on the control stream', (client) => client.send(0, OPEN, false)],
+  ['an oversized frame', (client) => client.send(0, headerOf(FRAME.RESET, MAX_CONTROL + 1), false)],
+  ['a CREDIT that does not parse', (client) => client.send(0, frame(FRAME.CREDIT, Uint8Array.of(0xff)), false)],
+  ['a short PING', (client) => client.send(0, frame(FRAME.PING, Uint8Array.of(1)), false)],
+  ['the end of the control stream', (client) => client.send(0, Uint8Array.of(FRAME.PING), true)],
+  ['a reset of the control stream', (client) => resetStream(client, 0)],
+  ['a stream that begins with DATA', (client) => client.send(4, frame(FRAME.DATA, Uint8Array.of(1)), false)],
+  ['a stream that begins with garbage', (client) => client.send(4, Buffer.from('SSH-2.0-OpenSSH'), false)],
+  ['a stream with an oversized OPEN', (client) => client.send(4, headerOf(FRAME.OPEN, MAX_CONTROL + 1), false)],
+  ['a stream with an empty OPEN', (client) => client.send(4, headerOf(FRAME.OPEN, 0), false)],
+  ['a stream with an OPEN that does not parse', (client) => client.send(4, frame(FRAME.OPEN, Uint8Array.of(1, 2)), false)],
+  ['a stream that ends within OPEN', (client) => client.send(4, OPEN.subarray(0, 7), true)],
+  ['a stream that ends with OPEN', (client) => client.send(4, OPEN, true)],
+  ['a stream that ends empty', (client) => client.send(4, new Uint8Array(0), true)],
+  [
+    'a stream that ends without a mark',
+    (client) => {
+      client.send(4, OPEN, false);
+      client.send(4, new Uint8Array(0), true);
+    },
+  ],
+  ['more than was granted', (client) => client.send(4, new Uint8Array([...OPEN, ...new Uint8Array(80_000)]), false)],
+];
+
+for (const [name, act] of MISDEEDS) {
+  void test(`${name} ends that link, and no other`, async (t) => {
+    const { world, good, goodServer } = await worldWithGoodClient();
+    const client = await RawClient.greet(world);
+    const server = world.links.at(-1)!;
+    if (name === 'more than was granted') server.options = { holding: true };
+    act(client);
+    if (name === 'more than was granted') {
+      await world.clock.advance(1000);
+      for (const { recorder } of server.accepted) recorder.release();
+    }
+    const close = await client.closed();
+    t.equal(close.code, CLOSE.PROTOCOL, close.reason);
+    t.equal(server.closes[0]?.code, 'PROTOCOL_VIOLATION');
+    t.equal(server.link.streams, 0);
+    await stillGood(world, good, goodServer);
+    good.link.close(OVER);
+    t.ok(await nobodyIsLeft(world));
+  });
+}
+
+void test('CREDIT and RESET for streams that are not there are ignored', async (t) => {
+  const { world, good, goodServer } = await worldWithGoodClient();
+  const client = await RawClient.greet(world);
+  for (const stream of [0, 1, 3, 4, 5, 400, 2 ** 40]) {
+    client.send(0, encodeCredit(stream, 2 ** 50), false);
+    client.send(0, encodeReset(stream, 'RESET', ''), false);
+  }
+  client.send(4, OPEN, false);
+  const { request } = await world.until(world.links.at(-1)!.accept());
+  t.strictSame(request, REQUEST);
+  await stillGood(world, good, goodServer);
+});
+
+void test('a client that grants less than an OPEN frame gets no more than it grants', async (t) => {
+  const { world } = await worldWithGoodClient();
+  const client = await RawClient.greet(world, 3);
+  const stream = new StreamRecorder(world.links.at(-1)!.link.open(REQUEST));
+  t.equal(stream.stream.write(new Uint8Array(1000)), 0);
+  client.send(0, encodeCredit(stream.stream.id, OPEN.length + 10), false);
+  await world.drive(() => stream.calls > 0, 'room');
+  t.equal(stream.stream.write(new Uint8Array(1000)), 10);
+});
+
+void test('unproven clients beyond 256 are not heard until the others have gone', { timeout: 60_000 }, async (t) => {
+  const { world, good, goodServer } = await worldWithGoodClient();
+  for (let n = 0; n < 300; n++) await RawClient.begin(world);
+  await world.clock.advance(10);
+  const failed = t.rejects(world.connect(), { code: 'LINK_TIMEOUT' });
+  await stillGood(world, good, goodServer);
+  await world.clock.advance(10_000);
+  await failed;
+  await world.drive(() => world.failures.length >= 256, 'the others to be gone');
+  t.equal(world.failures.length, 256);
+  const client = new LinkRecorder(await world.until(world.connect()));
+  t.equal(client.link.state, 'up');
+  client.link.close(OVER);
+  good.link.close(OVER);
+  t.ok(await nobodyIsLeft(world));
+});
+
+void test('a datagram for a connection that nobody knows gets no answer, unless the server made its id', async (t) => {
+  const { world } = await worldWithGoodClient();
+  const random = seededRandom(1);
+  const { down } = world.network;
+  const { sent } = down;
+  for (let n = 0; n < 1000; n++) {
+    const datagram = randomBytes(random, integerBetween(random, 1, 1400));
+    datagram[0] = 0x40 | (datagram[0]! & 0x3f);
+    await inject(world, datagram, false);
+  }
+  await world.clock.advance(100);
+  t.equal(down.sent, sent);
+});
+
+void test('20,000 broken datagrams disturb nobody and leave nothing behind', { timeout: 120_000 }, async (t) => {
+  const { world, good, goodServer } = await worldWithGoodClient();
+  const initial = await captureInitial(world);
+  const random = seededRandom(7);
+  const here = new StreamRecorder(good.link.open(REQUEST));
+  const { recorder: there } = await world.until(goodServer.accept());
+  const bytes = randomBytes(random, 300_000);
+  void here.write(bytes).then(() => here.stream.end());
+  const mutants = [garbage, truncated, mutated, otherVersionOfQuic];
+  for (let n = 0; n < 20_000; n++) {
+    await inject(world, mutants[n % mutants.length]!(random, initial), n % 100 === 0);
+  }
+  await world.drive(() => there.ended, 'the transfer');
+  t.ok(Buffer.from(bytes).equals(there.bytes));
+  await world.clock.advance(11_000);
+  await stillGood(world, good, goodServer);
+  good.link.close(OVER);
+  t.ok(await nobodyIsLeft(world));
+});
+
+void test('a sender address that quiche cannot read is ignored', async (t) => {
+  const { world, good, goodServer } = await worldWithGoodClient();
+  const initial = await captureInitial(world);
+  const server = world.network.server(PORT)!;
+  for (const host of ['fe80::1%eth0', '']) {
+    t.doesNotThrow(() => server.handler.onDatagram(withFreshId(initial), 0, initial.length, { host, port: 5 }), host);
+  }
+  await stillGood(world, good, goodServer);
+});
+
+type Mutant = (random: () => number, initial: Uint8Array) => Uint8Array;
+const garbage: Mutant = (random) => randomBytes(random, integerBetween(random, 1, 1400));
+const truncated: Mutant = (random, initial) => withFreshId(initial).subarray(0, integerBetween(random, 1, initial.length));
+const mutated: Mutant = (random, initial) => {
+  const bytes = withFreshId(initial);
+  for (let n = integerBetween(random, 1, 8); n > 0; n--) bytes[integerBetween(random, 0, 60)] = random() * 256;
+  return bytes;
+};
+const otherVersionOfQuic: Mutant = (random, initial) => {
+  const bytes = withFreshId(initial);
+  bytes.set(randomBytes(random, 4), 1);
+  return bytes;
+};
+
+/** A client's first datagram. */
+async function captureInitial(world: World): Promise<Uint8Array> {
+  let captured: Uint8Array | null = null;
+  world.network.onSend = (bytes, from) => {
+    if (from.isClient && (bytes[0]! & 0xf0) === 0xc0) captured ??= Uint8Array.from(bytes);
+  };
+  const client = await RawClient.connect(world);
+  client.native.close(true, 0, new Uint8Array(0));
+  client.flush();
+  world.network.onSend = () => {};
+  await world.drive(() => world.failures.length > 0, 'that client to be gone');
+  world.failures.length = 0;
+  return captured!;
+}
+
+/** The same with a destination id of its own, which makes it another connection, and one that does not decrypt. */
+function withFreshId(initial: Uint8Array): Uint8Array {
+  const bytes = Uint8Array.from(initial);
+  bytes.set(trueRandomBytes(bytes[5]!), 6);
+  return bytes;
+}
+
+let injector: { world: World; socket: MemorySocket } | null = null;
+
+async function inject(world: World, datagram: Uint8Array, run = true): Promise<void> {
+  if (injector?.world !== world) {
+    const socket = await world.network.open({ bind: { host: '', port: 0 }, connect: { host: '127.0.0.1', port: PORT } });
+    injector = { world, socket: socket as MemorySocket };
+  }
+  const { socket } = injector;
+  socket.sendBuffer.set(datagram);
+  socket.send(datagram.length, Math.max(1, datagram.length), { host: '127.0.0.1', port: PORT });
+  if (run) await world.clock.advance(1);
+}
+
+function otherVersion(hello: Uint8Array): Uint8Array {
+  hello[FRAME_HEADER] = 9;
+  return hello;
+}
+
+function headerOf(type: number, length: number): Uint8Array {
+  const header = new Uint8Array(FRAME_HEADER);
+  writeFrameHeader(header, 0, type, length);
+  return header;
+}
+
+function stopControl(client: RawClient): void {
+  client.native.streamSend(0, client.hello(), false);
+  client.native.streamShutdown(0, 0, 1);
+  client.flush();
+}
+
+function resetStream(client: RawClient, id: number): void {
+  client.native.streamShutdown(id, 1, 1);
+  client.flush();
+}
