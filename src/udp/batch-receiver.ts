@@ -6,7 +6,8 @@ import type { UdpAddress, UdpHandler } from './socket.ts';
 export class BatchReceiver {
   readonly #libc: Libc;
   readonly #fd: number;
-  readonly #payload: Buffer = Buffer.allocUnsafeSlow(SLOTS * SLOT);
+  /** Not a `Buffer`: views of one cost half as much again. */
+  readonly #payload = new Uint8Array(Buffer.allocUnsafeSlow(SLOTS * SLOT).buffer);
   readonly #headers: Buffer = Buffer.alloc(SLOTS * MMSGHDR);
   readonly #iovs: Buffer = Buffer.alloc(SLOTS * IOVEC + 64);
   readonly #names: Buffer = Buffer.allocUnsafeSlow(SLOTS * SOCKADDR);
@@ -59,7 +60,7 @@ export class BatchReceiver {
 
   #layOut(slot: number): void {
     const header = slot * MMSGHDR;
-    const pointer = (buffer: Buffer, at: number): bigint => this.#libc.address(buffer) + BigInt(at);
+    const pointer = (buffer: Uint8Array, at: number): bigint => this.#libc.address(buffer) + BigInt(at);
     this.#headers.writeBigUInt64LE(pointer(this.#names, slot * SOCKADDR), header + MSG.NAME);
     this.#headers.writeBigUInt64LE(pointer(this.#iovs, slot * IOVEC), header + MSG.IOV);
     this.#headers.writeBigUInt64LE(1n, header + MSG.IOVLEN);

@@ -42,7 +42,7 @@ export function batchUdp(): OpenUdp | null {
  */
 class BatchSocket implements UdpSocket {
   readonly address: UdpAddress;
-  readonly sendBuffer: Uint8Array = Buffer.allocUnsafeSlow(SEND_BUFFER);
+  readonly sendBuffer = new Uint8Array(SEND_BUFFER);
   handler: UdpHandler = IGNORE;
   readonly #socket: dgram.Socket;
   readonly #libc: Libc;
@@ -69,7 +69,8 @@ class BatchSocket implements UdpSocket {
     enlargeBuffers(libc, this.#fd);
     this.#receiver = new BatchReceiver(libc, this.#fd);
     socket.on('message', (message, from) => {
-      this.#receiver.deliver(message, 0, message.length, this.#receiver.addressOf(from.address, from.port), this.handler);
+      const bytes = new Uint8Array(message.buffer, message.byteOffset, message.length);
+      this.#receiver.deliver(bytes, 0, bytes.length, this.#receiver.addressOf(from.address, from.port), this.handler);
       while (!this.#closed && this.#receiver.receive(this.handler));
     });
     socket.on('error', (error) => this.#report(error));
