@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { END, type LinkStream, NOTHING_YET, type StreamHandler } from '../link/link.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import { ReadBuffer } from './read-buffer.ts';
+import { readerOf } from './socket-reader.ts';
 
 /** What a bridge tells its owner. */
 export interface BridgeHandler {
@@ -44,11 +45,13 @@ export class Bridge implements StreamHandler {
     this.#handler = handler;
     stream.handler = this;
     socket.setNoDelay(true);
-    socket.on('data', this.#onData);
     socket.on('end', this.#onEnd);
     socket.on('drain', this.#onDrain);
     socket.on('error', this.#onError);
     socket.on('close', this.#onClose);
+    const reader = readerOf(socket);
+    if (reader === undefined) socket.on('data', this.#onData);
+    else reader.start(socket, this.#onData);
     // What came before the socket was there.
     this.onReadable();
   }
@@ -91,10 +94,10 @@ export class Bridge implements StreamHandler {
     this.#finish(reason, message);
   }
 
-  readonly #onData = (chunk: Buffer): void => {
-    const taken = this.#write(chunk);
+  readonly #onData = (chunk: Uint8Array): void => {
+    const taken = this.#over ? chunk.length : this.#write(chunk);
     if (taken === chunk.length || this.#over) return;
-    this.#pending = chunk.subarray(taken);
+    this.#pending = Uint8Array.from(chunk.subarray(taken));
     this.#socket.pause();
   };
 

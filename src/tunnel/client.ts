@@ -8,36 +8,36 @@ import { ClientConnection, type ClientSurroundings } from './client-connection.t
 import { Connections } from './connections.ts';
 import type { TunnelContext } from './context.ts';
 import { drained } from './drain.ts';
+import { adoptSocket } from './socket-reader.ts';
 import { listenTcp } from './tcp-listener.ts';
-import type { RunningSettings, Tunnel } from './tunnel.ts';
-import type { Uplink } from './uplink.ts';
-import { openUplink } from './uplink-factory.ts';
+import { loadRoute, type Route } from './route.ts';
+import type { RunningSettings, SettingsChange, Tunnel } from './tunnel.ts';
+import { Uplink } from './uplink.ts';
 
 /** Starts the client's side. The link may come up later. @throws QtunnelError `LISTEN_FAILED`, and what loading secret and trust throws. */
 export async function startClientTunnel(settings: RunningSettings, context: TunnelContext): Promise<ClientTunnel> {
-  const uplink = await openUplink(settings, context);
-  const server = await listenOn(settings.listen, context);
-  return new ClientTunnel(settings, context, uplink, server);
+  const tunnel = new ClientTunnel(settings, context);
+  const { takeEffect } = await tunnel.prepare(settings);
+  takeEffect();
+  return tunnel;
 }
 
-/** Takes TCP connections and carries each over the uplink. */
+/** Takes TCP connections and carries each over the uplink. Nothing is open before its first settings have taken effect. */
 export class ClientTunnel implements Tunnel {
   #settings: RunningSettings;
   readonly #context: TunnelContext;
   readonly #connections = new Connections();
   readonly #log: RateLimitedLog;
-  #uplink: Uplink;
-  #server: net.Server | null;
+  readonly #uplink = new Uplink();
+  /** What the uplink's links are made with. */
+  #route: Route | null = null;
+  #server: net.Server | null = null;
+  #stopping = false;
 
-  constructor(settings: RunningSettings, context: TunnelContext, uplink: Uplink, server: net.Server | null) {
+  constructor(settings: RunningSettings, context: TunnelContext) {
     this.#settings = settings;
     this.#context = context;
-    this.#uplink = uplink;
-    this.#server = server;
     this.#log = rateLimited(context.log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
-    context.metrics.source = { clientmode: true, links: () => this.#uplink.links };
-    this.#attach(server);
-    this.#uplink.start();
   }
 
   get settings(): RunningSettings {
@@ -68,21 +68,25 @@ export class ClientTunnel implements Tunnel {
     return this.#server?.listening === true ? addressOf(this.#server) : null;
   }
 
-  async prepare(settings: RunningSettings): Promise<() => void> {
-    const uplink = await openUplink(settings, this.#context);
-    const moved = !isDeepStrictEqual(settings.listen, this.#settings.listen);
-    const server = moved ? await listenOn(settings.listen, this.#context) : null;
-    return () => {
-      this.#settings = settings;
-      this.#replaceUplink(uplink);
-      if (!moved) return;
-      this.#server?.close();
-      this.#server = server;
-      this.#attach(server);
+  async prepare(settings: RunningSettings): Promise<SettingsChange> {
+    const route = await loadRoute(settings, this.#context);
+    const moved = this.#route === null || !isDeepStrictEqual(settings.listen, this.#settings.listen);
+    const server = moved ? await this.#listen(settings.listen) : this.#server;
+    const discard = (): void => {
+      if (moved) server?.close();
     };
+    const takeEffect = (): void => {
+      if (this.#stopping) return discard();
+      this.#context.metrics.source = { clientmode: true, links: () => this.#uplink.open.list() };
+      this.#settings = settings;
+      if (moved) this.#moveTo(server);
+      this.#takeRoute(route);
+    };
+    return { takeEffect, discard };
   }
 
   async drain(): Promise<boolean> {
+    this.#stopping = true;
     this.#server?.close();
     const ended = await drained(this.#connections, this.#settings.drainTimeout, () => {
       this.#uplink.stop();
@@ -93,6 +97,7 @@ export class ClientTunnel implements Tunnel {
   }
 
   close(reason: QtunnelError): Promise<void> {
+    this.#stopping = true;
     this.#server?.close();
     this.#connections.abortAll('SHUTDOWN', reason.message);
     this.#uplink.stop(reason);
@@ -100,17 +105,22 @@ export class ClientTunnel implements Tunnel {
     return Promise.resolve();
   }
 
-  /** The old uplink's links carry their connections to their ends. */
-  #replaceUplink(uplink: Uplink): void {
-    const old = this.#uplink;
-    this.#uplink = uplink;
-    uplink.start();
-    old.stop();
+  /** A link that is up need not be made again when it would be made in the same way; without one, now is the time to try. */
+  #takeRoute(route: Route): void {
+    const same = this.#route !== null && isDeepStrictEqual(route.basis, this.#route.basis);
+    if (same && this.#uplink.current() !== null) return;
+    this.#route = route;
+    this.#uplink.use(route.connect, route.handler);
   }
 
-  #attach(server: net.Server | null): void {
+  async #listen(address: Address | null): Promise<net.Server | null> {
+    return address === null ? null : await listenTcp(address, this.#context.log, (socket) => this.#accept(socket));
+  }
+
+  #moveTo(server: net.Server | null): void {
+    this.#server?.close();
+    this.#server = server;
     if (server === null) return;
-    server.on('connection', (socket) => this.#accept(socket));
     this.#context.log.info(
       { event: 'listening', tcp: formatAddress(addressOf(server)) },
       `listening on TCP ${formatAddress(addressOf(server))}`,
@@ -124,12 +134,8 @@ export class ClientTunnel implements Tunnel {
       socket.on('error', () => {}).resetAndDestroy();
       return;
     }
-    new ClientConnection(socket, this.surroundings);
+    new ClientConnection(adoptSocket(socket), this.surroundings);
   }
-}
-
-async function listenOn(listen: Address | null, { log }: TunnelContext): Promise<net.Server | null> {
-  return listen === null ? null : await listenTcp(listen, log);
 }
 
 function addressOf(server: net.Server): Address {

@@ -1,9 +1,10 @@
-import net from 'node:net';
+import type net from 'node:net';
 import type { Address } from '../config/settings.ts';
 import type { ErrorCode } from '../errors.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import type { ResetReason } from '../protocol/reset.ts';
+import { connectSocket } from './socket-reader.ts';
 
 export interface Dial {
   readonly socket: net.Socket;
@@ -16,7 +17,7 @@ export interface Dial {
  * the socket is connected, or with QtunnelError `DIAL_…` or `SERVER_BUSY` (out of descriptors) and the socket destroyed.
  */
 export function dial(address: Address, timeout: number, done: (error: QtunnelError | null) => void): Dial {
-  const socket = net.connect({ host: address.host, port: address.port, allowHalfOpen: true, noDelay: true });
+  const socket = connectSocket({ host: address.host, port: address.port, allowHalfOpen: true, noDelay: true });
   const timer = setTimeout(() => finish(timedOut(address, timeout)), timeout);
   const finish = (error: QtunnelError | null): void => {
     clearTimeout(timer);
