@@ -23,6 +23,8 @@ export interface TrustResult {
  * `-insecure` skips all of it.
  */
 export class TrustPolicy {
+  /** What the judgement rests on: two policies with the same strings judge alike. */
+  readonly basis: readonly string[];
   readonly #pin: string | null;
   readonly #authorities: Authorities | null;
   readonly #knownHosts: KnownHosts | null;
@@ -31,11 +33,19 @@ export class TrustPolicy {
   /** @throws QtunnelError `FILE_UNREADABLE`, `CERT_INVALID` when the CA file holds no certificate or a broken one. */
   static async load(settings: TrustSettings): Promise<TrustPolicy> {
     const { secret, pin, caFile, insecure } = settings;
-    if (insecure) return new TrustPolicy({ pin: null, authorities: null, knownHosts: null, warnings: insecureWarnings(settings) });
+    if (insecure) {
+      const warnings = insecureWarnings(settings);
+      return new TrustPolicy({ pin: null, authorities: null, knownHosts: null, warnings, basis: ['insecure', ...warnings] });
+    }
     const knownHosts = secret === null && pin === null && caFile === null ? new KnownHosts(settings.knownHosts) : null;
     knownHosts?.read();
     const authorities = caFile === null ? null : await loadAuthorities(caFile);
-    return new TrustPolicy({ pin, authorities, knownHosts, warnings: [] });
+    const basis = [
+      `pin ${pin}`,
+      `known hosts ${knownHosts === null ? null : settings.knownHosts}`,
+      ...(authorities?.certificates ?? []).map(({ fingerprint256 }) => `authority ${fingerprint256}`),
+    ];
+    return new TrustPolicy({ pin, authorities, knownHosts, warnings: [], basis });
   }
 
   private constructor(parts: PolicyParts) {
@@ -43,6 +53,7 @@ export class TrustPolicy {
     this.#authorities = parts.authorities;
     this.#knownHosts = parts.knownHosts;
     this.#warnings = parts.warnings;
+    this.basis = parts.basis;
   }
 
   /**
@@ -68,6 +79,7 @@ interface PolicyParts {
   readonly authorities: Authorities | null;
   readonly knownHosts: KnownHosts | null;
   readonly warnings: readonly string[];
+  readonly basis: readonly string[];
 }
 
 interface Authorities {

@@ -1,5 +1,5 @@
 import { asQtunnelError, QtunnelError } from '../errors.ts';
-import type { RunningSettings, Tunnel } from '../tunnel/tunnel.ts';
+import type { RunningSettings, SettingsChange, Tunnel } from '../tunnel/tunnel.ts';
 import { abortError, onAbort, throwIfAborted } from './abort.ts';
 
 /**
@@ -84,13 +84,11 @@ export class Lifetime<Settings extends RunningSettings> {
 
   async #reload(settings: Settings): Promise<void> {
     if (this.stopping.aborted) throw abortError(this.stopping);
-    const takeEffect = await this.#tunnel.prepare(settings);
-    takeEffect();
-    // What was prepared meanwhile is not to outlive the tunnel.
-    if (this.stopping.aborted) await this.#tunnel.close(abortError(this.stopping));
+    const change = await this.#tunnel.prepare(settings);
+    change.takeEffect();
   }
 }
 
-type TunnelTaking<Settings> = Omit<Tunnel, 'prepare'> & { prepare(settings: Settings): Promise<() => void> };
+type TunnelTaking<Settings> = Omit<Tunnel, 'prepare'> & { prepare(settings: Settings): Promise<SettingsChange> };
 
 const STOPPED = new QtunnelError('SHUTTING_DOWN', 'The tunnel was stopped.');

@@ -43,7 +43,7 @@ export interface ServerKeys {
 }
 
 /** A server's ear on one transport. */
-export interface LinkListener {
+export interface LinkListener<Options extends LinkOptions = LinkOptions> {
   readonly address: { readonly host: string; readonly port: number };
   /** A client has proven itself. The callee sets `link.handler` before it returns. */
   onLink: (link: Link) => void;
@@ -51,6 +51,11 @@ export interface LinkListener {
   onHandshakeFailure: (error: QtunnelError, peer: string) => void;
   /** Presents another certificate to connections from now on. */
   setIdentity(keys: ServerKeys): void;
-  /** Takes no more clients. Links that are there live on. */
+  /** Other options for links from now on; those that are there, and those whose handshake is under way, keep theirs. */
+  setOptions(options: Options): void;
+  /**
+   * Takes no more clients; who has not proven himself yet is sent away. Links that are there live on. Resolves when the port is free: over UDP that
+   * is when the last link has ended, since they all share the socket.
+   */
   close(): Promise<void>;
 }

@@ -13,6 +13,7 @@ import {
   statelessReset,
 } from '../protocol/connection-id.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
+import { CLOSE } from './close.ts';
 import type { Clock } from './clock.ts';
 import { MAX_DATAGRAM, type QuicTuning, serverConfig } from './config.ts';
 import { type ConnectionHost, QuicConnection } from './connection.ts';
@@ -31,18 +32,18 @@ export async function listenQuic(
   keys: ServerKeys,
   options: QuicListenOptions,
   environment: QuicEnvironment = systemEnvironment,
-): Promise<LinkListener> {
+): Promise<LinkListener<QuicListenOptions>> {
   const config = serverConfig(options, keys.certificatePem, keys.privateKeyPem);
   return new QuicListener(await environment.openUdp({ bind: address }), environment.clock, config, keys, options);
 }
 
 /** One socket for all clients. Packets find their connection by the connection id that this side gave it. */
-class QuicListener implements LinkListener, ConnectionHost, UdpHandler {
+class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, UdpHandler {
   readonly udp: UdpSocket;
   readonly clock: Clock;
   onLink: (link: Link) => void = () => {};
   onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
-  readonly #options: QuicListenOptions;
+  #options: QuicListenOptions;
   readonly #turns: Turns;
   readonly #router = new ConnectionIdRouter<QuicConnection>();
   readonly #ids = new Map<QuicConnection, Uint8Array[]>();
@@ -52,6 +53,8 @@ class QuicListener implements LinkListener, ConnectionHost, UdpHandler {
   #keys: ServerKeys;
   #issuer: ConnectionIdIssuer;
   #accepting = true;
+  #handleClosed: () => void = () => {};
+  readonly #closed = new Promise<void>((resolve) => (this.#handleClosed = resolve));
   #resetsLeft = RESETS_PER_SECOND;
   #resetsAt = 0;
 
@@ -76,10 +79,16 @@ class QuicListener implements LinkListener, ConnectionHost, UdpHandler {
     this.#issuer = new ConnectionIdIssuer(this.#options.auth.hmac, keys.nodeKey);
   }
 
-  close(): Promise<void> {
+  setOptions(options: QuicListenOptions): void {
+    this.#options = options;
+    this.setIdentity(this.#keys);
+  }
+
+  async close(): Promise<void> {
     this.#accepting = false;
+    for (const stranger of this.#strangers.keys()) stranger.close(CLOSE.SHUTDOWN, STOPPED);
     this.#closeIfDone();
-    return Promise.resolve();
+    await this.#closed;
   }
 
   makePacketizer(sink: PacketSink): Packetizer {
@@ -99,6 +108,10 @@ class QuicListener implements LinkListener, ConnectionHost, UdpHandler {
 
   onDatagram(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
     const form = packetForm(bytes[offset] ?? 0);
+    if ((form === 'short' || form === 'shard') && length > CONNECTION_ID) {
+      const known = this.#router.findAt(bytes, offset + 1, CONNECTION_ID);
+      if (known !== undefined) return this.#pass(known, bytes, offset, length, from);
+    }
     const id = destinationId(bytes, offset, length);
     if (id === null) return;
     const connection = this.#router.find(id);
@@ -126,13 +139,15 @@ class QuicListener implements LinkListener, ConnectionHost, UdpHandler {
   }
 
   #accept(datagram: Uint8Array, originalId: Uint8Array, from: UdpAddress): void {
-    if (!this.#accepting || !isInitial(datagram) || this.#strangers.size >= MAX_STRANGERS) return;
+    if (!this.#accepting || originalId.length < MIN_ORIGINAL_ID || !isInitial(datagram) || this.#strangers.size >= MAX_STRANGERS)
+      return;
     const id = this.#issuer.issue(randomBytes(CONNECTION_ID / 2));
     const native = this.#acceptNative(id, from);
     if (native === null) return;
     const server = { certificateDer: this.#keys.certificateDer, resetToken: this.#issuer.resetToken(id) };
+    const options = this.#options;
     const connection = new QuicConnection(this, native, from, (self) => {
-      return new ServerGreeting(self, this.#options, server, this.#outcome(self), GREETING_TIMEOUT);
+      return new ServerGreeting(self, options, server, this.#outcome(self), GREETING_TIMEOUT);
     });
     this.#strangers.set(connection, 0);
     this.#ids.set(connection, [id, Uint8Array.from(originalId)]);
@@ -183,7 +198,9 @@ class QuicListener implements LinkListener, ConnectionHost, UdpHandler {
   }
 
   #closeIfDone(): void {
-    if (!this.#accepting && this.#ids.size === 0) this.udp.close();
+    if (this.#accepting || this.#ids.size > 0) return;
+    this.udp.close();
+    this.#handleClosed();
   }
 }
 
@@ -193,8 +210,11 @@ function isInitial(datagram: Uint8Array): boolean {
   return datagram.length >= MIN_INITIAL && (datagram[0]! & 0x30) === 0 && version.every((byte, i) => byte === QUIC_V1[i]);
 }
 
+const STOPPED = new QtunnelError('SHUTTING_DOWN', 'The server takes no more clients.');
 const QUIC_V1 = [0, 0, 0, 1];
 const MIN_INITIAL = 1200;
+/** RFC 9000 §7.2. */
+const MIN_ORIGINAL_ID = 8;
 /** Milliseconds from a client's first packet to its HELLO. */
 const GREETING_TIMEOUT = 10_000;
 /** Connections at once that have not proven themselves; each may hold `MAX_STRANGER_BYTES`. */

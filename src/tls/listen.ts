@@ -1,5 +1,5 @@
 import { createServer as createTcpServer, type AddressInfo, type Server as TcpServer, type Socket } from 'node:net';
-import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
+import { createSecureContext, createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import type { Link } from '../link/link.ts';
@@ -27,6 +27,11 @@ export async function listenTls(
   return listener;
 }
 
+/** Makes sure that TLS takes certificate and key. @throws QtunnelError `CERT_INVALID`, `CERT_KEY_MISMATCH`. */
+export function checkKeys(keys: ServerKeys): void {
+  guardKeys(() => createSecureContext(tlsOptions(keys)));
+}
+
 /** A connection that is not yet a link's. */
 interface Stranger {
   readonly socket: Socket;
@@ -36,10 +41,17 @@ interface Stranger {
   readonly timer: NodeJS.Timeout;
 }
 
+/** A client that has proven itself, and the options that it was told. */
+interface Greeted {
+  readonly hello: Hello;
+  readonly token: Uint8Array;
+  readonly options: LinkOptions;
+}
+
 class TlsListener implements LinkListener {
   onLink: (link: Link) => void = () => {};
   onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
-  readonly #options: LinkOptions;
+  #options: LinkOptions;
   readonly #tcp: TcpServer;
   readonly #tls: TlsServer;
   /** By their addresses: that is what a TCP socket and the TLS socket made of it have in common. */
@@ -79,6 +91,10 @@ class TlsListener implements LinkListener {
     this.#certificate = hashCertificate(keys.certificateDer);
   }
 
+  setOptions(options: LinkOptions): void {
+    this.#options = options;
+  }
+
   close(): Promise<void> {
     this.#tcp.close();
     for (const { socket } of this.#strangers.values()) socket.destroy();
@@ -110,17 +126,19 @@ class TlsListener implements LinkListener {
       this.#fail(key, noCommonProtocol());
       return connection.destroy();
     }
-    connection.handler = new ServerGreeting(connection, this.#options, stranger.certificate, {
-      admit: (hello, token) => this.#admit(connection, key, hello, token),
+    const options = this.#options;
+    connection.handler = new ServerGreeting(connection, options, stranger.certificate, {
+      admit: (hello, token) => this.#admit(connection, key, { hello, token, options }),
       onFailure: (error) => this.#fail(key, error),
     });
   }
 
-  #admit(connection: TlsConnection, key: string, hello: Hello, token: Uint8Array): (() => void) | QtunnelError {
+  #admit(connection: TlsConnection, key: string, greeted: Greeted): (() => void) | QtunnelError {
+    const { hello } = greeted;
     const known = this.#links.get(hello.linkId);
     if (known === undefined) {
       this.#forget(key);
-      return () => this.#startLink(connection, hello, token);
+      return () => this.#startLink(connection, greeted);
     }
     if (!isJoinNonce(this.#options.auth.hmac, known.token, hello.nonce)) {
       return new QtunnelError('PROTOCOL_VIOLATION', 'This link belongs to another client.');
@@ -130,8 +148,8 @@ class TlsListener implements LinkListener {
     return () => known.link.join(connection);
   }
 
-  #startLink(connection: TlsConnection, hello: Hello, token: Uint8Array): void {
-    const link = new TlsLink(connection, this.#options, { id: hello.linkId, peer: hello.settings, makeSource: null });
+  #startLink(connection: TlsConnection, { hello, token, options }: Greeted): void {
+    const link = new TlsLink(connection, options, { id: hello.linkId, peer: hello.settings, makeSource: null });
     this.#links.set(link.id, { link, token });
     link.onForgotten = () => this.#links.delete(link.id);
     this.onLink(link);

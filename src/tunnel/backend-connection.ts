@@ -7,6 +7,7 @@ import type { Connections, TunnelConnection } from './connections.ts';
 import type { TunnelContext } from './context.ts';
 import { type Dial, dial, dialResetReason } from './dial.ts';
 import { ConnectionLog } from './connection-log.ts';
+import { KEEPALIVE } from './tcp-listener.ts';
 
 interface Origin {
   readonly settings: TunnelSettings;
@@ -66,6 +67,7 @@ export class BackendConnection implements TunnelConnection, StreamHandler {
 
   #connected(): void {
     if (this.#over) return;
+    this.#dial.socket.setKeepAlive(true, KEEPALIVE);
     this.#bridge = new Bridge(this.#dial.socket, this.#stream, {
       onSent: (bytes) => this.#log.sent(bytes),
       onReceived: (bytes) => this.#log.received(bytes),

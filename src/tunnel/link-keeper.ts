@@ -1,6 +1,7 @@
 import { asQtunnelError, type ErrorCode, QtunnelError } from '../errors.ts';
 import type { Link, LinkHandler } from '../link/link.ts';
 import { Backoff } from '../protocol/backoff.ts';
+import type { Timer, Timers } from './timers.ts';
 
 export interface KeeperHandler {
   onUp(link: Link): void;
@@ -17,7 +18,7 @@ export interface KeeperHandler {
 /**
  * Keeps one link of one transport up for as long as it is wanted:
  *
- *     idle ── start ──▶ connecting ── link ──▶ up ── closed ──▶ connecting (at once, then with back-off)
+ *     idle ── start ──▶ connecting ── link ──▶ up ── closed, draining ──▶ connecting (at once when it was up for long, else with back-off)
  *       ▲                 │  ▲                 │
  *       │               failed└── back-off     │
  *       └── stop ─────────┴────────────────────┘   (an attempt is aborted, a link drained)
@@ -29,12 +30,15 @@ export class LinkKeeper {
   readonly #refusedBackoff = new Backoff(REFUSED_INITIAL, REFUSED_MAXIMUM, Math.random);
   #link: Link | null = null;
   #attempt: AbortController | null = null;
-  #timer: NodeJS.Timeout | null = null;
+  readonly #timers: Timers;
+  #timer: Timer | null = null;
+  #upSince = 0;
   #wanted = false;
 
-  constructor(connect: (signal: AbortSignal) => Promise<Link>, handler: KeeperHandler) {
+  constructor(connect: (signal: AbortSignal) => Promise<Link>, handler: KeeperHandler, timers: Timers) {
     this.#connect = connect;
     this.#handler = handler;
+    this.#timers = timers;
   }
 
   /** The link that is there, up or stalled; null without one. */
@@ -56,7 +60,8 @@ export class LinkKeeper {
   stop(reason?: QtunnelError): void {
     this.#wanted = false;
     this.#attempt?.abort();
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#attempt = null;
+    this.#timer?.cancel();
     this.#timer = null;
     const link = this.#link;
     this.#link = null;
@@ -77,14 +82,16 @@ export class LinkKeeper {
   }
 
   #handleLink(link: Link, attempt: AbortController): void {
-    if (this.#attempt === attempt) this.#attempt = null;
-    if (!this.#wanted || link.state === 'closed') {
-      link.close(new QtunnelError('LINK_CLOSED', 'The link is not wanted any more.'));
-      if (this.#wanted) this.#try();
-      return;
+    // It came although it was given up, and there may be a new attempt.
+    if (this.#attempt !== attempt) return link.close(new QtunnelError('LINK_CLOSED', 'The link is not wanted any more.'));
+    if (link.state === 'draining' || link.state === 'closed') {
+      const gone = new QtunnelError('LINK_LOST', 'The server ended the link as soon as it was made.');
+      link.close(gone);
+      return this.#handleFailure(gone, attempt);
     }
+    this.#attempt = null;
     this.#link = link;
-    this.#backoff.reset();
+    this.#upSince = this.#timers.now();
     this.#refusedBackoff.reset();
     link.handler = this.#linkHandler(link);
     this.#handler.onUp(link);
@@ -108,18 +115,23 @@ export class LinkKeeper {
   /** The link takes no more streams: looks for another at once. A server that hangs up on each is met by back-off all the same. */
   #replace(link: Link, reason: QtunnelError): void {
     this.#link = null;
-    this.#handler.onDown(link, reason, this.#retryAfter(reason));
+    const accident = this.#timers.now() - this.#upSince >= STABLE && !REFUSED.has(reason.code);
+    if (accident) this.#backoff.reset();
+    this.#handler.onDown(link, reason, this.#retryAfter(accident ? 0 : this.#delay(reason)));
   }
 
   #handleFailure(error: QtunnelError, attempt: AbortController): void {
-    if (this.#attempt === attempt) this.#attempt = null;
-    if (!this.#wanted || attempt.signal.aborted) return;
-    this.#handler.onDown(null, error, this.#retryAfter(error));
+    if (this.#attempt !== attempt) return;
+    this.#attempt = null;
+    this.#handler.onDown(null, error, this.#retryAfter(this.#delay(error)));
   }
 
-  #retryAfter(error: QtunnelError): number {
-    const delay = (REFUSED.has(error.code) ? this.#refusedBackoff : this.#backoff).next();
-    if (this.#wanted) this.#timer = setTimeout(() => this.#try(), delay);
+  #delay(error: QtunnelError): number {
+    return (REFUSED.has(error.code) ? this.#refusedBackoff : this.#backoff).next();
+  }
+
+  #retryAfter(delay: number): number {
+    this.#timer = this.#timers.setTimer(() => this.#try(), delay);
     return Math.round(delay);
   }
 }
@@ -134,6 +146,8 @@ export const REFUSED: ReadonlySet<ErrorCode> = new Set([
   'VERSION_MISMATCH',
   'SERVER_BUSY',
 ]);
+/** Milliseconds for which a link has been up when its end is an accident: the next attempt follows at once. */
+const STABLE = 5_000;
 /** Milliseconds between attempts. The network's return is noticed within the maximum, so it is short; an attempt costs two packets. */
 const RETRY_INITIAL = 100;
 const RETRY_MAXIMUM = 2_000;

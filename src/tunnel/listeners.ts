@@ -1,69 +1,145 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Address, TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
-import type { LinkAuth, LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
-import { listenQuic } from '../quic/listen.ts';
-import { listenTls } from '../tls/listen.ts';
+import type { Link } from '../link/link.ts';
+import type { LinkAuth, LinkListener, ServerKeys } from '../link/options.ts';
+import { listenQuic, type QuicListenOptions } from '../quic/listen.ts';
+import { checkKeys, listenTls } from '../tls/listen.ts';
 import { linkOptions } from './security.ts';
 
+export interface ListenersHandler {
+  onLink(link: Link): void;
+  /** Somebody came to this port and was turned away, or gave up; `peer` is `host:port`. */
+  onTurnedAway(error: QtunnelError, peer: string, port: number): void;
+}
+
+/** New settings that are ready. Exactly one of the two is to be called. */
+export interface ListenersChange {
+  /** Whether a listener is opened or closed by it. */
+  readonly moves: boolean;
+  /** Returns the transports whose links came through a listener that is closed now. */
+  takeEffect(): ReadonlySet<Transport>;
+  discard(): void;
+}
+
+type Transport = Link['transport'];
+type Ears = Partial<Record<Transport, LinkListener<QuicListenOptions>>>;
+
 /** A server's ears: UDP for QUIC, TCP for TLS, on the same port number. */
-export interface Listeners {
-  readonly all: readonly LinkListener[];
-  readonly udp: Address | null;
-  readonly tcp: Address | null;
-  readonly address: Address;
-  /** New certificate and secret for clients that come from now on. */
-  update(keys: ServerKeys, auth: LinkAuth): void;
-  /** Takes no more clients. */
-  close(): Promise<void>;
+export class Listeners {
+  readonly #handler: ListenersHandler;
+  /** Where to listen as the user gave it; null before anything is open. */
+  #listen: Address | null = null;
+  #ears: Ears = {};
+  readonly #closing = new Set<Promise<void>>();
+
+  constructor(handler: ListenersHandler) {
+    this.#handler = handler;
+  }
+
+  get udp(): Address | null {
+    return this.#ears.quic?.address ?? null;
+  }
+
+  get tcp(): Address | null {
+    return this.#ears.tls?.address ?? null;
+  }
+
+  /** The host as the user gave it, and the port that is listened on. */
+  get address(): Address {
+    return { host: this.#listen?.host ?? '', port: (this.udp ?? this.tcp)?.port ?? 0 };
+  }
+
+  /**
+   * Opens what these settings need besides what is open; the other settings count for links that come when they have taken effect. One after
+   * the other only.
+   * @throws QtunnelError `LISTEN_FAILED`, `CERT_INVALID`, `CERT_KEY_MISMATCH`; nothing has changed then.
+   */
+  async prepare(settings: TunnelSettings, keys: ServerKeys, auth: LinkAuth): Promise<ListenersChange> {
+    checkKeys(keys);
+    const options = { ...linkOptions(settings, auth), congestion: settings.congestion };
+    const wanted = transportsOf(settings);
+    const kept = isDeepStrictEqual(settings.listen, this.#listen) ? only(this.#ears, wanted) : {};
+    const missing = wanted.filter((transport) => kept[transport] === undefined);
+    const port = (kept.quic ?? kept.tls)?.address.port ?? settings.listen.port;
+    const opened = await openAll({ host: settings.listen.host, port }, missing, keys, options);
+    const dropped = Object.entries(this.#ears).filter(([transport]) => kept[transport as Transport] === undefined);
+    return {
+      moves: missing.length > 0 || dropped.length > 0,
+      takeEffect: () => {
+        for (const listener of Object.values(kept)) {
+          listener.setOptions(options);
+          listener.setIdentity(keys);
+        }
+        for (const listener of Object.values(opened)) this.#attach(listener);
+        for (const [, listener] of dropped) this.#close(listener);
+        this.#listen = settings.listen;
+        this.#ears = { ...kept, ...opened };
+        return new Set(dropped.map(([transport]) => transport as Transport));
+      },
+      discard: () => closeAll(opened),
+    };
+  }
+
+  /** Takes no more clients. Resolves when all ports are free. */
+  async close(): Promise<void> {
+    for (const listener of Object.values(this.#ears)) this.#close(listener);
+    await Promise.all(this.#closing);
+  }
+
+  #attach(listener: LinkListener): void {
+    listener.onLink = (link) => this.#handler.onLink(link);
+    // Still needed when the listener has been closed and has no address any more.
+    const { port } = listener.address;
+    listener.onHandshakeFailure = (error, peer) => this.#handler.onTurnedAway(error, peer, port);
+  }
+
+  #close(listener: LinkListener): void {
+    const closing = listener.close().finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+  }
 }
 
-/** @throws QtunnelError `LISTEN_FAILED`; nothing is left open then. */
-export async function openListeners(settings: TunnelSettings, keys: ServerKeys, auth: LinkAuth): Promise<Listeners> {
-  const current = { auth };
-  // The options are read at each handshake, so a new secret counts from the next one on.
-  const options: LinkOptions = {
-    ...linkOptions(settings, auth),
-    get auth() {
-      return current.auth;
-    },
-  };
-  const [udp, tcp] = await openPair(settings, keys, options);
-  const all = [udp, tcp].filter((listener) => listener !== null);
-  return {
-    all,
-    udp: udp?.address ?? null,
-    tcp: tcp?.address ?? null,
-    address: { host: settings.listen.host, port: all[0]!.address.port },
-    update(newKeys, newAuth) {
-      current.auth = newAuth;
-      for (const listener of all) listener.setIdentity(newKeys);
-    },
-    async close() {
-      await Promise.all(all.map((listener) => listener.close()));
-    },
-  };
+function transportsOf({ quic, fallback }: TunnelSettings): Transport[] {
+  if (!quic) return ['tls'];
+  return fallback ? ['quic', 'tls'] : ['quic'];
 }
 
-async function openPair(
-  settings: TunnelSettings,
+function only(ears: Ears, wanted: readonly Transport[]): Ears {
+  return Object.fromEntries(Object.entries(ears).filter(([transport]) => wanted.includes(transport as Transport)));
+}
+
+/** All of them or none. TCP first: what is free there is mostly free in UDP as well, so that port 0 gives both the same. */
+async function openAll(
+  { host, port }: Address,
+  transports: readonly Transport[],
   keys: ServerKeys,
-  options: LinkOptions,
-): Promise<[LinkListener | null, LinkListener | null]> {
-  const { listen, quic, fallback, congestion, idleTimeout } = settings;
-  // Spreading would read the getter once and for all.
-  const quicOptions = Object.create(options, { congestion: { value: congestion }, idleTimeout: { value: idleTimeout } });
-  if (!quic) return [null, await listenTls(listen, keys, options)];
-  if (!fallback) return [await listenQuic(listen, keys, quicOptions), null];
+  options: QuicListenOptions,
+): Promise<Ears> {
   for (let attempt = 1; ; attempt++) {
-    const tcp = await listenTls(listen, keys, options);
+    const opened: Ears = {};
     try {
-      return [await listenQuic({ host: listen.host, port: tcp.address.port }, keys, quicOptions), tcp];
+      if (transports.includes('tls')) opened.tls = notYet(await listenTls({ host, port }, keys, options));
+      const chosen = opened.tls?.address.port ?? port;
+      if (transports.includes('quic')) opened.quic = notYet(await listenQuic({ host, port: chosen }, keys, options));
+      return opened;
     } catch (error) {
-      await tcp.close();
+      const second = opened.tls !== undefined;
+      closeAll(opened);
       // Port 0 leaves the choice to the system, and its choice for TCP may be taken for UDP.
-      if (listen.port !== 0 || attempt === PORT_ATTEMPTS || !(error instanceof QtunnelError)) throw error;
+      if (port !== 0 || !second || attempt === PORT_ATTEMPTS) throw error;
     }
   }
+}
+
+/** A listener hears from the moment it is open, which others may have to follow before it counts. */
+function notYet<T extends LinkListener>(listener: T): T {
+  listener.onLink = (link) => link.close(new QtunnelError('SHUTTING_DOWN', 'The server is not ready yet.'));
+  return listener;
+}
+
+function closeAll(ears: Ears): void {
+  for (const listener of Object.values(ears)) void listener.close();
 }
 
 const PORT_ATTEMPTS = 10;

@@ -5,10 +5,11 @@ import { closeWorkers } from '../identity/workers.ts';
 import { formatAddress } from '../link/address.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { type ObserveServer, startObserveServer } from '../observe/server.ts';
-import { startClientTunnel } from './client.ts';
+import { ClientTunnel } from './client.ts';
+import type { TunnelContext } from './context.ts';
 import { NO_EVENTS } from './events.ts';
-import { startServerTunnel } from './server.ts';
-import type { Tunnel } from './tunnel.ts';
+import { ServerTunnel } from './server.ts';
+import type { SettingsChange, Tunnel } from './tunnel.ts';
 
 export interface RunContext {
   readonly log: Logger;
@@ -42,7 +43,12 @@ class TunnelSet implements RunningTunnels {
   readonly failed = new Promise<QtunnelError>(() => {});
   readonly #context: RunContext;
   readonly #metrics = new Metrics();
-  readonly #tunnels = new Map<string, Tunnel>();
+  /** What each tag's tunnel was given; a tunnel that is replaced by one of the other side hands it on. */
+  readonly #contexts = new Map<string, TunnelContext>();
+  #tunnels = new Map<string, Tunnel>();
+  /** Tunnels that were taken out of the configuration, until their connections have ended. */
+  readonly #leaving = new Map<Tunnel, Promise<boolean>>();
+  #stopping = false;
   #observer: ObserveServer | null = null;
 
   constructor(context: RunContext) {
@@ -56,50 +62,71 @@ class TunnelSet implements RunningTunnels {
       const where = formatAddress({ ...this.#observer.address, host: metrics.host === '' ? '127.0.0.1' : metrics.host });
       log.info({ event: 'metrics', address: where }, `metrics on http://${where}/metrics`);
     }
-    for (const settings of tunnels) this.#tunnels.set(settings.tag, await this.#startOne(settings));
+    await this.reload(tunnels);
   }
 
   async reload(tunnels: readonly TunnelSettings[]): Promise<void> {
-    const started = new Map<string, Tunnel>();
-    const takeEffect: (() => void)[] = [];
+    const next = new Map<string, Tunnel>();
+    const changes: SettingsChange[] = [];
     try {
       for (const settings of tunnels) {
-        const tunnel = this.#tunnels.get(settings.tag);
-        if (tunnel !== undefined && tunnel.settings.clientmode === settings.clientmode)
-          takeEffect.push(await tunnel.prepare(settings));
-        else started.set(settings.tag, await this.#startOne(settings));
+        const tunnel = this.#tunnelFor(settings);
+        next.set(settings.tag, tunnel);
+        changes.push(await tunnel.prepare(settings));
       }
+      if (this.#stopping) throw new QtunnelError('SHUTTING_DOWN', 'qtunnel is being stopped: the new settings are not used.');
     } catch (error) {
-      const reason = new QtunnelError('SHUTTING_DOWN', 'The new configuration was not used.');
-      await Promise.all([...started.values()].map((tunnel) => tunnel.close(reason)));
+      for (const change of changes) change.discard();
+      this.#forgetUnused();
       throw error;
     }
-    for (const apply of takeEffect) apply();
-    const kept = new Set(tunnels.map((settings) => settings.tag));
-    for (const [tag, tunnel] of this.#tunnels) {
-      if (kept.has(tag) && !started.has(tag)) continue;
-      this.#tunnels.delete(tag);
-      if (!kept.has(tag)) this.#metrics.forget(tag);
-      void tunnel.drain();
-    }
-    for (const [tag, tunnel] of started) this.#tunnels.set(tag, tunnel);
+    for (const change of changes) change.takeEffect();
+    const before = this.#tunnels;
+    this.#tunnels = next;
+    for (const [tag, tunnel] of before) if (next.get(tag) !== tunnel) this.#letGo(tunnel);
+    this.#forgetUnused();
   }
 
   async drain(): Promise<boolean> {
-    const drained = await Promise.all([...this.#tunnels.values()].map((tunnel) => tunnel.drain()));
+    this.#stopping = true;
+    const drained = await Promise.all([...this.#leaving.values(), ...[...this.#tunnels.values()].map((tunnel) => tunnel.drain())]);
     return drained.every(Boolean);
   }
 
   async close(): Promise<void> {
+    this.#stopping = true;
     const reason = new QtunnelError('SHUTTING_DOWN', 'qtunnel was stopped.');
-    await Promise.all([...this.#tunnels.values()].map((tunnel) => tunnel.close(reason)));
+    await Promise.all([...this.#leaving.keys(), ...this.#tunnels.values()].map((tunnel) => tunnel.close(reason)));
     await this.#observer?.close();
     await closeWorkers();
   }
 
-  async #startOne(settings: TunnelSettings): Promise<Tunnel> {
-    const metrics = this.#metrics.tunnel(settings.tag, { clientmode: settings.clientmode, links: () => [] });
-    const context = { log: this.#context.log.child({ tunnel: settings.tag }), metrics, events: NO_EVENTS };
-    return settings.clientmode ? await startClientTunnel(settings, context) : await startServerTunnel(settings, context);
+  /** The one that runs under this tag, or a new one that does nothing yet. */
+  #tunnelFor(settings: TunnelSettings): Tunnel {
+    const { tag, clientmode } = settings;
+    const running = this.#tunnels.get(tag);
+    if (running?.settings.clientmode === clientmode) return running;
+    const context = this.#contexts.get(tag) ?? this.#newContext(settings);
+    return clientmode ? new ClientTunnel(settings, context) : new ServerTunnel(settings, context);
+  }
+
+  #newContext({ tag, clientmode }: TunnelSettings): TunnelContext {
+    const metrics = this.#metrics.tunnel(tag, { clientmode, links: () => [] });
+    const context = { log: this.#context.log.child({ tunnel: tag }), metrics, events: NO_EVENTS };
+    this.#contexts.set(tag, context);
+    return context;
+  }
+
+  #forgetUnused(): void {
+    for (const tag of this.#contexts.keys()) {
+      if (this.#tunnels.has(tag)) continue;
+      this.#contexts.delete(tag);
+      this.#metrics.forget(tag);
+    }
+  }
+
+  #letGo(tunnel: Tunnel): void {
+    const drained = tunnel.drain().finally(() => this.#leaving.delete(tunnel));
+    this.#leaving.set(tunnel, drained);
   }
 }

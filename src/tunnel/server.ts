@@ -10,41 +10,37 @@ import { BackendConnection } from './backend-connection.ts';
 import { Connections } from './connections.ts';
 import type { TunnelContext } from './context.ts';
 import { drained } from './drain.ts';
-import { type Listeners, openListeners } from './listeners.ts';
+import { Listeners } from './listeners.ts';
 import { loadAuth } from './security.ts';
-import type { Tunnel } from './tunnel.ts';
+import type { SettingsChange, Tunnel } from './tunnel.ts';
 import { WatchedSet } from './watched-set.ts';
 
 /** Starts the server's side. @throws QtunnelError `LISTEN_FAILED`, and what loading its certificate and secret throws. */
 export async function startServerTunnel(settings: TunnelSettings, context: TunnelContext): Promise<ServerTunnel> {
-  const { log } = context;
-  const { auth, given } = await loadAuth(settings, log);
-  const identity = await loadServerIdentity(settings);
-  for (const warning of identity.warnings) log.warn(warning);
-  const listeners = await openListeners(settings, identity, auth);
-  const tunnel = new ServerTunnel(settings, context, listeners, identity.fingerprint);
-  announce(log, settings, identity, listeners, given !== null);
+  const tunnel = new ServerTunnel(settings, context);
+  const { takeEffect } = await tunnel.prepare(settings);
+  takeEffect();
   return tunnel;
 }
 
-/** Takes links from clients and ends their streams on a TCP backend. */
+/** Takes links from clients and ends their streams on a TCP backend. Nothing is open before its first settings have taken effect. */
 export class ServerTunnel implements Tunnel {
   #settings: TunnelSettings;
   readonly #context: TunnelContext;
   readonly #strangersLog: RateLimitedLog;
   readonly #connections = new Connections();
   readonly #links = new WatchedSet<Link>();
-  #listeners: Listeners;
-  #fingerprint: string;
+  readonly #listeners = new Listeners({
+    onLink: (link) => this.#handleLink(link),
+    onTurnedAway: (error, peer, port) => this.#handleFailure(port, error, peer),
+  });
+  #fingerprint = '';
+  #stopping = false;
 
-  constructor(settings: TunnelSettings, context: TunnelContext, listeners: Listeners, fingerprint: string) {
+  constructor(settings: TunnelSettings, context: TunnelContext) {
     this.#settings = settings;
     this.#context = context;
     this.#strangersLog = rateLimited(context.log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
-    this.#listeners = listeners;
-    this.#fingerprint = fingerprint;
-    this.#attach(listeners);
-    context.metrics.source = { clientmode: false, links: () => this.#links.list() };
   }
 
   get settings(): TunnelSettings {
@@ -69,25 +65,26 @@ export class ServerTunnel implements Tunnel {
     return this.#links.list();
   }
 
-  async prepare(settings: TunnelSettings): Promise<() => void> {
-    const { log } = this.#context;
+  async prepare(settings: TunnelSettings): Promise<SettingsChange> {
+    const { log, metrics } = this.#context;
     const { auth, given } = await loadAuth(settings, log);
     const identity = await loadServerIdentity(settings);
-    const moved = JSON.stringify(listening(settings)) !== JSON.stringify(listening(this.#settings));
-    const listeners = moved ? await openListeners(settings, identity, auth) : null;
-    return () => {
+    const change = await this.#listeners.prepare(settings, identity, auth);
+    const takeEffect = (): void => {
+      if (this.#stopping) return change.discard();
+      metrics.source = { clientmode: false, links: () => this.#links.list() };
       for (const warning of identity.warnings) log.warn(warning);
       this.#settings = settings;
       this.#fingerprint = identity.fingerprint;
-      if (listeners === null) return this.#listeners.update(identity, auth);
-      void this.#listeners.close();
-      this.#listeners = listeners;
-      this.#attach(listeners);
-      announce(log, settings, identity, listeners, given !== null);
+      const closed = change.takeEffect();
+      for (const link of this.#links.list()) if (closed.has(link.transport)) link.drain();
+      if (change.moves) announce(log, settings, identity, this.#listeners, given !== null);
     };
+    return { takeEffect, discard: () => change.discard() };
   }
 
   async drain(): Promise<boolean> {
+    this.#stopping = true;
     for (const link of this.#links.list()) link.drain();
     const listenersClosed = this.#listeners.close();
     const ended = await drained(this.#connections, this.#settings.drainTimeout, () => this.#links);
@@ -97,6 +94,7 @@ export class ServerTunnel implements Tunnel {
   }
 
   async close(reason: QtunnelError): Promise<void> {
+    this.#stopping = true;
     const listenersClosed = this.#listeners.close();
     this.#connections.abortAll('SHUTDOWN', reason.message);
     for (const link of this.#links.list()) link.close(reason);
@@ -104,17 +102,9 @@ export class ServerTunnel implements Tunnel {
     await listenersClosed;
   }
 
-  #attach({ all }: Listeners): void {
-    for (const listener of all) {
-      listener.onLink = (link) => this.#handleLink(link);
-      // Still needed when the listener has been closed and has no address any more.
-      const { port } = listener.address;
-      listener.onHandshakeFailure = (error, peer) => this.#handleFailure(port, error, peer);
-    }
-  }
-
   #handleLink(link: Link): void {
     const { log, metrics, events } = this.#context;
+    if (this.#stopping) return link.close(new QtunnelError('SHUTTING_DOWN', 'The server is shutting down.'));
     this.#links.add(link);
     events.onLinkUp(link);
     log.info(
@@ -163,19 +153,6 @@ export class ServerTunnel implements Tunnel {
     const fields = { event: 'handshake_failed', peer, code: error.code, port };
     this.#strangersLog.warn(error.code, fields, `turned ${peer} away: ${error.message}`);
   }
-}
-
-function listening({
-  listen,
-  quic,
-  fallback,
-  congestion,
-  keepalive,
-  idleTimeout,
-  maxConnections,
-  buffer,
-}: TunnelSettings): unknown {
-  return { listen, quic, fallback, congestion, keepalive, idleTimeout, maxConnections, buffer };
 }
 
 function nameOf(link: Link): string {

@@ -3,9 +3,12 @@ import type { Logger } from 'pino';
 import type { Address } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 
-/** A TCP server for a tunnel's client side. @throws QtunnelError `LISTEN_FAILED` with what to do. */
-export async function listenTcp(address: Address, log: Logger): Promise<net.Server> {
-  const server = net.createServer({ allowHalfOpen: true, noDelay: true });
+/** A TCP server for a tunnel's client side, whose connections may be half closed. @throws QtunnelError `LISTEN_FAILED` with what to do. */
+export async function listenTcp(address: Address, log: Logger, onConnection: (socket: net.Socket) => void): Promise<net.Server> {
+  const server = net.createServer(
+    { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE },
+    onConnection,
+  );
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(listenFailed(address, error)));
     server.listen({ port: address.port, ...(address.host !== '' && { host: address.host }), backlog: BACKLOG }, resolve);
@@ -28,5 +31,7 @@ const WHY: Record<string, string> = {
   EADDRNOTAVAIL: 'this machine does not have that address; choose another -listen',
   ENOTFOUND: 'that name does not resolve; choose another -listen',
 };
+/** Milliseconds of silence after which the kernel asks whether the application's machine is still there. */
+export const KEEPALIVE = 60_000;
 /** The kernel cuts it to net.core.somaxconn. */
 const BACKLOG = 4096;

@@ -1,6 +1,7 @@
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import { type KeeperHandler, LinkKeeper, REFUSED } from './link-keeper.ts';
+import { systemTimers, type Timer, type Timers } from './timers.ts';
 import { WatchedSet } from './watched-set.ts';
 
 export type Transport = Link['transport'];
@@ -12,38 +13,43 @@ export interface UplinkHandler {
   onDown(transport: Transport, link: Link | null, reason: QtunnelError, retryIn: number): void;
   /** The link is not wanted any more: it carries its streams to their ends, or was closed. */
   onRetired(link: Link, reason: QtunnelError): void;
+  /** A link that was up is closed, with everything that it carried. */
+  onClosed(link: Link): void;
 }
 
-export interface UplinkOptions {
-  /** How to make a link of each transport that may be used. With both, QUIC is preferred and TLS takes over while it is not there. */
-  readonly connect: Partial<Record<Transport, (signal: AbortSignal) => Promise<Link>>>;
-}
+/** How to make a link of each transport that may be used. With both, QUIC is preferred and TLS takes over while it is not there. */
+export type Connect = Partial<Record<Transport, (signal: AbortSignal) => Promise<Link>>>;
 
 /**
  * The client's way to the server: the link that a new connection should take now. With QUIC and TLS:
  *
  *     QUIC up ─────────────▶ QUIC; TLS is drained
  *     QUIC stalled ────────▶ TLS as soon as it is up, QUIC until then (its streams stay where they are)
- *     QUIC down, refused ──▶ TLS at once            } QUIC is tried again all the while
- *     QUIC down otherwise ─▶ TLS after FALLBACK_AFTER }
+ *     nobody on the port ──▶ TLS at once              } QUIC is tried again
+ *     QUIC down otherwise ─▶ TLS after FALLBACK_AFTER } all the while
+ *     the server says no ──▶ no TLS either, unless it is up
  */
 export class Uplink {
   /** All links that are not closed, those included that only carry their last streams. */
   readonly open = new WatchedSet<Link>();
-  readonly #handler: UplinkHandler;
-  readonly #keepers: Partial<Record<Transport, LinkKeeper>> = {};
+  readonly #timers: Timers;
+  #keepers: Partial<Record<Transport, LinkKeeper>> = {};
   readonly #waiting = new Set<(link: Link) => void>();
-  #fallbackTimer: NodeJS.Timeout | null = null;
+  #fallbackTimer: Timer | null = null;
 
-  constructor(options: UplinkOptions, handler: UplinkHandler) {
-    this.#handler = handler;
-    for (const transport of ['quic', 'tls'] as const) {
-      const connect = options.connect[transport];
-      if (connect !== undefined) this.#keepers[transport] = new LinkKeeper(connect, this.#keeperHandler(transport));
-    }
+  constructor(timers: Timers = systemTimers) {
+    this.#timers = timers;
   }
 
-  start(): void {
+  /** Makes links in this way from now on. Those made in another way carry their streams to their ends; who waits for a link waits on. */
+  use(connect: Connect, handler: UplinkHandler): void {
+    this.stop();
+    this.#keepers = {};
+    for (const transport of ['quic', 'tls'] as const) {
+      const make = connect[transport];
+      if (make !== undefined)
+        this.#keepers[transport] = new LinkKeeper(make, this.#keeperHandler(transport, handler), this.#timers);
+    }
     const { quic, tls } = this.#keepers;
     if (quic === undefined) return tls?.start();
     quic.start();
@@ -72,36 +78,46 @@ export class Uplink {
     this.#cancelFallback();
     this.#keepers.quic?.stop(reason);
     this.#keepers.tls?.stop(reason);
+    // Also those that nobody keeps any more.
+    if (reason !== undefined) for (const link of this.open.list()) link.close(reason);
   }
 
-  #keeperHandler(transport: Transport): KeeperHandler {
+  #keeperHandler(transport: Transport, handler: UplinkHandler): KeeperHandler {
     return {
       onUp: (link) => {
         this.open.add(link);
-        this.#handler.onUp(link);
+        handler.onUp(link);
         if (transport === 'quic') this.#endFallback();
         for (const take of this.#takeWaiting()) take(link);
       },
       onStateChange: (link) => {
-        this.#handler.onStateChange(link);
+        handler.onStateChange(link);
         if (transport !== 'quic') return;
         if (link.state === 'stalled') this.#planFallback(0);
         else this.#endFallback();
       },
       onDown: (link, reason, retryIn) => {
-        this.#handler.onDown(transport, link, reason, retryIn);
+        handler.onDown(transport, link, reason, retryIn);
         if (transport === 'quic') this.#handleQuicDown(link, reason);
       },
-      onRetired: (link, reason) => this.#handler.onRetired(link, reason),
-      onClosed: (link) => this.open.delete(link),
+      onRetired: (link, reason) => handler.onRetired(link, reason),
+      onClosed: (link) => {
+        handler.onClosed(link);
+        this.open.delete(link);
+      },
     };
   }
 
   #handleQuicDown(link: Link | null, reason: QtunnelError): void {
-    // Whoever refuses us over UDP refuses us over TCP as well.
-    if (REFUSED.has(reason.code)) return this.#endFallback();
+    if (REFUSED.has(reason.code)) return this.#handleRefused();
     const nothingThere = link === null && reason.code === 'LINK_REFUSED';
     this.#planFallback(nothingThere ? 0 : FALLBACK_AFTER);
+  }
+
+  /** Whoever says no over UDP will say no over TCP as well, unless he has just said yes there. */
+  #handleRefused(): void {
+    const tls = this.#keepers.tls?.link ?? null;
+    if (tls === null) this.#endFallback();
   }
 
   #planFallback(delay: number): void {
@@ -109,7 +125,7 @@ export class Uplink {
     if (tls === undefined || tls.wanted) return;
     if (this.#fallbackTimer !== null && delay > 0) return;
     this.#cancelFallback();
-    this.#fallbackTimer = setTimeout(() => {
+    this.#fallbackTimer = this.#timers.setTimer(() => {
       this.#fallbackTimer = null;
       tls.start();
     }, delay);
@@ -121,7 +137,7 @@ export class Uplink {
   }
 
   #cancelFallback(): void {
-    if (this.#fallbackTimer !== null) clearTimeout(this.#fallbackTimer);
+    this.#fallbackTimer?.cancel();
     this.#fallbackTimer = null;
   }
 

@@ -3,27 +3,48 @@ import { QtunnelError } from '../errors.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
 import { TrustPolicy } from '../identity/trust.ts';
 import { formatAddress } from '../link/address.ts';
-import type { Link } from '../link/link.ts';
-import type { LinkTarget } from '../link/options.ts';
+import type { LinkAuth, LinkTarget } from '../link/options.ts';
 import { connectQuic } from '../quic/connect.ts';
 import { connectTls } from '../tls/connect.ts';
 import type { TunnelContext } from './context.ts';
 import { linkOptions, loadAuth } from './security.ts';
 import type { RunningSettings } from './tunnel.ts';
-import { type Transport, Uplink, type UplinkHandler } from './uplink.ts';
+import type { Connect, Transport, UplinkHandler } from './uplink.ts';
 
-/** An uplink for these settings, not started. @throws QtunnelError when the secret or what the trust rests on cannot be loaded. */
-export async function openUplink(settings: RunningSettings, context: TunnelContext): Promise<Uplink> {
+/** How an uplink makes its links with certain settings. */
+export interface Route {
+  readonly connect: Connect;
+  readonly handler: UplinkHandler;
+  /** All that a link depends on, the contents of files included: two routes with the same make the same links. */
+  readonly basis: unknown;
+}
+
+/** The route for these settings. @throws QtunnelError when the secret or what the trust rests on cannot be loaded. */
+export async function loadRoute(settings: RunningSettings, context: TunnelContext): Promise<Route> {
   const { auth, given } = await loadAuth(settings, context.log);
   const trust = await TrustPolicy.load({ ...settings, secret: given });
+  return {
+    connect: connectors(settings, context, auth, trust),
+    handler: uplinkLog(settings, context),
+    basis: basisOf(settings, auth, trust),
+  };
+}
+
+/** The limit on connections is the client's own: the server opens no streams. */
+function basisOf(settings: RunningSettings, { key }: LinkAuth, trust: TrustPolicy): unknown {
+  const { backend, quic, fallback, congestion, idleTimeout, keepalive, buffer } = settings;
+  return { backend, quic, fallback, congestion, idleTimeout, keepalive, buffer, key, trust: trust.basis };
+}
+
+function connectors(settings: RunningSettings, context: TunnelContext, auth: LinkAuth, trust: TrustPolicy): Connect {
   const { backend, quic, fallback, congestion } = settings;
   const checkServer = serverCheck(trust, settings, context);
   const options = { ...linkOptions(settings, auth), checkServer, congestion };
   const resolve = resolver(backend);
-  const connect: Partial<Record<Transport, (signal: AbortSignal) => Promise<Link>>> = {};
+  const connect: Connect = {};
   if (quic) connect.quic = async (signal) => await connectQuic(await resolve(), options, signal);
   if (!quic || fallback) connect.tls = async (signal) => await connectTls(await resolve(), options, signal);
-  return new Uplink({ connect }, uplinkLog(settings, context));
+  return connect;
 }
 
 function serverCheck(trust: TrustPolicy, { backend }: RunningSettings, { log }: TunnelContext): (chain: Uint8Array[]) => void {
@@ -82,7 +103,6 @@ function uplinkLog({ backend }: RunningSettings, { log, metrics, events }: Tunne
     },
     onDown(transport, link, reason, retryIn) {
       if (link === null) metrics.handshakeFailed(reason.code);
-      else metrics.linkClosed(link);
       if (link === null) events.onAttemptFailed(transport, reason, retryIn);
       else events.onLinkDown(link, reason);
       const event = link === null ? 'link_failed' : 'link_down';
@@ -101,6 +121,7 @@ function uplinkLog({ backend }: RunningSettings, { log, metrics, events }: Tunne
       log[repeated ? 'debug' : 'warn'](fields, `${what} ${NAMES[transport]}: ${reason.message}`);
     },
     onRetired: (link, reason) => events.onLinkDown(link, reason),
+    onClosed: (link) => metrics.linkClosed(link),
   };
 }
 
