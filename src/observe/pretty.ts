@@ -1,6 +1,9 @@
 import pinoPretty from 'pino-pretty';
 
-/** Makes one of pino's JSON lines readable: `12:00:00.000 INFO  web: message key=value`. A stack follows on lines of its own. */
+/**
+ * Makes one of pino's JSON lines readable: `12:00:00.000 INFO  web: message key=value`, where `web` is the tunnel when there are several. A stack follows
+ * on lines of its own.
+ */
 export function prettyLine(colour: boolean): (line: string) => string {
   const format = pinoPretty.prettyFactory({
     colorize: colour,
@@ -17,12 +20,13 @@ export function prettyLine(colour: boolean): (line: string) => string {
 }
 
 function message(log: Readonly<Record<string, unknown>>, messageKey: string): string {
-  const tag = log['tag'] === undefined ? '' : `${plain(log['tag'])}: `;
+  const { tunnel } = log;
+  const prefix = tunnel === undefined || tunnel === ONLY_TUNNEL ? '' : `${plain(tunnel)}: `;
   const pairs = Object.entries(log)
     .filter(([key]) => key !== messageKey && !OWN_PLACE.has(key))
     .flatMap(([key, value]) => flatten(key, value));
   const stack = stackOf(log['err']);
-  return tag + [plain(log[messageKey] ?? ''), ...pairs].join(' ') + stack;
+  return prefix + [plain(log[messageKey] ?? ''), ...pairs].join(' ') + stack;
 }
 
 function flatten(key: string, value: unknown): string[] {
@@ -50,7 +54,27 @@ function stackOf(error: unknown): string {
 }
 
 const LONGEST_LEVEL = 5;
-/** What has a place of its own in the line; `event` says for programs what the message says for people. */
-const OWN_PLACE = new Set(['level', 'time', 'tag', 'event']);
+/** The tag of a tunnel that needs none. */
+const ONLY_TUNNEL = 'default';
+/** What has a place of its own in the line, and what says for programs what the message says for people. */
+const OWN_PLACE = new Set([
+  ...['level', 'time', 'tunnel', 'event'],
+  ...[
+    'udp',
+    'tcp',
+    'backend',
+    'fingerprint',
+    'transport',
+    'peer',
+    'port',
+    'rtt',
+    'address',
+    'signal',
+    'drained',
+    'code',
+    'reason',
+    'retryIn',
+  ],
+]);
 // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;

@@ -98,7 +98,7 @@ export class QuicConnection {
     if (!this.#established && this.native.isEstablished()) this.#establish();
     if (this.#closing === null) this.#runStage(now);
     if (this.#closed) return;
-    if (now - this.#pathAt >= PATH_INTERVAL) this.#lookAtPath(now);
+    if (now - this.#pathAt >= PATH_INTERVAL) this.refreshPath();
     const more = this.#transmit();
     if (this.native.isClosed() || this.native.isDraining()) this.#reportEnd();
     if (this.native.isClosed() || now >= this.#closingUntil) return this.#finish();
@@ -217,8 +217,9 @@ export class QuicConnection {
     if (this.#closing === null) this.stage.onTurn(now);
   }
 
-  #lookAtPath(now: number): void {
-    this.#pathAt = now;
+  /** Asks quiche how the path does; see `path`. */
+  refreshPath(): void {
+    this.#pathAt = this.clock.now();
     const path = this.native.pathStats().find((candidate) => candidate.active);
     if (path === undefined) return;
     this.path = path;

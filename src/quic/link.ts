@@ -73,6 +73,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     // What the greeting wrote has been answered: it must not count as a question that nobody answers.
     connection.takeWrote();
     this.#budget = new CreditBudget(BUDGET_STREAMS * options.buffer);
+    connection.refreshPath();
     connection.packetizer.startBlocks(link.peer.shards, connection.native.destinationId());
     control.onFrame = (type, payload) => this.#handleFrame(type, payload);
   }

@@ -1,6 +1,7 @@
 import type dgram from 'node:dgram';
 import { getSystemErrorName } from 'node:util';
 import { bindDgram, closeQuietly, IGNORE, SEND_BUFFER, udpError } from './bind.ts';
+import { DgramSocket } from './dgram.ts';
 import { BatchReceiver } from './batch-receiver.ts';
 import {
   CMSG,
@@ -32,7 +33,9 @@ export function batchUdp(): OpenUdp | null {
   if (libc === null) return null;
   return async (options) => {
     const socket = await bindDgram(options);
-    return new BatchSocket(socket, options.connect !== undefined, libc);
+    const fd = descriptorOf(socket);
+    const connected = options.connect !== undefined;
+    return fd === null ? new DgramSocket(socket, connected) : new BatchSocket(socket, connected, fd, libc);
   };
 }
 
@@ -56,12 +59,11 @@ class BatchSocket implements UdpSocket {
   #segmenting = true;
   #closed = false;
 
-  constructor(socket: dgram.Socket, connected: boolean, libc: Libc) {
+  constructor(socket: dgram.Socket, connected: boolean, fd: number, libc: Libc) {
     this.#socket = socket;
     this.#libc = libc;
     this.#connected = connected;
-    // Node has no public way to the descriptor of a UDP socket.
-    this.#fd = (socket as unknown as { _handle: { fd: number } })._handle.fd;
+    this.#fd = fd;
     const local = socket.address();
     this.address = { host: local.address, port: local.port };
     this.#ipv6 = local.family === 'IPv6';
@@ -113,6 +115,14 @@ class BatchSocket implements UdpSocket {
   #report(error: NodeJS.ErrnoException): void {
     if (!this.#closed) this.handler.onError(udpError(error));
   }
+}
+
+/** Node has no public way to the descriptor of a UDP socket; null where its inside is not as expected. */
+function descriptorOf(socket: dgram.Socket): number | null {
+  const key = Object.getOwnPropertySymbols(socket).find((symbol) => symbol.description === 'state symbol');
+  if (key === undefined) return null;
+  const { handle } = (socket as unknown as Record<symbol, { handle?: { fd?: unknown } }>)[key]!;
+  return typeof handle?.fd === 'number' && handle.fd >= 0 ? handle.fd : null;
 }
 
 /** Beyond what net.core.rmem_max allows, where this process may (CAP_NET_ADMIN); refused otherwise, and then what `dgram` got stays. */

@@ -7,7 +7,7 @@ export async function openDgram(options: UdpOptions): Promise<UdpSocket> {
   return new DgramSocket(await bindDgram(options), options.connect !== undefined);
 }
 
-class DgramSocket implements UdpSocket {
+export class DgramSocket implements UdpSocket {
   readonly address: UdpAddress;
   sendBuffer: Uint8Array = new Uint8Array(SEND_BUFFER);
   handler: UdpHandler = IGNORE;
