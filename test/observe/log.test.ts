@@ -55,14 +55,14 @@ test('pretty: one line with level, tag, message, key=value; nothing that a termi
   const logto = path.join(t.testdir(), 'q.log');
   const { log, close } = createLog({ ...SETTINGS, logFormat: 'pretty', logto });
   log
-    .child({ tag: 'web' })
-    .info({ event: 'link_up', rtt: 5, peer: 'a:1', software: 'x y\u001b[2J', list: ['a', 'b'] }, 'the link is up\nreally');
+    .child({ tunnel: 'web' })
+    .info({ event: 'link_up', streams: 5, peer: 'a:1', software: 'x y\u001b[2J', list: ['a', 'b'] }, 'the link is up\nreally');
   log.warn({ err: new QtunnelError('LINK_LOST', 'gone', { cause: new Error('why') }) }, 'lost');
   await close();
   const [first = '', second = '', ...more] = readFileSync(logto, 'utf8').trim().split('\n');
   t.match(
     first,
-    /^\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\]? INFO +:? ?web: the link is up\\x0areally rtt=5 peer=a:1 software="x y\\u001b\[2J" list=a,b$/,
+    /^\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\]? INFO +:? ?web: the link is up\\x0areally streams=5 software="x y\\u001b\[2J" list=a,b$/,
   );
   t.match(second, /WARN.* lost err.code=LINK_LOST err.message=gone err.cause=why$/);
   t.same(more, []);
