@@ -1,0 +1,112 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'tap';
+import { parseArguments } from '../../src/cli/arguments.ts';
+import { readTunnelsFile } from '../../src/config/file.ts';
+import { environmentName, findFlag, FLAGS, type FlagShape } from '../../src/config/flags.ts';
+
+const README = readFileSync('README.md', 'utf8');
+
+test('the README’s table has each flag, in their order, with its default and its choices', async (t) => {
+  const rows = rowsOf(section(README, 'All flags'));
+  t.same(
+    rows.map(([flag = '']) => /^`-([a-z-]+)/.exec(flag)?.[1]),
+    FLAGS.map(({ name }) => name),
+  );
+  for (const [index, [, byDefault, meaning = '']] of rows.entries()) {
+    const flag: FlagShape = FLAGS[index]!;
+    t.equal(byDefault, defaultCell(flag), `${flag.name}: its default`);
+    t.ok(meaning.length > 5, `${flag.name}: what it does`);
+    for (const choice of flag.choices ?? []) t.ok(meaning.includes(`\`${choice}\``), `${flag.name}: ${choice}`);
+  }
+});
+
+test('what the README tells to type is understood: flags, variables, and the YAML file', async (t) => {
+  const commands = commandsOf(README);
+  t.ok(commands.length > 10);
+  for (const command of commands) t.ok(parseArguments(command), command.join(' '));
+  for (const [, name = ''] of README.matchAll(/`--?([a-z][a-z-]+)(?:=[^`]*)?`/g)) t.ok(findFlag(name), `-${name}`);
+  const variables = new Set<string>(FLAGS.map(({ name }) => environmentName(name)));
+  for (const [variable] of README.matchAll(/QTUNNEL_[A-Z_]+/g)) t.ok(variables.has(variable), variable);
+
+  const files = [...README.matchAll(/```yaml\n(.*?)```/gs)].map(([, text]) => text ?? '');
+  t.ok(files.length > 0);
+  for (const text of files) t.ok(readTunnelsFile(path.join(t.testdir({ 'tunnels.yaml': text }), 'tunnels.yaml')).tunnels.size > 0);
+});
+
+test('every relative link of the documents leads somewhere', async (t) => {
+  for (const file of DOCUMENTS) {
+    const links = linksOf(readFileSync(file, 'utf8'));
+    for (const link of links) {
+      const [target = '', anchor] = link.split('#');
+      const text = readOrNull(target === '' ? file : path.join(path.dirname(file), target));
+      t.not(text, null, `${file}: ${link}`);
+      if (anchor !== undefined) t.ok(anchorsOf(text ?? '').includes(anchor), `${file}: ${link}`);
+    }
+  }
+});
+
+/** The table's cell for a flag's default. */
+function defaultCell(flag: FlagShape): string {
+  if (flag.computed !== undefined) return flag.computed;
+  return flag.default === null || flag.default === undefined || flag.default === '' ? '–' : `\`${flag.default}\``;
+}
+
+/** The text from a heading to the next one of its rank. */
+function section(markdown: string, heading: string): string {
+  return markdown.split(/^## /m).find((part) => part.startsWith(`${heading}\n`)) ?? '';
+}
+
+/** The cells of the rows that begin with a flag. */
+function rowsOf(markdown: string): string[][] {
+  return markdown
+    .split('\n')
+    .filter((line) => line.startsWith('| `-'))
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+}
+
+/** The words after `qtunnel` of each command in an indented or fenced block; comments and redirections are not theirs. */
+function commandsOf(markdown: string): string[][] {
+  return [...markdown.matchAll(/```sh\n(.*?)```/gs)]
+    .flatMap(([, block = '']) => block.split('\n'))
+    .map((line) => /^(?:[A-Z_]+=\S+ )*qtunnel (.*?)(?: &)?(?: +#.*)?$/.exec(line)?.[1])
+    .filter((words) => words !== undefined)
+    .map((words) => words.split(' ').filter((word) => word !== ''));
+}
+
+function linksOf(markdown: string): string[] {
+  const prose = markdown.replaceAll(/```.*?```/gs, '').replaceAll(/`[^`\n]*`/g, '');
+  return [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link ?? '').filter((link) => !/^[a-z]+:/.test(link));
+}
+
+/** As GitHub makes them of headings. */
+function anchorsOf(markdown: string): string[] {
+  return [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+/** The file's text, empty for a folder; null when there is none. */
+function readOrNull(file: string): string | null {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EISDIR' ? '' : null;
+  }
+}
+
+const DOCUMENTS = [
+  'README.md',
+  'CHANGELOG.md',
+  'bench/README.md',
+  'certs/README.md',
+  ...['ARCHITECTURE', 'ERRORS', 'LIBRARY', 'MEASURED', 'PROTOCOL', 'SECURITY'].map((name) => `docs/${name}.md`),
+];
