@@ -54,7 +54,7 @@ for (const mode of MODES) {
 
     await startServer(t, { mode, backend, listen: `127.0.0.1:${server.port}`, stateDir: server.stateDir });
     await eventually('ready again', async () => (await get(port, '/ready')).status === 200);
-    t.equal(valueOf(await metrics(port), 'qtunnel_reconnects_total', TUNNEL), 1);
+    t.ok(valueOf(await metrics(port), 'qtunnel_reconnects_total', TUNNEL)! >= 1);
   });
 }
 
