@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { test } from 'tap';
@@ -8,6 +9,7 @@ import type { Mode } from '../support/qtunnel.ts';
 import { acceptor, dial, echoes, echoServer, receiveAll } from '../support/tcp.ts';
 
 const AT_ONCE = 1000;
+const HALF_CLOSED = 300;
 const STALLED = 100;
 /** Each connection of TCP mode costs a handshake, most of it in both ends' TLS; fewer of them show a leak just as well. */
 const ONE_AFTER_ANOTHER: Record<Mode, number> = { quic: 20_000, tls: 5_000 };
@@ -25,6 +27,19 @@ for (const mode of MODES) {
         `round ${round}`,
       );
     t.ok((await Promise.all(sockets.map(endsWell))).every(Boolean), 'all end with FIN');
+  });
+
+  test(`${mode}: connections that say all and half close at once get everything back, many at a time`, async (t) => {
+    const { port } = await startTunnel(t, mode, await echoServer(t));
+    const answers = await Promise.all(
+      Array.from({ length: HALF_CLOSED }, async (_, index) => {
+        const message = randomBytes(1 + index * 1000);
+        const socket = await dial(t, port);
+        socket.end(message);
+        return (await receiveAll(socket)).equals(message);
+      }),
+    );
+    t.equal(answers.filter(Boolean).length, HALF_CLOSED);
   });
 
   test(`${mode}: short connections one after another leave descriptors and memory where they were`, async (t) => {
