@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { quiche, type Config } from '@matrixai/quic/native/index.js';
+import { quiche, type Config, type Connection as QuicheConnection } from '@matrixai/quic/native/index.js';
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import type { CheckServer, LinkOptions, LinkTarget } from '../link/options.ts';
@@ -29,13 +29,23 @@ export async function connectQuic(
   signal: AbortSignal,
   environment: QuicEnvironment = systemEnvironment,
 ): Promise<Link> {
-  signal.throwIfAborted();
+  if (signal.aborted) throw givenUp();
   const peer = { host: target.host, port: target.port };
   const udp = await environment.openUdp({ bind: { host: '', port: 0 }, connect: peer });
+  let native: QuicheConnection;
+  try {
+    if (signal.aborted) throw givenUp();
+    native = quiche.Connection.connect(target.serverName, randomBytes(CONNECTION_ID), udp.address, peer, configFor(options));
+  } catch (error) {
+    udp.close();
+    if (error instanceof QtunnelError) throw error;
+    // A link-local address with its interface, for one.
+    throw new QtunnelError('LINK_REFUSED', `QUIC cannot be spoken with ${target.host} (${String(error)}).`, { cause: error });
+  }
   return await new Promise((resolve, reject) => {
     const endpoint = new ClientEndpoint(udp, environment.clock);
     const settled = (): void => signal.removeEventListener('abort', abort);
-    const abort = (): void => connection.close(CLOSE.NONE, new QtunnelError('ABORTED', 'The attempt to connect was given up.'));
+    const abort = (): void => connection.close(CLOSE.NONE, givenUp());
     const outcome = {
       onLink(link: Link): void {
         settled();
@@ -46,7 +56,6 @@ export async function connectQuic(
         reject(error);
       },
     };
-    const native = quiche.Connection.connect(target.serverName, randomBytes(CONNECTION_ID), udp.address, peer, configFor(options));
     const connection = new QuicConnection(
       endpoint,
       native,
@@ -56,6 +65,10 @@ export async function connectQuic(
     signal.addEventListener('abort', abort, { once: true });
     endpoint.run(connection);
   });
+}
+
+function givenUp(): QtunnelError {
+  return new QtunnelError('ABORTED', 'The attempt to connect was given up.');
 }
 
 /** A socket of its own with one connection on it. */

@@ -35,7 +35,7 @@ abstract class Greeting implements Stage {
   abstract onEstablished(): void;
   protected abstract onAnswer(type: number, payload: Uint8Array): void;
 
-  onReceived(readable: Iterable<number>, now: number): void {
+  onReceived(readable: Iterable<number>): void {
     const ids = [...readable];
     // Before HELLO has come there is no such stream.
     if (!ids.includes(CONTROL_STREAM)) return;
@@ -44,7 +44,8 @@ abstract class Greeting implements Stage {
     } catch (error) {
       return this.fail(asQtunnelError(error));
     }
-    if (this.connection.stage !== this) this.connection.stage.onReceived(ids, now);
+    // Whoever gets the link sets its handler before it hears of streams.
+    if (this.connection.stage !== this) this.connection.lookAgain();
   }
 
   onTurn(now: number): void {

@@ -14,6 +14,11 @@ export class IncomingStream {
     this.id = id;
   }
 
+  /** Whether anything of it has been read: a stream that was just cut off has nothing to read although quiche said so before. */
+  get begun(): boolean {
+    return this.#have > 0;
+  }
+
   /** Bytes of the stream that the OPEN frame took. */
   get length(): number {
     return this.#bytes.length;

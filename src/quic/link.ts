@@ -38,6 +38,11 @@ export class QuicLink implements Link, Stage, StreamHost {
   readonly #budget: CreditBudget;
   readonly #streams = new Map<number, QuicStream>();
   readonly #incoming = new Map<number, IncomingStream>();
+  /**
+   * Streams whose RESET frame came before their OPEN, with its code, oldest first. RESET_STREAM cannot be relied on: quiche sends no lost one again
+   * once the peer has reset the other direction.
+   */
+  readonly #resetEarly = new Map<number, number>();
   /** Streams that could write if the congestion window were open, longest waiting first. */
   readonly #waiting = new Set<QuicStream>();
   readonly #creditDue = new Set<QuicStream>();
@@ -88,6 +93,11 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   get streams(): number {
     return this.#streams.size;
+  }
+
+  /** Bytes that the streams' peers may have under way or waiting here. */
+  get promised(): number {
+    return this.#budget.taken;
   }
 
   open(request: OpenRequest): LinkStream {
@@ -209,8 +219,7 @@ export class QuicLink implements Link, Stage, StreamHost {
       }
       case FRAME.RESET: {
         const { stream, reason, message } = decodeReset(payload);
-        this.#streams.get(stream)?.handleReset(reason, message);
-        return;
+        return this.#handleReset(stream, reason, message);
       }
       case FRAME.PING:
         return this.#control.send(encodePing(FRAME.PONG, decodePing(payload)));
@@ -224,6 +233,17 @@ export class QuicLink implements Link, Stage, StreamHost {
     }
   }
 
+  #handleReset(id: number, reason: ResetReason, message: string): void {
+    const stream = this.#streams.get(id);
+    if (stream !== undefined) return stream.handleReset(reason, message);
+    if (this.#isOwn(id)) return;
+    if (this.#incoming.delete(id)) return this.connection.cutStream(id, RESET_REASONS[reason]);
+    // It may be the reset of a stream that has ended here; their ids come never again.
+    const [oldest] = this.#resetEarly.keys();
+    if (oldest !== undefined && this.#resetEarly.size >= this.#options.maxStreams) this.#resetEarly.delete(oldest);
+    this.#resetEarly.set(id, RESET_REASONS[reason]);
+  }
+
   #handleReadable(id: number, now: number): void {
     // A handler may have closed the link since.
     if (this.#state === 'closed') return;
@@ -234,11 +254,15 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   #accept(id: number, now: number): void {
+    const code = this.#resetEarly.get(id);
+    if (code !== undefined) {
+      this.#resetEarly.delete(id);
+      return this.connection.cutStream(id, code);
+    }
     let incoming = this.#incoming.get(id);
     if (incoming === undefined) {
       if (this.#incoming.size >= this.#options.maxStreams) return this.#refuse(id, 'LIMIT', 'too many streams are being opened');
       incoming = new IncomingStream(id);
-      this.#incoming.set(id, incoming);
     }
     let request: OpenRequest | null;
     try {
@@ -248,7 +272,10 @@ export class QuicLink implements Link, Stage, StreamHost {
       if (!(error instanceof StreamCut)) throw error;
       return this.connection.cutStream(id, RESET_REASONS.RESET);
     }
-    if (request === null) return;
+    if (request === null) {
+      if (incoming.begun) this.#incoming.set(id, incoming);
+      return;
+    }
     this.#incoming.delete(id);
     if (this.#accepted >= this.#options.maxStreams) {
       return this.#refuse(id, 'LIMIT', `this side allows ${this.#options.maxStreams} streams at once`);

@@ -115,7 +115,7 @@ void test('a reader that reads once per call is called until the end', async (t)
 
 void test('drain waits until everything written has been acknowledged', async (t) => {
   for (const who of ['client', 'server'] as const) {
-    const pair = await makeWorld({ seed: 7, conditions: { delay: 2, loss: 0.3 } });
+    const pair = await makeWorld({ seed: 7, conditions: { delay: 2, loss: 0.1 }, link: { idleTimeout: 15_000 } });
     const { world, client, server } = pair;
     const here = new StreamRecorder(client.link.open(REQUEST));
     const { recorder: there } = await world.until(server.accept());
@@ -126,7 +126,7 @@ void test('drain waits until everything written has been acknowledged', async (t
     await world.drive(() => client.closes.length > 0 && server.closes.length > 0, 'the link to close');
     t.strictSame([here.received, here.ended, here.resets.length], [bytes.length, true, 0]);
     t.strictSame([there.received, there.ended, there.resets.length], [bytes.length, true, 0]);
-    // CONNECTION_CLOSE is not repeated: the other side may hear of the end by a stateless reset only.
+    // The other side finds out by itself when each CONNECTION_CLOSE is lost.
     t.ok([client, server].some(({ closes }) => closes[0]!.code === 'LINK_CLOSED'));
   }
 });
@@ -175,3 +175,22 @@ async function aliveStreamsAreGone({ world, client, server }: WorldPair): Promis
   };
   await world.drive(() => alive() === 0, 'quiche to forget the streams');
 }
+
+void test('CONNECTION_CLOSE is said again to a peer that missed it', async (t) => {
+  for (const [who, missing] of [
+    ['client', 'up'],
+    ['server', 'down'],
+  ] as const) {
+    const { world, client, server } = await makeWorld();
+    const here = new StreamRecorder(client.link.open(REQUEST));
+    const { recorder: there } = await world.until(server.accept());
+    const direction = world.network[missing];
+    direction.conditions.down = true;
+    ({ client, server })[who].link.close(OVER);
+    direction.conditions.down = false;
+    (who === 'client' ? there : here).stream.write(Buffer.from('are you there?'));
+    const other = who === 'client' ? server : client;
+    await world.clock.advance(20);
+    t.equal(other.closes[0]?.code, 'LINK_CLOSED', who);
+  }
+});

@@ -37,7 +37,8 @@ export class RawClient {
   /** One that sends its first packet and is not heard of again. */
   static async begin(world: World): Promise<void> {
     const udp = await world.network.open({ bind: { host: '', port: 0 }, connect: SERVER });
-    new RawClient(world, udp, ALPN);
+    const client = new RawClient(world, udp, ALPN);
+    client.flush();
     udp.handler = { onDatagram() {}, segmentOf: (_bytes, _offset, length) => length, onError() {} };
   }
 
