@@ -26,15 +26,23 @@ export class BlockSize {
    */
   handlePath(path: { rtt: number; cwnd: number; sent: number; lost: number }, payload: number): void {
     // A packet that is lost has most likely lost one shard.
-    this.#recentSent = Math.max(this.#recentSent * KEPT + (path.sent - this.#sent) * this.#shards, BENEFIT_OF_DOUBT);
-    this.#recentLost = this.#recentLost * KEPT + (path.lost - this.#lost);
+    this.#recentSent = Math.max(this.#recentSent * KEPT + risen(this.#sent, path.sent) * this.#shards, BENEFIT_OF_DOUBT);
+    this.#recentLost = this.#recentLost * KEPT + risen(this.#lost, path.lost);
     this.#sent = path.sent;
     this.#lost = path.lost;
     const perMillisecond = path.cwnd / Math.max(path.rtt, MIN_RTT);
     const byRate = (perMillisecond * MAX_DURATION) / payload;
     const byLoss = (TOLERABLE_LOSS * this.#recentSent) / this.#recentLost;
-    this.#shards = Math.max(1, Math.floor(Math.min(this.#maximum, byRate, byLoss)));
+    const shards = Math.floor(Math.min(this.#maximum, byRate, byLoss));
+    // Not Math.max, for which a figure that is no number would be the largest.
+    this.#shards = shards >= 1 ? shards : 1;
   }
+}
+
+/** How much a counter has risen; a counter that began again has not. */
+function risen(before: number, now: number): number {
+  const more = now - before;
+  return more > 0 ? more : 0;
 }
 
 /** Milliseconds that a block may take to go out. */

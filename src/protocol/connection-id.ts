@@ -111,7 +111,7 @@ export class ConnectionIdRouter<T> {
 
   /** The same for an id in `bytes[offset … offset + length)`, without making a view of it: this is done for each datagram. */
   findAt(bytes: Uint8Array, offset: number, length: number): T | undefined {
-    const routes = this.#routes.get(numberOf(bytes, offset));
+    const routes = this.#routes.get(numberOf(bytes, offset, length));
     if (routes === undefined) return undefined;
     for (const { id, target } of routes) if (id.length === length && standsAt(id, bytes, offset)) return target;
     return undefined;
@@ -123,9 +123,9 @@ interface Route<T> {
   readonly target: T;
 }
 
-function numberOf(bytes: Uint8Array, offset = 0): number {
+function numberOf(bytes: Uint8Array, offset = 0, length = bytes.length): number {
   let number = 0;
-  for (let i = 0; i < 6; i++) number = number * 256 + (bytes[offset + i] ?? 0);
+  for (let i = 0; i < 6; i++) number = number * 256 + (i < length ? bytes[offset + i]! : 0);
   return number;
 }
 

@@ -39,16 +39,16 @@ export class Reassembly {
     const index = bytes[rest + 1]!;
     const total = (bytes[rest + 2]! << 8) | bytes[rest + 3]!;
     if (count < 2 || count > MAX_SHARDS || index >= count) return this.#refuse();
-    const at = placeOf(count, index, total, size);
-    if (at < 0) return this.#refuse();
+    const share = shareOf(count, index, total, size);
+    if (share < 0) return this.#refuse();
     const blockId = (bytes[rest + 4]! << 16) | (bytes[rest + 5]! << 8) | bytes[rest + 6]!;
     if (this.#done[blockId % DONE_REMEMBERED] === blockId + 1) return;
-    const block = this.#open.get(blockId) ?? this.#begin(blockId, count, total);
-    if (block.count !== count || block.total !== total) return this.#refuse();
+    const block = this.#open.get(blockId) ?? this.#begin(blockId, count, total, share);
+    if (block.count !== count || block.total !== total || block.share !== share) return this.#refuse();
     const bit = 1 << index;
     if ((block.have & bit) !== 0) return;
     block.have |= bit;
-    block.bytes.set(bytes.subarray(offset + SHARD_HEADER, offset + length), at);
+    block.bytes.set(bytes.subarray(offset + SHARD_HEADER, offset + length), index * share);
     if (block.have === (1 << count) - 1) this.#complete(blockId, block);
   }
 
@@ -58,14 +58,14 @@ export class Reassembly {
     this.#open.clear();
   }
 
-  #begin(blockId: number, count: number, total: number): OpenBlock {
+  #begin(blockId: number, count: number, total: number, share: number): OpenBlock {
     if (this.#open.size >= MAX_OPEN) {
       const [oldest] = this.#open.keys();
       this.#pool.give(this.#open.get(oldest!)!.bytes);
       this.#open.delete(oldest!);
       this.#givenUp++;
     }
-    const block = { count, total, have: 0, bytes: this.#pool.take() };
+    const block = { count, total, share, have: 0, bytes: this.#pool.take() };
     this.#open.set(blockId, block);
     return block;
   }
@@ -99,20 +99,23 @@ export class BlockPool {
 interface OpenBlock {
   readonly count: number;
   readonly total: number;
+  /** Bytes in each shard but the last. */
+  readonly share: number;
   readonly bytes: Uint8Array;
   /** A bit for each shard that is there. */
   have: number;
 }
 
 /**
- * Where a shard's payload of `size` bytes belongs in a packet of `total` bytes; -1 when the numbers do not fit each other. Every shard but the last carries
- * the same, and the last what remains, at least one byte and no more than the others.
+ * What each shard but the last carries when this one, of `size` bytes, belongs to a packet of `total` bytes; -1 when the numbers do not fit each other. The
+ * last carries what remains: at least one byte, and no more than the others.
  */
-function placeOf(count: number, index: number, total: number, size: number): number {
+function shareOf(count: number, index: number, total: number, size: number): number {
   if (total > MAX_PACKET) return -1;
-  if (index < count - 1) return size * (count - 1) < total && total <= size * count ? index * size : -1;
-  const others = total - size;
-  return others > 0 && others % (count - 1) === 0 && size <= others / (count - 1) ? others : -1;
+  const others = count - 1;
+  if (index < others) return size * others < total && total <= size * count ? size : -1;
+  const share = (total - size) / others;
+  return Number.isInteger(share) && size <= share ? share : -1;
 }
 
 /** Bytes: larger than any packet that quiche makes. */

@@ -14,6 +14,7 @@ import { CONNECTION_ID, SHARD_TYPE } from './connection-id.ts';
  * routed alike and can be told apart from each other in a run. Who does not see the connection's packets cannot guess it.
  */
 export const SHARD_HEADER = 24;
+export const SHARD_INDEX_AT = 18;
 /** 12 shards of a 1350-byte datagram are the largest packet that quiche makes (16,383 bytes). */
 export const MAX_SHARDS = 16;
 export const BLOCK_IDS = 2 ** 24;

@@ -20,9 +20,12 @@ const hmac: Hmac = (key, ...parts) => {
   return sum.digest();
 };
 
-test('the form of a packet is in the first two bits', async (t) => {
+test('the form of a packet is in the first two bits, and a shard is of a form of its own', async (t) => {
   for (let first = 0; first < 256; first++) {
-    t.equal(packetForm(first), first < 0x40 ? 'other' : first < 0x80 ? 'short' : first < 0xc0 ? 'other' : 'long');
+    t.equal(
+      packetForm(first),
+      first === 0x20 ? 'shard' : first < 0x40 ? 'other' : first < 0x80 ? 'short' : first < 0xc0 ? 'other' : 'long',
+    );
   }
 });
 
@@ -30,6 +33,12 @@ test('a short header’s id is the 16 bytes after the first', async (t) => {
   const packet = Uint8Array.of(0x40, ...range(16, 1), 99, 98);
   t.same(destinationId(packet, 0, packet.length), range(16, 1));
   t.same(destinationId(packet, 0, 17), range(16, 1));
+  t.equal(destinationId(packet, 0, 16), null);
+});
+
+test('a shard has its id where a short header has it', async (t) => {
+  const packet = Uint8Array.of(0x20, ...range(16, 1), 99, 98);
+  t.same(destinationId(packet, 0, packet.length), range(16, 1));
   t.equal(destinationId(packet, 0, 16), null);
 });
 
@@ -167,6 +176,20 @@ test('short ids, and one that begins another, are ids of their own', async (t) =
   ids.forEach((id, i) => t.equal(router.find(id), i));
   for (const id of ids) router.delete(id);
   t.equal(router.size, 0);
+});
+
+test('the router finds an id within other bytes, whatever its length and what stands around it', async (t) => {
+  const router = new ConnectionIdRouter<number>();
+  const ids = [0, 1, 5, 6, 7, 16, 20].map((length) => range(length, 1));
+  for (const id of ids) router.add(id, id.length);
+  for (const around of [0, 1, 255]) {
+    for (const id of ids) {
+      const bytes = Uint8Array.of(around, around, around, ...id, around, around, around, around, around, around);
+      t.equal(router.findAt(bytes, 3, id.length), id.length, `${id.length} bytes among ${around}`);
+      t.equal(router.findAt(bytes, 3, id.length + 2), undefined);
+    }
+  }
+  t.equal(router.findAt(Uint8Array.of(9, ...range(10, 1)), 1, 16), undefined, 'an id that the bytes end within');
 });
 
 test('the router keeps its own copy of an id', async (t) => {

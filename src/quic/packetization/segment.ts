@@ -1,5 +1,5 @@
 import { CONNECTION_ID, packetForm } from '../../protocol/connection-id.ts';
-import { SHARD_HEADER } from '../../protocol/shard.ts';
+import { SHARD_HEADER, SHARD_INDEX_AT } from '../../protocol/shard.ts';
 
 /**
  * The size of the first datagram in a run that the kernel joined without saying how (`UdpHandler.segmentOf`). All datagrams of such a run go to one
@@ -12,7 +12,8 @@ export function segmentOf(bytes: Uint8Array, offset: number, length: number): nu
   const run = Buffer.from(bytes.buffer, bytes.byteOffset + offset, length);
   const id = run.subarray(ID_AT, ID_AT + CONNECTION_ID);
   // The first shard of a block carries the packet's own header, with the id once more.
-  const behind = form === 'shard' ? SHARD_HEADER + ID_AT + CONNECTION_ID : ID_AT + CONNECTION_ID;
+  const isFirst = form === 'shard' && run[SHARD_INDEX_AT] === 0;
+  const behind = isFirst ? SHARD_HEADER + ID_AT + CONNECTION_ID : ID_AT + CONNECTION_ID;
   const next = run.indexOf(id, behind);
   return next < 0 ? length : next - ID_AT;
 }
