@@ -21,16 +21,47 @@ export interface Transfer {
   readonly bytesPerSecond: number;
 }
 
-/** The backend of all contenders: an iperf3 server. */
-export async function startIperfServer(): Promise<{ port: number; stop: () => Promise<void> }> {
-  const port = await freePort();
-  const server = new Program('iperf3', ['-s', '-p', `${port}`, '--forceflush'], {});
-  await server.line(/Server listening/);
-  return { port, stop: async () => void (await server.kill()) };
+/** The backend of all contenders: an iperf3 server, which takes one test at a time. */
+export class IperfServer {
+  readonly port: number;
+  readonly #program: Program;
+  #tests = 0;
+
+  private constructor(port: number) {
+    this.port = port;
+    this.#program = new Program('iperf3', ['-s', '-p', `${port}`, '--forceflush'], {});
+  }
+
+  static async start(): Promise<IperfServer> {
+    const server = new IperfServer(await freePort());
+    await server.#idle();
+    return server;
+  }
+
+  /**
+   * Runs a test through `port`, once the one before has ended at the server too.
+   * @throws Error with iperf3's own message when the transfer failed.
+   */
+  async transfer(port: number, load: Load, seconds: number): Promise<Transfer> {
+    await this.#idle();
+    this.#tests++;
+    return await runClient(port, load, seconds);
+  }
+
+  async stop(): Promise<void> {
+    await this.#program.kill();
+  }
+
+  /** The server says that it listens at its start and after each test. */
+  async #idle(): Promise<void> {
+    const { lines } = this.#program;
+    await this.#program.waitFor('an idle iperf3 server', () =>
+      lines.filter((line) => line.startsWith('Server listening')).length > this.#tests ? true : undefined,
+    );
+  }
 }
 
-/** @throws Error with iperf3's own message when the transfer failed. */
-export async function transfer(port: number, { streams, down }: Load, seconds: number): Promise<Transfer> {
+async function runClient(port: number, { streams, down }: Load, seconds: number): Promise<Transfer> {
   const args = ['-J', '-c', '127.0.0.1', '-p', `${port}`, '-P', `${streams}`, '-t', `${seconds}`, ...(down ? ['-R'] : [])];
   const iperf = new Program('iperf3', args, {});
   try {

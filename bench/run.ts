@@ -4,7 +4,7 @@ import { missing } from '../test/support/programs.ts';
 import type { Contender } from './contender.ts';
 import { CONTENDERS } from './contenders/index.ts';
 import { cpuSeconds } from './cpu.ts';
-import { LOADS, startIperfServer, transfer } from './iperf.ts';
+import { IperfServer, LOADS } from './iperf.ts';
 import { report } from './report.ts';
 import type { Measurement } from './report.ts';
 
@@ -23,25 +23,24 @@ async function bench(): Promise<void> {
   const skipped = chosen.flatMap((contender) => contender.available() ?? []);
   const present = chosen.filter((contender) => contender.available() === null);
   const measurements: Measurement[] = [];
-  const backend = await startIperfServer();
+  const backend = await IperfServer.start();
   try {
     // Round by round, so that a slow minute of the machine hits all contenders alike.
     for (let round = 1; round <= rounds; round++)
-      for (const contender of present)
-        measurements.push(...(await measure(contender, backend.port, seconds, `${round}/${rounds}`)));
+      for (const contender of present) measurements.push(...(await measure(contender, backend, seconds, `${round}/${rounds}`)));
   } finally {
     await backend.stop();
   }
   publish(report(measurements, { rounds, seconds, skipped }));
 }
 
-async function measure(contender: Contender, backendPort: number, seconds: number, round: string): Promise<Measurement[]> {
-  const running = await contender.start(backendPort);
+async function measure(contender: Contender, backend: IperfServer, seconds: number, round: string): Promise<Measurement[]> {
+  const running = await contender.start(backend.port);
   const measurements: Measurement[] = [];
   try {
     for (const load of LOADS) {
       const before = cpuSeconds(running.pids);
-      const { bytes, bytesPerSecond } = await transfer(running.port, load, seconds);
+      const { bytes, bytesPerSecond } = await backend.transfer(running.port, load, seconds);
       const cpu = running.pids.length > 0 ? cpuSeconds(running.pids) - before : Number.NaN;
       const measurement = {
         contender: contender.name,

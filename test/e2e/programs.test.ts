@@ -13,11 +13,16 @@ import { dial, freePort } from '../support/tcp.ts';
 for (const mode of MODES) {
   test(`${mode}: iperf3, one stream and ten, up and down`, { skip: missing('iperf3') }, async (t) => {
     const backend = await freePort();
-    await t.resolves(start(t, 'iperf3', ['-s', '-p', `${backend}`, '--forceflush']).line(/Server listening/));
+    const server = start(t, 'iperf3', ['-s', '-p', `${backend}`, '--forceflush']);
+    // It says so at its start and after each test, and takes one test at a time.
+    const idle = (tests: number) =>
+      server.waitFor('an idle server', () => server.lines.filter((line) => line.startsWith('Server listening'))[tests]);
+    let tests = 0;
     const { port } = await startTunnel(t, mode, backend);
     for (const streams of [1, 10])
       for (const direction of [[], ['-R']]) {
         const args = ['-J', '-c', '127.0.0.1', '-p', `${port}`, '-P', `${streams}`, '-t', '1', ...direction];
+        await idle(tests++);
         const report = JSON.parse(await run(t, 'iperf3', args)) as IperfReport;
         const name = `${streams} ${direction.length > 0 ? 'down' : 'up'}`;
         t.equal(report.error, undefined, name);
