@@ -21,7 +21,6 @@ export const ERROR_CODES = [
   'LINK_TIMEOUT',
   'LINK_LOST',
   'LINK_CLOSED',
-  'LINK_DOWN',
   // Who the peer is
   'AUTH_REJECTED',
   'AUTH_SERVER',

@@ -108,6 +108,8 @@ export class QuicConnection {
     const now = this.clock.now();
     if (now >= this.#timerAt) this.#handleTimer();
     if (!this.#established && this.native.isEstablished()) this.#establish();
+    // What a peer said with its CONNECTION_CLOSE comes before what its streams look like after it.
+    if (this.#received && this.native.isDraining()) this.#reportEnd();
     if (this.#closing === null) this.#runStage(now);
     if (this.#closed) return;
     if (now - this.#pathAt >= PATH_INTERVAL) this.refreshPath();

@@ -342,6 +342,10 @@ export class QuicLink implements Link, Stage, StreamHost {
     const state = this.#liveness.state(now);
     if (state === 'dead') this.#violate(new QtunnelError('LINK_LOST', `Nothing was heard from ${this.peer} for the idle timeout.`));
     else if (state === 'stalled' && this.#state === 'up') this.#setState('stalled');
+    else if (state === 'stalled' && this.#state === 'draining' && this.#streams.size === 0) {
+      // Nobody is there to take what is still under way, and nothing that is open would be helped by waiting.
+      this.connection.close(CLOSE.NONE, new QtunnelError('LINK_LOST', `Nothing was heard from ${this.peer}.`));
+    }
   }
 
   /** Acknowledged does not mean read: only the peer knows when its readers are through with what was sent. */

@@ -64,7 +64,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     this.#config = config;
     this.#keys = keys;
     this.#options = options;
-    this.#issuer = new ConnectionIdIssuer(options.auth.hmac, keys.nodeKey);
+    this.#issuer = issuerFor(keys, options, udp.address.port);
     this.#turns = new Turns(clock);
     udp.handler = this;
   }
@@ -76,7 +76,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   setIdentity(keys: ServerKeys): void {
     this.#config = serverConfig(this.#options, keys.certificatePem, keys.privateKeyPem);
     this.#keys = keys;
-    this.#issuer = new ConnectionIdIssuer(this.#options.auth.hmac, keys.nodeKey);
+    this.#issuer = issuerFor(keys, this.#options, this.udp.address.port);
   }
 
   setOptions(options: QuicListenOptions): void {
@@ -202,6 +202,14 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     this.udp.close();
     this.#handleClosed();
   }
+}
+
+/**
+ * Made with a key of this port's own: two servers with one certificate must not make the same reset tokens, or each would tell a stranger those of the
+ * other's clients (RFC 9000 §21.11).
+ */
+function issuerFor({ nodeKey }: ServerKeys, { auth }: QuicListenOptions, port: number): ConnectionIdIssuer {
+  return new ConnectionIdIssuer(auth.hmac, auth.hmac(nodeKey, Uint8Array.of(port >>> 8, port)));
 }
 
 /** A long header of QUIC v1 whose type is Initial, in a datagram as large as RFC 9000 §14.1 wants it. */
