@@ -52,6 +52,7 @@ export class Bridge implements StreamHandler {
     const reader = readerOf(socket);
     if (reader === undefined) socket.on('data', this.#onData);
     else reader.start(socket, this.#onData);
+    if (socket.readableEnded) this.#onEnd();
     // What came before the socket was there.
     this.onReadable();
   }
@@ -101,7 +102,18 @@ export class Bridge implements StreamHandler {
     this.#socket.pause();
   };
 
+  /**
+   * When bytes and a reset come together, libuv calls the reset an end (POLLHUP after a short read). The kernel still knows: a write fails, even of
+   * nothing. So an end is believed when no error follows, as long as this side can write; after that a reset changes little.
+   */
   readonly #onEnd = (): void => {
+    if (!this.#socket.writable) return this.#endStream();
+    if (this.#socket.writableLength === 0) this.#socket.write(NOTHING);
+    setImmediate(this.#endStream);
+  };
+
+  readonly #endStream = (): void => {
+    if (this.#over) return;
     this.#socketEnded = true;
     if (this.#pending === null) this.#stream.end();
   };
@@ -173,6 +185,7 @@ export class Bridge implements StreamHandler {
   }
 }
 
+const NOTHING = new Uint8Array(0);
 /** All bridges of a thread read into the same buffer: what the kernel takes at once is used up before anybody else reads. */
 const INPUT = new ReadBuffer();
 /** Bytes that one bridge moves before others have their turn: a millisecond at 1 GB/s. */

@@ -59,10 +59,10 @@ export class Listeners {
     checkKeys(keys);
     const options = { ...linkOptions(settings, auth), congestion: settings.congestion };
     const wanted = transportsOf(settings);
-    const kept = isDeepStrictEqual(settings.listen, this.#listen) ? only(this.#ears, wanted) : {};
+    const stays = isDeepStrictEqual(settings.listen, this.#listen);
+    const kept = stays ? only(this.#ears, wanted) : {};
     const missing = wanted.filter((transport) => kept[transport] === undefined);
-    const port = (kept.quic ?? kept.tls)?.address.port ?? settings.listen.port;
-    const opened = await openAll({ host: settings.listen.host, port }, missing, keys, options);
+    const opened = await openAll(stays ? this.address : settings.listen, missing, keys, options);
     const dropped = Object.entries(this.#ears).filter(([transport]) => kept[transport as Transport] === undefined);
     return {
       moves: missing.length > 0 || dropped.length > 0,
