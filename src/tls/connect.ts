@@ -23,11 +23,11 @@ export async function connectTls(target: LinkTarget, options: TlsConnectOptions,
   const id = randomBytes(LINK_ID).toString('hex');
   const secureContext = createSecureContext({ minVersion: 'TLSv1.3' });
   const dialOptions = { target, options, checkServer: options.checkServer, secureContext, linkId: id };
-  return await dial(dialOptions, randomBytes(NONCE), signal, (connection, welcome) => {
+  return await dial(dialOptions, randomBytes(NONCE), signal, (connection, welcome, rtt) => {
     const makeSource = (link: TlsLink): WarmPool => {
       return new WarmPool((poolSignal, takeOver) => dialFurther(link, dialOptions, welcome.resetToken, poolSignal, takeOver));
     };
-    return new TlsLink(connection, options, { id, peer: welcome.settings, makeSource });
+    return new TlsLink(connection, options, { id, peer: welcome.settings, rtt, makeSource });
   });
 }
 

@@ -16,8 +16,8 @@ export interface ControlHandler {
 
 /** A link's control connection: pings, the round-trip time they measure, and GOAWAY. */
 export class Control implements ConnectionHandler {
-  /** Smoothed round-trip time in milliseconds; NaN before the first PONG. */
-  rtt = Number.NaN;
+  /** Smoothed round-trip time in milliseconds; NaN before the first measurement. */
+  rtt: number;
   readonly #connection: TlsConnection;
   readonly #liveness: Liveness;
   readonly #handler: ControlHandler;
@@ -28,9 +28,14 @@ export class Control implements ConnectionHandler {
   #timer: NodeJS.Timeout | null = null;
 
   /** `keepalive` and `idleTimeout` are milliseconds. Asks at once, to learn the round-trip time. */
-  constructor(connection: TlsConnection, options: { keepalive: number; idleTimeout: number }, handler: ControlHandler) {
+  constructor(
+    connection: TlsConnection,
+    options: { keepalive: number; idleTimeout: number; rtt: number },
+    handler: ControlHandler,
+  ) {
     this.#connection = connection;
     this.#handler = handler;
+    this.rtt = options.rtt;
     const now = performance.now();
     this.#liveness = new Liveness({ ...options, now });
     connection.handler = this;

@@ -18,8 +18,11 @@ export interface DialOptions {
   readonly linkId: string;
 }
 
-/** Takes the connection over: gives it a handler before it returns, because the server's next frame may be there already. */
-export type TakeOver<T> = (connection: TlsConnection, welcome: Welcome) => T;
+/**
+ * Takes the connection over: gives it a handler before it returns, because the server's next frame may be there already. `rtt` is the time from HELLO to
+ * WELCOME in milliseconds.
+ */
+export type TakeOver<T> = (connection: TlsConnection, welcome: Welcome, rtt: number) => T;
 
 /**
  * One connection with the server: TCP, TLS, judgement on the certificate, proofs. `nonce` is 16 bytes. Gives
@@ -29,7 +32,7 @@ export type TakeOver<T> = (connection: TlsConnection, welcome: Welcome) => T;
  */
 export function dial<T>(options: DialOptions, nonce: Uint8Array, signal: AbortSignal, takeOver: TakeOver<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const succeed: TakeOver<void> = (connection, welcome) => resolve(takeOver(connection, welcome));
+    const succeed: TakeOver<void> = (connection, welcome, rtt) => resolve(takeOver(connection, welcome, rtt));
     const dialling = new Dialling(options, nonce, signal, succeed, reject);
     if (signal.aborted) dialling.abort();
   });
@@ -45,6 +48,7 @@ class Dialling implements ConnectionHandler {
   readonly #connection: TlsConnection;
   readonly #timer: NodeJS.Timeout;
   #handshake: ClientHandshake | null = null;
+  #greetedAt = 0;
 
   constructor(
     options: DialOptions,
@@ -75,7 +79,7 @@ class Dialling implements ConnectionHandler {
     // What it throws comes back through `onLost`.
     const welcome = this.#handshake.handleAnswer(type, payload);
     this.#settle();
-    this.#succeed(this.#connection, welcome);
+    this.#succeed(this.#connection, welcome, performance.now() - this.#greetedAt);
   }
 
   onData(): void {
@@ -96,6 +100,7 @@ class Dialling implements ConnectionHandler {
       const chain = chainOf(this.#socket);
       this.#options.checkServer(chain);
       this.#handshake = this.#makeHandshake(chain[0]!);
+      this.#greetedAt = performance.now();
       this.#connection.send(this.#handshake.hello);
     } catch (error) {
       if (!(error instanceof QtunnelError)) throw error;

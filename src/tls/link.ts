@@ -49,11 +49,11 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   #bytesSent = 0;
   #bytesReceived = 0;
 
-  /** `source` is null on the server, which opens no streams over TLS. */
+  /** `makeSource` is null on the server, which opens no streams over TLS; `rtt` is the first measurement in milliseconds, NaN without one. */
   constructor(
     control: TlsConnection,
     options: LinkOptions,
-    link: { id: string; peer: LinkSettings; makeSource: ((link: TlsLink) => StreamSource) | null },
+    link: { id: string; peer: LinkSettings; rtt: number; makeSource: ((link: TlsLink) => StreamSource) | null },
   ) {
     this.id = link.id;
     this.peer = control.peer;
@@ -63,7 +63,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     const idleTimeout = Math.min(options.idleTimeout, link.peer.idleTimeout);
     // The client's pings are enough; the server's own come only when those do not.
     const keepalive = options.keepalive * (link.makeSource === null ? 2 : 1);
-    this.#control = new Control(control, { keepalive, idleTimeout }, this);
+    this.#control = new Control(control, { keepalive, idleTimeout, rtt: link.rtt }, this);
     this.#source = link.makeSource?.(this) ?? null;
   }
 

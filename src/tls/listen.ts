@@ -149,7 +149,7 @@ class TlsListener implements LinkListener {
   }
 
   #startLink(connection: TlsConnection, { hello, token, options }: Greeted): void {
-    const link = new TlsLink(connection, options, { id: hello.linkId, peer: hello.settings, makeSource: null });
+    const link = new TlsLink(connection, options, { id: hello.linkId, peer: hello.settings, rtt: Number.NaN, makeSource: null });
     this.#links.set(link.id, { link, token });
     link.onForgotten = () => this.#links.delete(link.id);
     this.onLink(link);
