@@ -15,6 +15,7 @@ export const ERROR_CODES = [
   'CERT_KEY_MISMATCH',
   'CERT_EXPIRED',
   'SECRET_INVALID',
+  'QUIC_UNAVAILABLE',
   // The way to the peer
   'NAME_NOT_FOUND',
   'LINK_REFUSED',

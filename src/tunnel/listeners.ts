@@ -3,7 +3,8 @@ import type { Address, TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import type { LinkAuth, LinkListener, ServerKeys } from '../link/options.ts';
-import { listenQuic, type QuicListenOptions } from '../quic/listen.ts';
+import { loadQuic } from '../quic/load.ts';
+import type { QuicListenOptions } from '../quic/listen.ts';
 import { checkKeys, listenTls } from '../tls/listen.ts';
 import { linkOptions } from './security.ts';
 
@@ -116,12 +117,13 @@ async function openAll(
   keys: ServerKeys,
   options: QuicListenOptions,
 ): Promise<Ears> {
+  const quic = transports.includes('quic') ? await loadQuic() : null;
   for (let attempt = 1; ; attempt++) {
     const opened: Ears = {};
     try {
       if (transports.includes('tls')) opened.tls = notYet(await listenTls({ host, port }, keys, options));
       const chosen = opened.tls?.address.port ?? port;
-      if (transports.includes('quic')) opened.quic = notYet(await listenQuic({ host, port: chosen }, keys, options));
+      if (quic !== null) opened.quic = notYet(await quic.listenQuic({ host, port: chosen }, keys, options));
       return opened;
     } catch (error) {
       const second = opened.tls !== undefined;

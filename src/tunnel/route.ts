@@ -4,7 +4,7 @@ import { formatFingerprint } from '../identity/fingerprint.ts';
 import { TrustPolicy } from '../identity/trust.ts';
 import { formatAddress } from '../link/address.ts';
 import type { LinkAuth, LinkTarget } from '../link/options.ts';
-import { connectQuic } from '../quic/connect.ts';
+import { loadQuic } from '../quic/load.ts';
 import { connectTls } from '../tls/connect.ts';
 import type { TunnelContext } from './context.ts';
 import { linkOptions, loadAuth } from './security.ts';
@@ -42,7 +42,12 @@ function connectors(settings: RunningSettings, context: TunnelContext, auth: Lin
   const options = { ...linkOptions(settings, auth), checkServer, congestion };
   const resolve = resolver(backend);
   const connect: Connect = {};
-  if (quic) connect.quic = async (signal) => await connectQuic(await resolve(), options, signal);
+  if (quic) {
+    connect.quic = async (signal) => {
+      const { connectQuic } = await loadQuic();
+      return await connectQuic(await resolve(), options, signal);
+    };
+  }
   if (!quic || fallback) connect.tls = async (signal) => await connectTls(await resolve(), options, signal);
   return connect;
 }

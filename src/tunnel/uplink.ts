@@ -110,7 +110,7 @@ export class Uplink {
 
   #handleQuicDown(link: Link | null, reason: QtunnelError): void {
     if (REFUSED.has(reason.code)) return this.#handleRefused();
-    const nothingThere = link === null && reason.code === 'LINK_REFUSED';
+    const nothingThere = link === null && (reason.code === 'LINK_REFUSED' || reason.code === 'QUIC_UNAVAILABLE');
     this.#planFallback(nothingThere ? 0 : FALLBACK_AFTER);
   }
 
