@@ -53,3 +53,4 @@ export const MSG_DONTWAIT = 0x40;
 export const EIO = 5;
 export const EAGAIN = 11;
 export const EINVAL = 22;
+export const EMSGSIZE = 90;
