@@ -3,7 +3,8 @@ import net, { type Socket } from 'node:net';
 import { test } from 'tap';
 import { eventually } from '../support/deadline.ts';
 import { acceptor, dial, echoes, echoServer, ending, freePort, receive, receiveAll } from '../support/tcp.ts';
-import { client, MODES, OVER, server } from './tunnels.ts';
+import { fullPort } from './full-port.ts';
+import { client, linkUp, MODES, OVER, server } from './tunnels.ts';
 
 const here = (port: number) => ({ host: '127.0.0.1', port });
 const nobody = async () => ({ address: here(await freePort()) });
@@ -37,7 +38,7 @@ for (const { name, ...mode } of MODES) {
     t.ok(await echoes(await dial(t, b.port), 'three'));
   });
 
-  void test(`${name}: a backend that does not answer holds its own connection only, and the application may hang up`, async (t) => {
+  void test(`${name}: an application’s reset comes to the backend, and nothing is left`, async (t) => {
     const { port: backend, accept } = await acceptor(t);
     const far = await server(t, { ...mode, backend: here(backend) });
     const near = await client(t, far.tunnel, mode);
@@ -49,6 +50,21 @@ for (const { name, ...mode } of MODES) {
     t.equal(await ending(service), 'reset');
     await eventually('no connections', () => near.tunnel.connections === 0 && far.tunnel.connections === 0);
     t.strictSame([near.metrics.opened, near.metrics.closed], [1, 1]);
+  });
+}
+
+for (const { name, ...mode } of MODES) {
+  void test(`${name}: an application that hangs up while the backend is being dialled ends that, too`, async (t) => {
+    const far = await server(t, { ...mode, backend: here(await fullPort(t)), dialTimeout: 600_000 });
+    const near = await client(t, far.tunnel, mode);
+    const dials = () => process.getActiveResourcesInfo().filter((resource) => resource.endsWith('ConnectWrap')).length;
+    await linkUp(near);
+    const before = dials();
+    const application = await dial(t, near.port);
+    application.write('hello');
+    await eventually('the dial', () => far.tunnel.connections === 1 && dials() === before + 1);
+    application.resetAndDestroy();
+    await eventually('nothing to be left', () => far.tunnel.connections === 0 && dials() === before);
   });
 }
 

@@ -1,11 +1,9 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import net from 'node:net';
-import { type Test, test } from 'tap';
+import { test } from 'tap';
 import type { QtunnelError } from '../../src/errors.ts';
 import { dial, type Dial, dialResetReason } from '../../src/tunnel/dial.ts';
 import { DEADLINE_MS, eventually, withDeadline } from '../support/deadline.ts';
 import { acceptor, echoServer, freePort } from '../support/tcp.ts';
+import { fullPort } from './full-port.ts';
 
 const HERE = '127.0.0.1';
 
@@ -13,17 +11,6 @@ async function outcome(host: string, port: number, timeout = DEADLINE_MS): Promi
   let it!: Dial;
   const done = new Promise<QtunnelError | null>((resolve) => (it = dial({ host, port }, timeout, resolve)));
   return { error: await withDeadline(done, () => 'the outcome of a dial'), it };
-}
-
-/** A port whose queue of connections is full, so that a further one gets no answer: Node accepts whatever comes unless it never comes to it. */
-async function fullPort(t: Test): Promise<number> {
-  const child = spawn(process.execPath, ['-e', LISTEN_AND_SLEEP], { stdio: ['ignore', 'pipe', 'inherit'] });
-  t.teardown(() => child.kill('SIGKILL'));
-  const [port] = (await withDeadline(once(child.stdout, 'data'), () => 'a port')) as [Buffer];
-  const fillers = Array.from({ length: QUEUE + 3 }, () => net.connect({ host: HERE, port: Number(port) }).on('error', () => {}));
-  t.teardown(() => fillers.forEach((socket) => socket.destroy()));
-  await eventually('the queue to be full', () => fillers.filter((socket) => !socket.connecting).length > QUEUE);
-  return Number(port);
 }
 
 void test('a backend that listens', async (t) => {
@@ -79,10 +66,3 @@ void test('who gives up hears nothing more, before the connection and after it',
   await eventually('the backend to have seen it', () => accepted() === 1);
   t.strictSame(calls, []);
 });
-
-const QUEUE = 1;
-const LISTEN_AND_SLEEP = `
-  const server = require('net').createServer().listen({ port: 0, host: '${HERE}', backlog: ${QUEUE} }, () => {
-    require('fs').writeSync(1, String(server.address().port));
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
-  });`;
