@@ -16,7 +16,7 @@ type Callback = (error?: Error | null) => void;
  *     destroy    ──▶ stream.reset, unless both directions have ended
  *     onReset    ──▶ destroy(QtunnelError)
  *
- * So a reader that does not read costs HIGH_WATER_MARK and one chunk (64 KiB) here, and what the stream's credit allows below.
+ * So a reader that does not read costs HIGH_WATER_MARK and one read (256 KiB at most) here, and what the stream's credit allows below.
  */
 export class LinkDuplex extends Duplex implements StreamHandler {
   readonly #stream: LinkStream;
