@@ -82,7 +82,7 @@ test('each direction ends by itself', async (t) => {
       client.end('late');
       t.equal((await all).toString(), 'late');
     }
-    await withDeadline(adopted.closed ? Promise.resolve() : once(adopted, 'close'), () => 'the close');
+    await eventually('the close', () => adopted.closed);
     t.equal(adopted.errored, null);
   }
 });
@@ -102,7 +102,7 @@ test('a reset arrives as one, and is sent as one', async (t) => {
 
 test('sockets that share the buffer and pause again and again lose no byte', async (t) => {
   const { connect } = await listen(t);
-  const pairs = await Promise.all([0, 1, 2, 3].map(() => connect()));
+  const pairs = [await connect(), await connect(), await connect(), await connect()];
   let whilePaused = 0;
   const received = pairs.map(({ adopted }, i) => {
     let chunks = 0;
