@@ -45,7 +45,7 @@ for (const mode of MODES) {
 
   test(`${mode}: more than -max-connections are reset, and there is room again when one ends`, async (t) => {
     const { port: backend, accept } = await acceptor(t);
-    const { port } = await startTunnel(t, mode, backend, { serverFlags: ['-max-connections=2'] });
+    const { port, server } = await startTunnel(t, mode, backend, { serverFlags: ['-max-connections=2'] });
     const first = await dial(t, port);
     const firstService = await accept();
     await dial(t, port);
@@ -55,6 +55,7 @@ for (const mode of MODES) {
     first.end();
     firstService.end();
     t.equal(await ending(first), 'fin');
+    await server.process.event('stream_closed');
     const next = await dial(t, port);
     const service = await accept();
     service.pipe(service);
