@@ -101,7 +101,7 @@ test('a peer that takes no blocks gets none, and all its bytes', async (t) => {
   // Slow enough that the sender looks at the path meanwhile: a peer that takes blocks gets them here.
   const world = new World(1, { delay: 5 });
   await world.listen();
-  const raw = await RawClient.greet(world);
+  const raw = await RawClient.greet(world, 4 << 20);
   const sent: number[] = [];
   world.network.onSend = (bytes, from) => {
     if (!from.isClient) sent.push(bytes.length);
