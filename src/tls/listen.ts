@@ -105,16 +105,20 @@ class TlsListener implements LinkListener {
     const peer = formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 });
     // A reset at any moment is the TLS layer's or the connection's to handle; before and after them it is nobody's.
     socket.on('error', () => {});
-    if (this.#strangers.size >= MAX_STRANGERS) {
-      socket.destroy();
-      const message = `There are ${MAX_STRANGERS} connections already that have not proven themselves.`;
-      return this.onHandshakeFailure(new QtunnelError('SERVER_BUSY', message), peer);
-    }
+    if (this.#strangers.size >= MAX_STRANGERS) this.#makeRoom();
     const key = addressesOf(socket);
     const timer = setTimeout(() => this.#timeOut(key), GREETING_TIMEOUT);
     this.#strangers.set(key, { socket, peer, certificate: this.#certificate, timer });
     socket.once('close', () => this.#fail(key, new QtunnelError('LINK_LOST', 'The peer went away during the handshake.')));
     this.#tls.emit('connection', socket);
+  }
+
+  /** The longest silent goes: a client proves itself within milliseconds, so those who only hold places lose them to it. */
+  #makeRoom(): void {
+    const [oldest] = this.#strangers.keys();
+    const message = `There are more than ${MAX_STRANGERS} connections that have not proven themselves; the oldest was closed.`;
+    this.#strangers.get(oldest!)!.socket.destroy();
+    this.#fail(oldest!, new QtunnelError('SERVER_BUSY', message));
   }
 
   #greet(socket: TLSSocket): void {

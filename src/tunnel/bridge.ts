@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { END, type LinkStream, NOTHING_YET, type StreamHandler } from '../link/link.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import { ReadBuffer } from './read-buffer.ts';
+import { NOTHING, probeWhilePaused, stopProbing } from './reset-probe.ts';
 import { readerOf } from './socket-reader.ts';
 
 /** What a bridge tells its owner. */
@@ -89,6 +90,7 @@ export class Bridge implements StreamHandler {
     this.#pending = null;
     if (this.#socketEnded) this.#stream.end();
     else this.#socket.resume();
+    stopProbing(this.#socket);
   }
 
   onReset(reason: ResetReason, message: string): void {
@@ -100,6 +102,7 @@ export class Bridge implements StreamHandler {
     if (taken === chunk.length || this.#over) return;
     this.#pending = Uint8Array.from(chunk.subarray(taken));
     this.#socket.pause();
+    probeWhilePaused(this.#socket);
   };
 
   /**
@@ -179,13 +182,13 @@ export class Bridge implements StreamHandler {
   #finish(reason: ResetReason | null, message: string): void {
     if (this.#over) return;
     this.#over = true;
+    stopProbing(this.#socket);
     this.#pending = null;
     if (reason !== null) this.#socket.resetAndDestroy();
     this.#handler.onEnd(reason, message);
   }
 }
 
-const NOTHING = new Uint8Array(0);
 /** All bridges of a thread read into the same buffer: what the kernel takes at once is used up before anybody else reads. */
 const INPUT = new ReadBuffer();
 /** Bytes that one bridge moves before others have their turn: a millisecond at 1 GB/s. */

@@ -185,3 +185,13 @@ void test('what came before the bridge was there is carried: bytes, and an end',
     t.strictSame(ends, [null]);
   }
 });
+
+void test('an application that is held back and resets is noticed although nobody reads from it', async (t) => {
+  const it = await bridged(t, { holding: true });
+  it.application.on('error', () => {});
+  it.application.write(randomBytes(16 * MIB));
+  await eventually('the application is held back', () => it.socket.isPaused());
+  it.application.resetAndDestroy();
+  await ended(it);
+  t.equal(it.ends[0]?.reason, 'RESET');
+});
