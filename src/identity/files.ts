@@ -43,7 +43,15 @@ function exposure(path: string, what: string, mode: number): string[] {
 
 /** Creates a directory and those above it, for the owner only; one that is there stays as it is. */
 export async function makePrivateDirectory(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 });
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return;
+    // Not by `recursive`: where the kernel says ENOENT for good, as below /proc, Node 20 tries for ever.
+    if (errorCode(error) !== 'ENOENT' || dirname(path) === path) throw error;
+    await makePrivateDirectory(dirname(path));
+    await mkdir(path, { mode: 0o700 });
+  }
 }
 
 /**

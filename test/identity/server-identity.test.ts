@@ -134,6 +134,8 @@ test('a state directory that cannot be made says what to do', async (t) => {
   t.match(error, { code: /^FILE_UN/, message: stateDir });
   const behindLoop = join(t.testdir({ dangling: t.fixture('symlink', 'nowhere/at/all') }), 'dangling');
   await t.rejects(loadServerIdentity(ownFiles(behindLoop)), { code: 'FILE_UNWRITABLE', message: /-state-dir.*-cert-file/ });
+  // Below /proc the kernel says ENOENT however often one asks.
+  if (process.platform === 'linux') await t.rejects(loadServerIdentity(ownFiles('/proc/nope/at/all')), { code: 'FILE_UNWRITABLE' });
 });
 
 test('when a start was cut off between key and certificate, the next one goes on', async (t) => {
