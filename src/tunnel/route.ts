@@ -90,11 +90,11 @@ function resolver({ host, port }: { host: string; port: number }): () => Promise
 
 function uplinkLog({ backend }: RunningSettings, { log, metrics, events }: TunnelContext): UplinkHandler {
   const server = formatAddress(backend);
-  const ups: Record<Transport, number> = { quic: 0, tls: 0 };
+  let ups = 0;
   const failures: Record<Transport, string> = { quic: '', tls: '' };
   return {
     onUp(link) {
-      if (ups[link.transport]++ > 0) metrics.reconnected();
+      if (ups++ > 0) metrics.reconnected();
       failures[link.transport] = '';
       events.onLinkUp(link);
       const { rtt } = link.stats();
