@@ -1,5 +1,5 @@
 /**
- * How many shards the next block should have. quiche's cost is for each packet, not for each byte (QUICHE.md, "Blocks"), so on a fast clean path
+ * How many shards the next block should have. quiche's cost is for each packet, not for each byte (docs/MEASURED.md), so on a fast clean path
  * packets are large; but a block is lost when one of its shards is, and a large one takes long to go out on a slow path.
  */
 export class BlockSize {

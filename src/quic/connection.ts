@@ -329,7 +329,7 @@ export class QuicConnection {
     const own = this.native.timeout();
     const ours = this.#closing === null ? this.stage.deadline(now) : this.#closingUntil;
     const deadline = Math.min(own === null ? Infinity : now + own, ours);
-    // A timer that fires too early costs one empty turn; moving it at each turn costs more (QUICHE.md 9).
+    // A timer that fires too early costs one empty turn; moving it at each turn costs more (docs/MEASURED.md).
     if (deadline >= this.#timerAt || deadline === Infinity) return;
     this.#timer?.cancel();
     this.#timerAt = deadline;

@@ -104,5 +104,5 @@ export class BlockPacketizer implements Packetizer {
 /** One for all connections of a thread: what quiche writes into it is on its way before the next packet is asked for. */
 const PACKET = new Uint8Array(MAX_PACKET);
 const POOL = new BlockPool();
-/** Bytes: quiche 0.18 makes none larger (QUICHE.md). */
+/** Bytes: quiche 0.18 makes none larger (docs/MEASURED.md). */
 const LARGEST_PACKET = 16_383;
