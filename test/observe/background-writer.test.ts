@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'tap';
 import { BackgroundWriter } from '../../src/observe/background-writer.ts';
+import { eventually } from '../support/deadline.ts';
 
 const PATIENCE = 30_000;
 
@@ -12,8 +13,10 @@ test('every line once and in order, across rotations at any moment', async (t) =
   const rotated: string[] = [];
   for (const [index, line] of lines.entries()) {
     writer.write(line);
+    // The first rotation needs a file that has been opened.
+    if (index === 0) await eventually('the file', () => existsSync(file));
     if (index % 50 === 0) await new Promise(setImmediate);
-    if (index % 301 === 0 && existsSync(file)) {
+    if (index % 301 === 300 && existsSync(file)) {
       rotated.push(`${file}.${index}`);
       renameSync(file, rotated.at(-1)!);
       writer.reopen();
