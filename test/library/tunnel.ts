@@ -4,6 +4,7 @@ import { type ServerOptions, startClient, startServer, type TunnelClient, type T
 import type { ClientOptions } from '../../src/index.ts';
 import { temporaryFolder } from '../support/files.ts';
 import type { Mode } from '../support/qtunnel.ts';
+import { freePort } from '../support/tcp.ts';
 
 /** A certificate that the servers of one file share: making one takes a while. */
 const stateDirs = new Map<Test, string>();
@@ -18,7 +19,7 @@ export interface Pair {
 /** A server in this process in front of a backend on this port, closed when the test ends. */
 export async function server(t: Test, mode: Mode, backend: number, options: ServerOptions = {}): Promise<TunnelServer> {
   const running = await startServer({
-    listen: '127.0.0.1:0',
+    listen: { host: '127.0.0.1', port: await freePort() },
     backend: { host: '127.0.0.1', port: backend },
     quic: mode === 'quic',
     fallback: false,

@@ -3,6 +3,7 @@ import type { Test } from 'tap';
 import { temporaryFolder } from './files.ts';
 import { Program } from './process.ts';
 import type { ProcessOptions } from './process.ts';
+import { freePort } from './tcp.ts';
 
 /** Both ways of carrying connections; tests that concern both run once for each. */
 export const MODES = ['quic', 'tls'] as const;
@@ -87,7 +88,7 @@ export interface RunningServer {
 
 /** Starts a server and waits until it listens. */
 export async function startServer(t: Test, options: ServerOptions): Promise<RunningServer> {
-  const { mode, backend, listen = '127.0.0.1:0', stateDir = temporaryFolder(t), flags = [], ...rest } = options;
+  const { mode, backend, listen = `127.0.0.1:${await freePort()}`, stateDir = temporaryFolder(t), flags = [], ...rest } = options;
   const address = typeof backend === 'number' ? `127.0.0.1:${backend}` : backend;
   const process = startQtunnel(
     t,

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
@@ -48,14 +49,41 @@ export async function acceptor(t: Test): Promise<{ port: number; accept: () => P
   };
 }
 
-/** A port that nothing listens on at this moment. */
+/**
+ * A port of 127.0.0.1 that nobody uses at this moment, for TCP and UDP alike. It lies below the ports that Linux gives to outgoing connections
+ * (ip_local_port_range starts at 32768), so that it can still be listened on after a while; processes that run at once look in different places.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = nextPort;
+    nextPort = port + 1 < LAST_PORT ? port + 1 : FIRST_PORT;
+    if (await isFree(port)) return port;
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const tcp = createServer();
+  const udp = createSocket('udp4');
+  try {
+    await once(tcp.listen(port, '127.0.0.1'), 'listening');
+    await once(udp.bind(port, '127.0.0.1'), 'listening');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await Promise.all([closed(tcp), closed(udp)]);
+  }
+}
+
+/** Closing what never came to listen is an error, which is as good as closed. */
+async function closed(it: { close: (done: () => void) => unknown }): Promise<void> {
+  await new Promise<void>((resolve) => {
+    try {
+      it.close(resolve);
+    } catch {
+      resolve();
+    }
+  });
 }
 
 /** A connection that is there until the test ends. */
@@ -161,3 +189,7 @@ export async function receiveSummed(socket: Duplex): Promise<Sum> {
 
 const BLOCK = 1024 * 1024;
 const BACKLOG = 4096;
+
+const FIRST_PORT = 10_000;
+const LAST_PORT = 30_000;
+let nextPort = FIRST_PORT + ((process.pid * 61) % (LAST_PORT - FIRST_PORT));

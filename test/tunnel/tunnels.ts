@@ -10,6 +10,7 @@ import { NO_EVENTS } from '../../src/tunnel/events.ts';
 import { type ServerTunnel, startServerTunnel } from '../../src/tunnel/server.ts';
 import { eventually } from '../support/deadline.ts';
 import { temporaryFolder } from '../support/files.ts';
+import { freePort } from '../support/tcp.ts';
 
 /** One certificate for all servers of a test file: making one takes a while. */
 const stateDirs = new Map<Test, string>();
@@ -29,7 +30,8 @@ export interface LogLine {
 /** A server in this process, ended with the test. */
 export async function server(t: Test, settings: Partial<TunnelSettings>): Promise<Watched<ServerTunnel>> {
   const { context, ...seen } = watched();
-  const tunnel = await startServerTunnel(tunnelSettings(t, { listen: { host: '127.0.0.1', port: 0 }, ...settings }), context);
+  const listen = { host: '127.0.0.1', port: await freePort() };
+  const tunnel = await startServerTunnel(tunnelSettings(t, { listen, ...settings }), context);
   t.teardown(() => tunnel.close(OVER));
   return { tunnel, ...seen };
 }
