@@ -1,18 +1,34 @@
 import yargs from 'yargs';
-import { findFlag, type Flag, FLAGS } from '../config/flags.ts';
+import { type FlagName, type FlagShape, FLAGS } from '../config/flags.ts';
 import { type Layer, type LayerValue, quote, readValue } from '../config/layer.ts';
 import { suggestion } from '../config/suggest.ts';
-import type { FlagName } from '../config/flags.ts';
 import { QtunnelError } from '../errors.ts';
 
+/** What a command line may say. */
+export interface Grammar {
+  readonly flags: readonly FlagShape[];
+  /** The command that tells it: `qtunnel -help`. */
+  readonly help: string;
+}
+
 /**
- * Reads a command line written as for Go's flag package: one dash or two, `-flag=value` or `-flag value`, and booleans that never take
- * the word after them.
+ * Reads the command line of `qtunnel` itself.
  * @param words without the program's name.
  * @throws QtunnelError `USAGE`: one sentence that names the flag.
  */
 export function parseArguments(words: readonly string[]): Layer {
-  if (asksForHelp(words)) return { shared: false, values: new Map([['help', { where: '-help', value: true }]]) };
+  const values = readFlags(words, { flags: FLAGS, help: 'qtunnel -help' });
+  return { shared: false, values: values as ReadonlyMap<FlagName, LayerValue> };
+}
+
+/**
+ * Reads flags written as for Go's flag package: one dash or two, `-flag=value` or `-flag value`, and booleans that never take the word after
+ * them. When the words ask for help, that is all there is.
+ * @throws QtunnelError `USAGE`: one sentence that names the flag.
+ */
+export function readFlags(words: readonly string[], { flags, help }: Grammar): Map<string, LayerValue> {
+  if (asksForHelp(words)) return new Map([['help', { where: '-help', value: true }]]);
+  const known = new Map(flags.map((flag) => [flag.name, flag]));
   const {
     _: strays,
     $0: _program,
@@ -23,16 +39,16 @@ export function parseArguments(words: readonly string[]): Layer {
     .detectLocale(false)
     .exitProcess(false)
     .parserConfiguration(PLAIN)
-    .string(FLAGS.map(({ name }) => name))
-    .parseSync(withEqualsSigns(words));
-  const values = new Map<FlagName, LayerValue>();
+    .string([...known.keys()])
+    .parseSync(withEqualsSigns(words, known));
+  const values = new Map<string, LayerValue>();
   for (const [name, texts] of Object.entries(found)) {
-    const flag = findFlag(name);
-    if (flag === undefined) throw unknownFlag(name);
-    values.set(flag.name, valueOf(flag, [texts].flat().map(String)));
+    const flag = known.get(name);
+    if (flag === undefined) throw unknownFlag(name, known, help);
+    values.set(name, valueOf(flag, [texts].flat().map(String)));
   }
-  refuseStrays(strays.map(String), words);
-  return { shared: false, values };
+  refuseStrays(strays.map(String), words, known, help);
+  return values;
 }
 
 function asksForHelp(words: readonly string[]): boolean {
@@ -44,29 +60,29 @@ function asksForHelp(words: readonly string[]): boolean {
  * Every flag as `--name="value"`, so that nothing is left to guess: yargs would take `false` in `-quic false` for its value, and takes
  * one pair of quotes off a value, which had better not be a secret's own.
  */
-function withEqualsSigns(words: readonly string[]): string[] {
+function withEqualsSigns(words: readonly string[], known: Known): string[] {
   const result: string[] = [];
   for (let index = 0; index < words.length; index++) {
     const word = words[index] ?? '';
     if (word === '--') return [...result, ...words.slice(index)];
     const [, name, value] = FLAG.exec(word) ?? [];
-    const flag = findFlag(name ?? '');
+    const flag = known.get(name ?? '');
     if (name === undefined) result.push(word);
     else if (value !== undefined) result.push(`--${name}="${value}"`);
     else if (flag === undefined) result.push(`--${name}`);
-    else result.push(`--${name}="${flag.kind === 'boolean' ? 'true' : valueAfter(flag, words[++index])}"`);
+    else result.push(`--${name}="${flag.kind === 'boolean' ? 'true' : valueAfter(flag, words[++index], known)}"`);
   }
   return result;
 }
 
-function valueAfter(flag: Flag, word: string | undefined): string {
+function valueAfter(flag: FlagShape, word: string | undefined, known: Known): string {
   if (word === undefined) throw usage(`-${flag.name} needs a value, as in -${flag.name}=${exampleFor(flag)}`);
   const [, name] = FLAG.exec(word) ?? [];
-  if (name === undefined || findFlag(name) === undefined) return word;
+  if (name === undefined || !known.has(name)) return word;
   throw usage(`-${flag.name} needs a value, and the next word is the flag -${name}: write -${flag.name}=${exampleFor(flag)}`);
 }
 
-function valueOf(flag: Flag, texts: readonly string[]): LayerValue {
+function valueOf(flag: FlagShape, texts: readonly string[]): LayerValue {
   const where = `-${flag.name}`;
   if (flag.kind === 'list')
     return { where, value: texts.flatMap((text) => readValue(flag, text, where, 'USAGE').value as string[]) };
@@ -76,36 +92,35 @@ function valueOf(flag: Flag, texts: readonly string[]): LayerValue {
   return readValue(flag, text, where, 'USAGE');
 }
 
-function refuseStrays(strays: readonly string[], words: readonly string[]): void {
+function refuseStrays(strays: readonly string[], words: readonly string[], known: Known, help: string): void {
   const [stray] = strays;
   if (stray === undefined) return;
   const before = words[words.indexOf(stray) - 1] ?? '';
-  const flag = findFlag(FLAG.exec(before)?.[1] ?? '');
+  const flag = known.get(FLAG.exec(before)?.[1] ?? '');
   if (flag?.kind === 'boolean' && /^(true|false|yes|no|on|off|0|1)$/i.test(stray)) {
     throw usage(
       `unexpected word ${quote(stray)}: -${flag.name} takes its value after an equals sign, -${flag.name}=true or -${flag.name}=false`,
     );
   }
   const name = stray.split('=', 1)[0] ?? '';
-  const hint = findFlag(name) === undefined ? 'flags begin with a dash, see qtunnel -help' : `did you mean -${stray}?`;
+  const hint = known.has(name) ? `did you mean -${stray}?` : `flags begin with a dash, see ${help}`;
   throw usage(`unexpected word ${quote(stray)}: ${hint}`);
 }
 
-function unknownFlag(name: string): QtunnelError {
-  const hint = suggestion(
-    name,
-    FLAGS.map((flag) => flag.name),
-  );
-  return usage(`unknown flag -${name}${hint === '' ? '; see qtunnel -help' : hint}`);
+function unknownFlag(name: string, known: Known, help: string): QtunnelError {
+  const hint = suggestion(name, [...known.keys()]);
+  return usage(`unknown flag -${name}${hint === '' ? `; see ${help}` : hint}`);
 }
 
-function exampleFor({ kind }: Flag): string {
+function exampleFor({ kind }: FlagShape): string {
   return EXAMPLES[kind];
 }
 
 function usage(message: string): QtunnelError {
   return new QtunnelError('USAGE', message);
 }
+
+type Known = ReadonlyMap<string, FlagShape>;
 
 /** A dash or two and a name; a lone dash and negative numbers are none. */
 const FLAG = /^--?([A-Za-z_][^=]*)(?:=([\s\S]*))?$/;

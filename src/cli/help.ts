@@ -1,22 +1,30 @@
 import { styleText } from 'node:util';
-import { environmentName, type Flag, FLAGS, type FlagShape } from '../config/flags.ts';
+import { environmentName, FLAGS, type FlagShape } from '../config/flags.ts';
 import { VERSION } from '../version.ts';
 
 /** The text of `-help`: at most 80 columns wide. */
 export function helpText(colour: boolean): string {
-  const heading = (text: string) => (colour ? styleText('bold', text, { validateStream: false }) : text);
-  const groups = [...new Set(FLAGS.map(({ group }) => group))].map((group) => {
-    const flags = FLAGS.filter((flag) => flag.group === group);
-    return `${heading(`${group}:`)}\n${flags.map((flag) => describe(flag, colour)).join('\n')}\n`;
-  });
+  const heading = (text: string) => bold(text, colour);
   return [
     `${heading(`qtunnel ${VERSION}`)}${INTRODUCTION}`,
     `${heading('Try it:')}\n${EXAMPLES}`,
-    ...groups,
+    ...flagGroups(FLAGS, colour),
     FLAG_RULES,
     EXIT_CODES,
     MORE,
   ].join('\n');
+}
+
+/** A paragraph for each group of flags. */
+export function flagGroups(flags: readonly FlagShape[], colour: boolean): string[] {
+  return [...new Set(flags.map(({ group }) => group))].map((group) => {
+    const lines = flags.filter((flag) => flag.group === group).map((flag) => describe(flag, colour));
+    return `${bold(`${group}:`, colour)}\n${lines.join('\n')}\n`;
+  });
+}
+
+export function bold(text: string, colour: boolean): string {
+  return colour ? styleText('bold', text, { validateStream: false }) : text;
 }
 
 /** Whether to use colour on a stream: on a terminal, unless NO_COLOR (no-color.org) asks not to. */
@@ -27,7 +35,7 @@ export function wantsColour(
   return stream.isTTY === true && (environment['NO_COLOR'] ?? '') === '' && environment['TERM'] !== 'dumb';
 }
 
-function describe(flag: Flag, colour: boolean): string {
+function describe(flag: FlagShape, colour: boolean): string {
   const name = `-${flag.name}${metavar(flag)}`;
   const lines = wrap(`${flag.help}${defaultOf(flag)}`, WIDTH - INDENT);
   const padded = `  ${name}`.padEnd(INDENT);

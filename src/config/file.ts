@@ -80,7 +80,7 @@ function valueOf(flag: Flag, folder: string) {
     const parsed = typeof text === 'string' ? parseValue(flag, text, folder) : parseValue(flag, '', folder);
     if (typeof text === 'string' && 'value' in parsed) return parsed.value;
     const expected = 'expected' in parsed ? parsed.expected : 'a value';
-    context.addIssue({ code: 'custom', message: refusal(flag.name, '', expected, text).slice(': '.length) });
+    context.addIssue({ code: 'custom', message: refusal(flag, '', expected, text).slice(': '.length) });
     return z.NEVER;
   });
 }

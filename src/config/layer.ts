@@ -1,5 +1,5 @@
 import { type ErrorCode, QtunnelError } from '../errors.ts';
-import { findFlag, type Flag, type FlagName, type Given } from './flags.ts';
+import type { Flag, FlagName, FlagShape, Given } from './flags.ts';
 import { parseValue } from './values.ts';
 
 /**
@@ -38,16 +38,14 @@ export function withoutValues(layer: Layer, drop: (name: FlagName) => boolean): 
  * Reads one value.
  * @throws QtunnelError with `code`: one sentence that says where, what was expected, and what stands there unless it is secret.
  */
-export function readValue(flag: Flag, text: string, where: string, code: ErrorCode, folder?: string): LayerValue {
+export function readValue(flag: FlagShape, text: string, where: string, code: ErrorCode, folder?: string): LayerValue {
   const parsed = parseValue(flag, text, folder);
-  if ('expected' in parsed) throw new QtunnelError(code, refusal(flag.name, where, parsed.expected, text));
+  if ('expected' in parsed) throw new QtunnelError(code, refusal(flag, where, parsed.expected, text));
   return { where, value: parsed.value };
 }
 
-export function refusal(name: FlagName, where: string, expected: string, got: unknown): string {
-  const flag = findFlag(name);
-  const hidden = flag !== undefined && 'secret' in flag;
-  return `${where}: expected ${expected}${hidden ? '' : `, got ${quote(got)}`}`;
+export function refusal(flag: FlagShape, where: string, expected: string, got: unknown): string {
+  return `${where}: expected ${expected}${flag.secret === true ? '' : `, got ${quote(got)}`}`;
 }
 
 /** A short piece of somebody's input on one line. */
