@@ -13,6 +13,7 @@ export const FRAME = {
   FIN: 0x12,
   RESET: 0x13,
   CREDIT: 0x14,
+  READY: 0x18,
 } as const;
 
 export const FRAME_HEADER = 4;

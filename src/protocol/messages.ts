@@ -17,6 +17,8 @@ export interface LinkSettings {
   readonly idleTimeout: number;
   /** Shards that a packet to this side may have (QUIC only); below 2, packets must fit a datagram. */
   readonly shards: number;
+  /** 1 when this side takes one stream after another on a TLS connection, otherwise 0 (TLS only). */
+  readonly reuse: number;
 }
 
 export interface Hello {
@@ -153,7 +155,9 @@ function writeSettings(writer: ByteWriter, settings: LinkSettings): ByteWriter {
     .varint(SETTING.IDLE_TIMEOUT)
     .varint(settings.idleTimeout)
     .varint(SETTING.SHARDS)
-    .varint(settings.shards);
+    .varint(settings.shards)
+    .varint(SETTING.REUSE)
+    .varint(settings.reuse);
 }
 
 function readSettings(reader: ByteReader): LinkSettings {
@@ -164,6 +168,7 @@ function readSettings(reader: ByteReader): LinkSettings {
     maxStreams: values.get(SETTING.MAX_STREAMS) ?? 1_024,
     idleTimeout: values.get(SETTING.IDLE_TIMEOUT) ?? 30_000,
     shards: values.get(SETTING.SHARDS) ?? 0,
+    reuse: values.get(SETTING.REUSE) ?? 0,
   };
 }
 
@@ -174,4 +179,4 @@ export const RESET_TOKEN = 16;
 const PROOF = 32;
 /** Keeps a frame far below MAX_CONTROL, whatever the characters. */
 const LONGEST_MESSAGE = 200;
-const SETTING = { INITIAL_CREDIT: 0x01, MAX_STREAMS: 0x02, IDLE_TIMEOUT: 0x03, SHARDS: 0x04 };
+const SETTING = { INITIAL_CREDIT: 0x01, MAX_STREAMS: 0x02, IDLE_TIMEOUT: 0x03, SHARDS: 0x04, REUSE: 0x10 };

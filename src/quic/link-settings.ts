@@ -5,7 +5,7 @@ import { MAX_SHARDS } from '../protocol/shard.ts';
 /** What this side tells the peer in HELLO or WELCOME. */
 export function settingsOf(options: LinkOptions): LinkSettings {
   const { maxStreams, idleTimeout, buffer } = options;
-  return { initialCredit: initialCredit(buffer), maxStreams, idleTimeout, shards: MAX_SHARDS };
+  return { initialCredit: initialCredit(buffer), maxStreams, idleTimeout, shards: MAX_SHARDS, reuse: 0 };
 }
 
 /** Bytes that a stream may receive before it has granted more; `buffer` is the most it may ever hold. */

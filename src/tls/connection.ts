@@ -53,9 +53,14 @@ export class TlsConnection implements FrameHandler {
     return this.socket.writableLength;
   }
 
-  /** Sends a whole control frame. */
-  send(bytes: Uint8Array): void {
-    if (!this.#ended) this.socket.write(bytes);
+  /** Whether it may carry a further stream: what one key should encrypt is bounded (RFC 8446 §5.5). */
+  get isFresh(): boolean {
+    return !this.#ended && this.socket.bytesWritten + this.socket.bytesRead < MAX_BYTES;
+  }
+
+  /** Sends a whole control frame; `whenSent` is called when the kernel has it, or with an error when it never will. */
+  send(bytes: Uint8Array, whenSent?: (error?: Error | null) => void): void {
+    if (!this.#ended) this.socket.write(bytes, whenSent);
   }
 
   /** Sends a DATA frame with a copy of `payload`, which is at most `MAX_DATA` bytes and at most `room`. */
@@ -82,15 +87,6 @@ export class TlsConnection implements FrameHandler {
 
   resume(): void {
     this.socket.resume();
-  }
-
-  /** Ends the connection after what was sent; `whenSent` is called when the kernel has it, or with an error when it never will. */
-  finish(whenSent: (error?: Error | null) => void): void {
-    if (!this.#end()) return;
-    this.socket.end((error?: Error | null) => {
-      this.#linger();
-      whenSent(error);
-    });
   }
 
   /** Ends the connection, with `last` as its last frame, within `LINGER` whether or not the peer takes it. */
@@ -190,3 +186,5 @@ const MAX_QUEUED_FRAMES = 1024;
 const SLAB_FROM = MAX_DATA / 2;
 /** Milliseconds that a connection this side has ended waits for the peer to end it as well. */
 const LINGER = 1_000;
+/** 64 GiB: a sixth of what AES-GCM may encrypt with one key in full records. */
+const MAX_BYTES = 2 ** 36;

@@ -1,7 +1,7 @@
 import { QtunnelError } from '../errors.ts';
 import type { Link, LinkHandler, LinkState, LinkStats, LinkStream, OpenRequest } from '../link/link.ts';
 import type { LinkOptions } from '../link/options.ts';
-import { FRAME } from '../protocol/frames.ts';
+import { FRAME, frame } from '../protocol/frames.ts';
 import { decodeOpen, encodeGoAway, encodeOpen, encodeReset, type LinkSettings } from '../protocol/messages.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import type { ConnectionHandler, TlsConnection } from './connection.ts';
@@ -12,6 +12,8 @@ import { type StreamHost, TlsStream } from './stream.ts';
 export interface StreamSource {
   /** Starts `stream` on a connection, now or when there is one; resets it when there will be none. */
   supply(stream: TlsStream): void;
+  /** Takes back a connection whose stream has ended; the server will say when it is ready for another, or end it. */
+  giveBack(connection: TlsConnection): void;
   /** There will be no more streams; those that wait still get their connections. */
   drain(): void;
   /** Resets those that wait. */
@@ -19,8 +21,8 @@ export interface StreamSource {
 }
 
 /**
- * A link whose streams have a TLS connection each. The first connection is its control; the others wait, at the client in `source`, at the
- * server as idle ones, until OPEN makes a stream of them.
+ * A link whose streams have a TLS connection each while they live. The first connection is its control; the others wait, at the client in `source`, at
+ * the server as idle ones, until OPEN makes a stream of them, and again when that has ended.
  *
  * Without its control connection a link is draining: what is open goes on over connections of its own.
  */
@@ -147,13 +149,20 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   /** Takes in a connection of the client's that waits for OPEN. */
   join(connection: TlsConnection): void {
     this.adopt(connection);
-    this.#idle.add(connection);
-    connection.handler = new IdleConnection((request) => this.#accept(connection, request));
+    this.#letWait(connection);
   }
 
   forget(stream: TlsStream): void {
     if (!this.#streams.delete(stream)) return;
     this.#closeIfDrained();
+  }
+
+  release(connection: TlsConnection): void {
+    const ready = this.#peerSettings.reuse === 1 && this.#accepts && connection.isFresh;
+    if (!ready) return connection.cutOff(null);
+    if (this.#source !== null) return this.#source.giveBack(connection);
+    connection.send(READY);
+    this.#letWait(connection);
   }
 
   onStalled(): void {
@@ -208,6 +217,11 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     this.handler.onStream(stream, request);
   }
 
+  #letWait(connection: TlsConnection): void {
+    this.#idle.add(connection);
+    connection.handler = new IdleConnection((request) => this.#accept(connection, request));
+  }
+
   #startDraining(): void {
     this.#closesWhenIdle = true;
     this.#setState('draining');
@@ -253,6 +267,7 @@ class IdleConnection implements ConnectionHandler {
   }
 }
 
+const READY = frame(FRAME.READY, new Uint8Array(0));
 const NOBODY: LinkHandler = { onStream: (stream) => stream.reset('RESET'), onStateChange() {}, onClose() {} };
 const UNKNOWN = {
   congestionWindow: Number.NaN,

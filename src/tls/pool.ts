@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { QtunnelError } from '../errors.ts';
 import { Backoff } from '../protocol/backoff.ts';
+import { FRAME } from '../protocol/frames.ts';
 import type { ConnectionHandler, TlsConnection } from './connection.ts';
 import type { StreamSource } from './link.ts';
 import type { TlsStream } from './stream.ts';
@@ -9,18 +10,24 @@ import type { TlsStream } from './stream.ts';
 export type DialForPool = (signal: AbortSignal, takeOver: (connection: TlsConnection) => void) => Promise<void>;
 
 /**
- * Connections that have been made and authenticated ahead of need, so that a stream waits for no handshake.
+ * Connections that have been made and authenticated ahead of need, so that a stream waits for no handshake, and those whose stream has ended.
  *
  *     supply ──▶ warm? ──▶ stream.start          dial ──▶ somebody waits? ──▶ stream.start
- *                 └─ none ─▶ waiting, target × 2              └─ nobody ──▶ warm, until `target` are
+ *                 └─ none ─▶ waiting, target × 2   ▲          └─ nobody ──▶ warm
+ *     giveBack ──▶ returning ── READY ─────────────┘
  *
- * Every `SHRINK_INTERVAL` half of those that were not needed in it leave.
+ * There are dials until `target` are warm. More than that stay when they come back, so that a load that comes and goes meets no handshakes; every
+ * `LOOK_INTERVAL` half of those that were not needed in it leave.
  */
 export class WarmPool implements StreamSource {
   readonly #dial: DialForPool;
   readonly #aborter = new AbortController();
   readonly #backoff = new Backoff(RETRY_INITIAL, RETRY_MAXIMUM, Math.random);
   readonly #warm: TlsConnection[] = [];
+  /** Given back, and the server has not said that they are ready. */
+  #returning = new Set<TlsConnection>();
+  /** Those of them that were given back before the last look. */
+  #overdue = new Set<TlsConnection>();
   /** Streams without a connection and when they came, oldest first. */
   #waiting: { stream: TlsStream; since: number }[] = [];
   #dialling = 0;
@@ -29,7 +36,7 @@ export class WarmPool implements StreamSource {
   #spare = 0;
   #draining = false;
   #retryTimer: NodeJS.Timeout | null = null;
-  #shrinkTimer: NodeJS.Timeout | null = null;
+  #lookTimer: NodeJS.Timeout | null = null;
 
   constructor(dial: DialForPool) {
     this.#dial = dial;
@@ -51,11 +58,24 @@ export class WarmPool implements StreamSource {
     this.#refill();
   }
 
+  giveBack(connection: TlsConnection): void {
+    if (this.#draining) return connection.cutOff(null);
+    this.#returning.add(connection);
+    connection.handler = new WaitingConnection(
+      () => this.#handleReady(connection),
+      () => this.#stopReturning(connection),
+    );
+    this.#lookLater();
+  }
+
   drain(): void {
     this.#draining = true;
     this.#target = 0;
     this.#dropWarm(0);
-    if (this.#shrinkTimer !== null) clearTimeout(this.#shrinkTimer);
+    for (const connection of [...this.#returning, ...this.#overdue]) connection.cutOff(null);
+    this.#returning.clear();
+    this.#overdue.clear();
+    if (this.#lookTimer !== null) clearTimeout(this.#lookTimer);
   }
 
   close(): void {
@@ -67,13 +87,14 @@ export class WarmPool implements StreamSource {
 
   #wait(stream: TlsStream): void {
     this.#waiting.push({ stream, since: performance.now() });
-    this.#target = Math.min(MAX_WARM, this.#target * 2);
-    this.#shrinkTimer ??= setTimeout(this.#shrink, SHRINK_INTERVAL);
+    this.#target = Math.min(MAX_AHEAD, this.#target * 2);
+    this.#lookLater();
   }
 
   #refill(): void {
     if (this.#retryTimer !== null || this.#aborter.signal.aborted) return;
-    const wanted = this.#waiting.length + this.#target - this.#warm.length - this.#dialling;
+    const ahead = this.#target - this.#warm.length - this.#returning.size;
+    const wanted = this.#waiting.length + Math.max(0, ahead) - this.#dialling;
     for (let n = Math.min(wanted, MAX_DIALS - this.#dialling); n > 0; n--) this.#startDial();
   }
 
@@ -86,12 +107,25 @@ export class WarmPool implements StreamSource {
     this.#dialling--;
     if (this.#aborter.signal.aborted) return connection.destroy();
     this.#backoff.reset();
-    const stream = this.#nextWaiting();
-    if (stream !== null) stream.start(connection);
-    else if (this.#draining) connection.destroy();
-    else this.#keep(connection);
+    this.#use(connection);
     this.#refill();
   };
+
+  #handleReady(connection: TlsConnection): void {
+    this.#stopReturning(connection);
+    this.#use(connection);
+  }
+
+  #stopReturning(connection: TlsConnection): void {
+    if (!this.#returning.delete(connection)) this.#overdue.delete(connection);
+  }
+
+  #use(connection: TlsConnection): void {
+    const stream = this.#nextWaiting();
+    if (stream !== null) stream.start(connection);
+    else if (this.#draining || this.#warm.length >= MAX_WARM) connection.cutOff(null);
+    else this.#keep(connection);
+  }
 
   readonly #onDialFailed = (error: QtunnelError): void => {
     this.#dialling--;
@@ -103,7 +137,7 @@ export class WarmPool implements StreamSource {
 
   #keep(connection: TlsConnection): void {
     this.#warm.push(connection);
-    connection.handler = new WarmConnection(() => {
+    connection.handler = new WaitingConnection(null, () => {
       const at = this.#warm.indexOf(connection);
       if (at >= 0) this.#warm.splice(at, 1);
       this.#spare = Math.min(this.#spare, this.#warm.length);
@@ -136,12 +170,21 @@ export class WarmPool implements StreamSource {
     for (const { stream, since } of waiting) if (since <= deadline) stream.lose('LINK_LOST', error.message);
   }
 
-  readonly #shrink = (): void => {
-    this.#shrinkTimer = null;
-    this.#target = Math.max(MIN_WARM, this.#target - Math.ceil(this.#spare / 2));
-    this.#dropWarm(this.#target);
+  #lookLater(): void {
+    this.#lookTimer ??= setTimeout(this.#look, LOOK_INTERVAL);
+  }
+
+  /** Also lets those go that the server does not make ready: it reads on when its backend does, and that may take for ever. */
+  readonly #look = (): void => {
+    this.#lookTimer = null;
+    const leaving = Math.ceil(this.#spare / 2);
+    this.#target = Math.max(MIN_WARM, this.#target - leaving);
+    this.#dropWarm(Math.max(MIN_WARM, this.#warm.length - leaving));
     this.#spare = this.#warm.length;
-    if (this.#target > MIN_WARM) this.#shrinkTimer = setTimeout(this.#shrink, SHRINK_INTERVAL);
+    for (const connection of this.#overdue) connection.cutOff(null);
+    this.#overdue = this.#returning;
+    this.#returning = new Set();
+    if (this.#target > MIN_WARM || this.#warm.length > MIN_WARM || this.#overdue.size > 0) this.#lookLater();
   };
 
   #dropWarm(keep: number): void {
@@ -149,20 +192,23 @@ export class WarmPool implements StreamSource {
   }
 }
 
-/** The client's end of a connection that waits: the server has nothing to say on it. */
-class WarmConnection implements ConnectionHandler {
+/** The client's end of a connection without a stream. The server has nothing to say on it but READY, once, after a stream has ended. */
+class WaitingConnection implements ConnectionHandler {
   readonly onLost: () => void;
+  readonly #onReady: (() => void) | null;
 
-  constructor(onLost: () => void) {
+  constructor(onReady: (() => void) | null, onLost: () => void) {
+    this.#onReady = onReady;
     this.onLost = onLost;
   }
 
   onFrame(type: number): void {
-    throw new QtunnelError('PROTOCOL_VIOLATION', `The server sent a frame of type ${type} before OPEN.`);
+    if (type !== FRAME.READY || this.#onReady === null) throw misplaced(type);
+    this.#onReady();
   }
 
   onData(): void {
-    throw new QtunnelError('PROTOCOL_VIOLATION', 'The server sent DATA before OPEN.');
+    throw misplaced(FRAME.DATA);
   }
 
   onDrain(): void {
@@ -170,13 +216,20 @@ class WarmConnection implements ConnectionHandler {
   }
 }
 
+function misplaced(type: number): QtunnelError {
+  return new QtunnelError('PROTOCOL_VIOLATION', `The server sent a frame of type ${type} on a connection without a stream.`);
+}
+
 /** Enough for a browser's or shell's next connection; each costs the server two descriptors' worth of memory, some 50 KB. */
 export const MIN_WARM = 2;
-const MAX_WARM = 64;
+/** The most that are made ahead. */
+const MAX_AHEAD = 64;
+/** The most that are kept when they come back: a program that opens many connections at once mostly does so again. */
+const MAX_WARM = 256;
 /** Handshakes at once. One costs 1.5 ms of CPU time for both sides (RSA 2048), and a server takes 256 strangers at once. */
 const MAX_DIALS = 32;
 /** Milliseconds. */
-const SHRINK_INTERVAL = 5_000;
+const LOOK_INTERVAL = 5_000;
 const RETRY_INITIAL = 100;
 const RETRY_MAXIMUM = 5_000;
 /** Milliseconds that a stream waits for a connection while dialling fails. */

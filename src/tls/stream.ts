@@ -11,6 +11,8 @@ import { takeTurn, type TurnTaker } from './turns.ts';
 export interface StreamHost {
   /** The stream has ended in both directions, or was reset. */
   forget(stream: TlsStream): void;
+  /** On the wire it has ended in both directions, and the kernel has all of it: `connection` is free. */
+  release(connection: TlsConnection): void;
 }
 
 /**
@@ -20,8 +22,8 @@ export interface StreamHost {
  *                         ▲                         └─ full? pause the connection; half empty? resume
  *     write ─▶ DATA frame ┘ as far as `room` goes; 'drain' ─▶ onWritable
  *
- * It has ended when its end was read and FIN was handed to the kernel; from then on, and after a reset, it is `over` and calls nobody.
- * While the connection is paused nothing is heard from the peer, a reset included: it is found when the reader reads on.
+ * It has ended when its end was read and FIN was handed to the kernel; from then on, and after a reset, it is `over` and calls nobody. When FIN was
+ * received, read or not, and FIN was handed to the kernel, its connection is free. While the connection is paused nothing is heard from the peer, a reset included: it is found when the reader reads on.
  */
 export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   readonly id: number;
@@ -63,6 +65,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     for (const bytes of this.#held) connection.send(bytes);
     this.#held = [];
     this.#heldBytes = 0;
+    if (this.#finSent) connection.send(FIN, this.#handleFinSent);
     if (this.#wantsWrite) takeTurn(this);
   }
 
@@ -88,8 +91,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   end(): void {
     if (this.#over || this.#finSent) return;
     this.#finSent = true;
-    this.#send(FIN);
-    this.#finishConnectionIfDone();
+    this.#connection?.send(FIN, this.#handleFinSent);
   }
 
   reset(reason: ResetReason, message = ''): void {
@@ -111,7 +113,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     }
     this.#finReceived = true;
     takeTurn(this);
-    this.#finishConnectionIfDone();
+    this.#releaseIfDone();
   }
 
   onData(part: Uint8Array): void {
@@ -150,17 +152,8 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
 
   #sendData(payload: Uint8Array): void {
     if (this.#connection !== null) return this.#connection.sendData(payload);
-    this.#hold(frame(FRAME.DATA, payload));
-  }
-
-  #send(bytes: Uint8Array): void {
-    if (this.#connection !== null) return this.#connection.send(bytes);
-    this.#hold(bytes);
-  }
-
-  #hold(bytes: Uint8Array): void {
-    this.#held.push(bytes);
-    this.#heldBytes += bytes.length + HELD_OVERHEAD;
+    this.#held.push(frame(FRAME.DATA, payload));
+    this.#heldBytes += payload.length + HELD_OVERHEAD;
   }
 
   #readEnd(): number {
@@ -179,18 +172,22 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     this.#connection?.resume();
   }
 
-  /** After FIN both ways the peer has nothing to say on this connection. */
-  #finishConnectionIfDone(): void {
-    if (this.#finSent && this.#finReceived) this.#connection?.finish(this.#handleSent);
-  }
-
-  readonly #handleSent = (error?: Error | null): void => {
+  readonly #handleFinSent = (error?: Error | null): void => {
     if (this.#over) return;
     if (error)
       return this.onLost(new QtunnelError('LINK_LOST', 'The connection was lost before everything was sent.', { cause: error }));
     this.#finFlushed = true;
+    this.#releaseIfDone();
     this.#endIfDone();
   };
+
+  #releaseIfDone(): void {
+    if (!this.#finFlushed || !this.#finReceived) return;
+    const connection = this.#connection!;
+    this.#connection = null;
+    if (this.#paused) connection.resume();
+    this.#host.release(connection);
+  }
 
   #endIfDone(): void {
     if (!this.#endRead || !this.#finFlushed) return;

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
-import { type Test, test } from 'tap';
-import { QtunnelError } from '../../src/errors.ts';
+import { test } from 'tap';
 import type { Link } from '../../src/link/link.ts';
 import { FRAME, frame } from '../../src/protocol/frames.ts';
 import { decodeReset, encodeOpen, type Welcome } from '../../src/protocol/messages.ts';
@@ -11,8 +10,8 @@ import { joinNonce } from '../../src/tls/join.ts';
 import { TlsLink } from '../../src/tls/link.ts';
 import { LinkRecorder, StreamRecorder } from '../link/recorder.ts';
 import { eventually, withDeadline } from '../support/deadline.ts';
-import { connectHere, linkOptions, listenHere, nextLink } from './pair.ts';
-import { type Relay, relayTo } from './relay.ts';
+import { linkOptions, listenHere, nextLink } from './pair.ts';
+import { relayedPair } from './relay.ts';
 
 void test('a connection that ends without FIN resets its stream on both sides, and only that', async (t) => {
   const { client, server, relay } = await relayedPair(t);
@@ -127,6 +126,7 @@ void test('what does not belong on a stream resets it with PROTOCOL and leaves t
   const wrong: [string, Uint8Array][] = [
     ['DATA after FIN', Buffer.concat([frame(FRAME.FIN, nothing), frame(FRAME.DATA, Buffer.from('x'))])],
     ['a second FIN', Buffer.concat([frame(FRAME.FIN, nothing), frame(FRAME.FIN, nothing)])],
+    ['READY', frame(FRAME.READY, nothing)],
     ['OPEN again', encodeOpen('0000000000000001', '')],
     ['an unknown frame', Uint8Array.from([0x77, 0, 0, 0])],
     ['a RESET that does not parse', frame(FRAME.RESET, nothing)],
@@ -152,20 +152,6 @@ void test('what does not belong on a stream resets it with PROTOCOL and leaves t
   control.connection.send(encodeOpen('0000000000000001', ''));
   t.equal((await server.closed()).code, 'PROTOCOL_VIOLATION', 'and the control connection has its own');
 });
-
-/** A link whose TCP connections can be cut. */
-async function relayedPair(t: Test): Promise<{ client: LinkRecorder; server: LinkRecorder; relay: Relay }> {
-  const listener = await listenHere();
-  const relay = await relayTo(t, listener.address.port);
-  const accepted = nextLink(listener);
-  const client = await connectHere(relay.port);
-  const server = await accepted;
-  t.teardown(async () => {
-    for (const link of [client, server]) link.close(new QtunnelError('LINK_CLOSED', 'The test is over.'));
-    await listener.close();
-  });
-  return { client: new LinkRecorder(client), server: new LinkRecorder(server), relay };
-}
 
 async function settled(server: Link): Promise<void> {
   await eventually('two connections to be ready', () => server instanceof TlsLink && server.idle === 2);

@@ -1,6 +1,9 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { Test } from 'tap';
+import { QtunnelError } from '../../src/errors.ts';
+import { LinkRecorder } from '../link/recorder.ts';
+import { connectHere, listenHere, nextLink } from './pair.ts';
 
 export interface Relay {
   readonly port: number;
@@ -30,4 +33,18 @@ export async function relayTo(t: Test, port: number): Promise<Relay> {
   relay.listen(0, '127.0.0.1');
   await once(relay, 'listening');
   return { port: (relay.address() as AddressInfo).port, connections };
+}
+
+/** A link whose TCP connections can be cut. */
+export async function relayedPair(t: Test): Promise<{ client: LinkRecorder; server: LinkRecorder; relay: Relay }> {
+  const listener = await listenHere();
+  const relay = await relayTo(t, listener.address.port);
+  const accepted = nextLink(listener);
+  const client = await connectHere(relay.port);
+  const server = await accepted;
+  t.teardown(async () => {
+    for (const link of [client, server]) link.close(new QtunnelError('LINK_CLOSED', 'The test is over.'));
+    await listener.close();
+  });
+  return { client: new LinkRecorder(client), server: new LinkRecorder(server), relay };
 }
