@@ -1,13 +1,14 @@
 import type { TLSSocket } from 'node:tls';
 import { QtunnelError } from '../errors.ts';
 import { FRAME, FRAME_HEADER, type FrameHandler, FrameReader, MAX_DATA, writeFrameHeader } from '../protocol/frames.ts';
-import { giveSlab, takeSlab } from './slabs.ts';
+import { readIntoOwnBuffer } from './own-buffer.ts';
+import { SlabPool } from './slabs.ts';
 
 /** Who a connection's frames are for at the moment: its greeting, then the pool, then one stream; or the link's control. */
 export interface ConnectionHandler {
   /** A QtunnelError thrown here ends the connection and comes back through `onLost`. */
   onFrame(type: number, payload: Uint8Array): void;
-  /** Part of a DATA frame. Unlike `FrameReader`'s, it may be kept: nobody else refers to these bytes. */
+  /** Part of a DATA frame's payload, in order; valid during the call only. */
   onData(part: Uint8Array): void;
   /** After `room` was used up: there is room again. */
   onDrain(): void;
@@ -37,6 +38,7 @@ export class TlsConnection implements FrameHandler {
     // Keeps NAT bindings of waiting connections open, and notices in the end that a connection without a link is dead.
     socket.setKeepAlive(true, keepalive);
     socket.on('data', this.#onData);
+    readIntoOwnBuffer(socket, this.#onData);
     socket.on('drain', this.#onDrain);
     socket.on('end', () => this.#lose(new QtunnelError('LINK_LOST', `${peer} ended the connection.`)));
     socket.on('error', (cause) => this.#lose(lost(peer, cause)));
@@ -68,7 +70,7 @@ export class TlsConnection implements FrameHandler {
     if (this.socket.writableLength === 0) this.#frames = 0;
     this.#frames++;
     const inSlab = payload.length >= SLAB_FROM;
-    const memory = inSlab ? takeSlab() : Buffer.allocUnsafe(FRAME_HEADER + payload.length);
+    const memory = inSlab ? SLABS.take() : Buffer.allocUnsafe(FRAME_HEADER + payload.length);
     writeFrameHeader(memory, 0, FRAME.DATA, payload.length);
     memory.set(payload, FRAME_HEADER);
     if (inSlab) this.#slabs.push(memory as Uint8Array<ArrayBuffer>);
@@ -89,11 +91,17 @@ export class TlsConnection implements FrameHandler {
     this.socket.resume();
   }
 
+  /** Ends the connection after what was sent. */
+  finish(): void {
+    if (this.#end()) this.socket.end(() => this.#linger());
+  }
+
   /** Ends the connection, with `last` as its last frame, within `LINGER` whether or not the peer takes it. */
   cutOff(last: Uint8Array | null): void {
-    if (!this.#end()) return;
-    if (last !== null) this.socket.write(last);
-    this.socket.end();
+    if (this.#end()) {
+      if (last !== null) this.socket.write(last);
+      this.socket.end();
+    }
     this.#linger();
   }
 
@@ -111,7 +119,7 @@ export class TlsConnection implements FrameHandler {
     this.handler.onData(part);
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  readonly #onData = (chunk: Uint8Array): void => {
     if (this.#ended) return;
     try {
       this.#reader.push(chunk);
@@ -133,7 +141,7 @@ export class TlsConnection implements FrameHandler {
 
   readonly #onSlabSent = (): void => {
     const slab = this.#slabs.shift();
-    if (slab !== undefined) giveSlab(slab);
+    if (slab !== undefined) SLABS.give(slab);
   };
 
   readonly #onClose = (): void => {
@@ -177,6 +185,7 @@ function destroySocket(socket: TLSSocket): void {
   socket.destroy();
 }
 
+const SLABS = new SlabPool(FRAME_HEADER + MAX_DATA);
 const NOBODY: ConnectionHandler = { onFrame() {}, onData() {}, onDrain() {}, onLost() {} };
 /** Bytes that one connection holds for the kernel. More did not make one stream over loopback faster (64 KiB: 1.31 GB/s, 256 KiB: 1.3 GB/s). */
 export const WRITE_LIMIT = 256 * 1024;

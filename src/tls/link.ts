@@ -115,6 +115,8 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     const streamReason: ResetReason = reason.code === 'SHUTTING_DOWN' ? 'SHUTDOWN' : 'LINK_LOST';
     for (const stream of this.#streams) stream.lose(streamReason, reason.message);
     for (const connection of this.#idle) connection.destroy();
+    // Those that were to end by themselves.
+    for (const connection of this.#connections) connection.cutOff(null);
     this.onForgotten();
     this.handler.onStateChange('closed');
     this.handler.onClose(reason);
@@ -159,7 +161,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
 
   release(connection: TlsConnection): void {
     const ready = this.#peerSettings.reuse === 1 && this.#accepts && connection.isFresh;
-    if (!ready) return connection.cutOff(null);
+    if (!ready) return connection.finish();
     if (this.#source !== null) return this.#source.giveBack(connection);
     connection.send(READY);
     this.#letWait(connection);

@@ -59,7 +59,7 @@ export class WarmPool implements StreamSource {
   }
 
   giveBack(connection: TlsConnection): void {
-    if (this.#draining) return connection.cutOff(null);
+    if (this.#draining) return connection.finish();
     this.#returning.add(connection);
     connection.handler = new WaitingConnection(
       () => this.#handleReady(connection),
@@ -72,7 +72,7 @@ export class WarmPool implements StreamSource {
     this.#draining = true;
     this.#target = 0;
     this.#dropWarm(0);
-    for (const connection of [...this.#returning, ...this.#overdue]) connection.cutOff(null);
+    for (const connection of [...this.#returning, ...this.#overdue]) connection.finish();
     this.#returning.clear();
     this.#overdue.clear();
     if (this.#lookTimer !== null) clearTimeout(this.#lookTimer);
@@ -181,7 +181,7 @@ export class WarmPool implements StreamSource {
     this.#target = Math.max(MIN_WARM, this.#target - leaving);
     this.#dropWarm(Math.max(MIN_WARM, this.#warm.length - leaving));
     this.#spare = this.#warm.length;
-    for (const connection of this.#overdue) connection.cutOff(null);
+    for (const connection of this.#overdue) connection.finish();
     this.#overdue = this.#returning;
     this.#returning = new Set();
     if (this.#target > MIN_WARM || this.#warm.length > MIN_WARM || this.#overdue.size > 0) this.#lookLater();

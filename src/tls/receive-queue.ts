@@ -1,61 +1,66 @@
+import { SlabPool } from './slabs.ts';
+
 /**
- * Bytes that have arrived for one stream and wait to be read, in the chunks they came in.
+ * Bytes that have arrived for one stream and wait to be read, copied into slabs that are used again.
  *
- *     chunks:  [ read ][ read | rest ][      ][      ]
- *                       #head: index    #offset: bytes of it that were read
+ *     slabs:  [ read | rest ][ rest ][ rest |     ]
+ *                    #offset                #filled
  */
 export class ReceiveQueue {
-  #chunks: Uint8Array[] = [];
-  #head = 0;
+  readonly #slabs: Uint8Array<ArrayBuffer>[] = [];
+  /** Bytes of the first slab that were read, and of the last one that are in use. */
   #offset = 0;
-  #cost = 0;
+  #filled = 0;
+  #length = 0;
 
-  get isEmpty(): boolean {
-    return this.#head === this.#chunks.length;
+  /** Bytes that wait. */
+  get length(): number {
+    return this.#length;
   }
 
-  /** Bytes of memory that the queue stands for. */
-  get cost(): number {
-    return this.#cost;
-  }
-
-  push(chunk: Uint8Array): void {
-    this.#chunks.push(chunk);
-    this.#cost += chunk.length + CHUNK_OVERHEAD;
+  /** Copies `bytes`. */
+  push(bytes: Uint8Array): void {
+    this.#length += bytes.length;
+    for (let at = 0; at < bytes.length;) {
+      if (this.#slabs.length === 0 || this.#filled === SLAB) this.#addSlab();
+      const n = Math.min(bytes.length - at, SLAB - this.#filled);
+      this.#slabs.at(-1)!.set(n === bytes.length ? bytes : bytes.subarray(at, at + n), this.#filled);
+      this.#filled += n;
+      at += n;
+    }
   }
 
   /** Fills `into` as far as the bytes go and returns how many those were. */
   read(into: Uint8Array): number {
-    let filled = 0;
-    while (filled < into.length && this.#head < this.#chunks.length) {
-      const chunk = this.#chunks[this.#head]!;
-      const n = Math.min(chunk.length - this.#offset, into.length - filled);
-      into.set(n === chunk.length ? chunk : chunk.subarray(this.#offset, this.#offset + n), filled);
-      filled += n;
+    const wanted = Math.min(into.length, this.#length);
+    for (let at = 0; at < wanted;) {
+      const n = Math.min(wanted - at, (this.#slabs.length === 1 ? this.#filled : SLAB) - this.#offset);
+      into.set(this.#slabs[0]!.subarray(this.#offset, this.#offset + n), at);
       this.#offset += n;
-      if (this.#offset === chunk.length) this.#dropHead(chunk);
+      at += n;
+      if (this.#offset === SLAB) this.#dropSlab();
     }
-    return filled;
+    this.#length -= wanted;
+    if (this.#length === 0) this.clear();
+    return wanted;
   }
 
   clear(): void {
-    this.#chunks = [];
-    this.#head = 0;
-    this.#offset = 0;
-    this.#cost = 0;
+    while (this.#slabs.length > 0) this.#dropSlab();
+    this.#length = 0;
   }
 
-  #dropHead(chunk: Uint8Array): void {
-    this.#cost -= chunk.length + CHUNK_OVERHEAD;
+  #addSlab(): void {
+    this.#slabs.push(POOL.take());
+    this.#filled = 0;
+  }
+
+  #dropSlab(): void {
+    POOL.give(this.#slabs.shift()!);
     this.#offset = 0;
-    this.#head++;
-    if (this.#head === this.#chunks.length || this.#head === COMPACT_AT) {
-      this.#chunks.splice(0, this.#head);
-      this.#head = 0;
-    }
   }
 }
 
-/** Bytes: what a chunk costs besides its own, so that a peer that sends single bytes does not make the bound meaningless. */
-const CHUNK_OVERHEAD = 256;
-const COMPACT_AT = 64;
+/** Bytes: a TLS record's worth, which is what a stream holds at least when its reader does not read. */
+const SLAB = 16_384;
+const POOL = new SlabPool(SLAB);

@@ -11,7 +11,7 @@ import { takeTurn, type TurnTaker } from './turns.ts';
 export interface StreamHost {
   /** The stream has ended in both directions, or was reset. */
   forget(stream: TlsStream): void;
-  /** On the wire it has ended in both directions, and the kernel has all of it: `connection` is free. */
+  /** Nothing more is to be sent or received: `connection` is free. */
   release(connection: TlsConnection): void;
 }
 
@@ -22,8 +22,9 @@ export interface StreamHost {
  *                         ▲                         └─ full? pause the connection; half empty? resume
  *     write ─▶ DATA frame ┘ as far as `room` goes; 'drain' ─▶ onWritable
  *
- * It has ended when its end was read and FIN was handed to the kernel; from then on, and after a reset, it is `over` and calls nobody. When FIN was
- * received, read or not, and FIN was handed to the kernel, its connection is free. While the connection is paused nothing is heard from the peer, a reset included: it is found when the reader reads on.
+ * It has ended when its end was read and FIN was handed to the kernel; from then on, and after a reset, it is `over` and calls nobody. Its connection is
+ * free as soon as FIN was written and received, whatever is still unread.
+ * While the connection is paused nothing is heard from the peer, a reset included: it is found when the reader reads on.
  */
 export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   readonly id: number;
@@ -74,7 +75,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     if (this.#over || into.length === 0) return NOTHING_YET;
     const n = this.#incoming.read(into);
     if (n === 0) return this.#finReceived ? this.#readEnd() : NOTHING_YET;
-    if (this.#paused && this.#incoming.cost <= this.#receiveLimit / 2) this.#resume();
+    if (this.#paused && this.#incoming.length <= this.#receiveLimit / 2) this.#resume();
     if (this.#isReadable) takeTurn(this);
     return n;
   }
@@ -92,6 +93,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     if (this.#over || this.#finSent) return;
     this.#finSent = true;
     this.#connection?.send(FIN, this.#handleFinSent);
+    this.#releaseIfDone();
   }
 
   reset(reason: ResetReason, message = ''): void {
@@ -119,7 +121,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   onData(part: Uint8Array): void {
     if (this.#finReceived) throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer sent DATA after FIN.');
     this.#incoming.push(part);
-    if (!this.#paused && this.#incoming.cost >= this.#receiveLimit) this.#pause();
+    if (!this.#paused && this.#incoming.length >= this.#receiveLimit) this.#pause();
     takeTurn(this);
   }
 
@@ -140,7 +142,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   }
 
   get #isReadable(): boolean {
-    return !this.#incoming.isEmpty || (this.#finReceived && !this.#endRead);
+    return this.#incoming.length > 0 || (this.#finReceived && !this.#endRead);
   }
 
   #offerRoom(): void {
@@ -177,13 +179,12 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     if (error)
       return this.onLost(new QtunnelError('LINK_LOST', 'The connection was lost before everything was sent.', { cause: error }));
     this.#finFlushed = true;
-    this.#releaseIfDone();
     this.#endIfDone();
   };
 
   #releaseIfDone(): void {
-    if (!this.#finFlushed || !this.#finReceived) return;
-    const connection = this.#connection!;
+    const connection = this.#connection;
+    if (connection === null || !this.#finSent || !this.#finReceived) return;
     this.#connection = null;
     if (this.#paused) connection.resume();
     this.#host.release(connection);

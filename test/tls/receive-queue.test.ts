@@ -4,31 +4,42 @@ import { integerBetween, randomBytes, seededRandom } from '../support/random.ts'
 
 void test('bytes come out as they went in, whatever the sizes', (t) => {
   const random = seededRandom(1);
-  const bytes = randomBytes(random, 200_000);
+  const bytes = randomBytes(random, 2_000_000);
   const queue = new ReceiveQueue();
   const out: Uint8Array[] = [];
   for (let at = 0, read = 0; read < bytes.length;) {
-    const chunk = bytes.subarray(at, at + integerBetween(random, 1, 300));
-    if (chunk.length > 0) queue.push(chunk);
+    const chunk = bytes.slice(at, at + integerBetween(random, 0, 40_000));
+    queue.push(chunk);
+    chunk.fill(0);
     at += chunk.length;
-    const into = new Uint8Array(integerBetween(random, 1, at < 100_000 ? 200 : 2000));
+    t.equal(queue.length, at - read);
+    const into = new Uint8Array(integerBetween(random, 1, at < 1_000_000 ? 20_000 : 100_000));
     const n = queue.read(into);
     out.push(into.subarray(0, n));
     read += n;
   }
   t.ok(Buffer.concat(out).equals(bytes));
-  t.ok(queue.isEmpty);
-  t.equal(queue.cost, 0);
+  t.equal(queue.length, 0);
   t.equal(queue.read(new Uint8Array(10)), 0);
   t.end();
 });
 
-void test('single bytes cost more than a byte', (t) => {
-  const queue = new ReceiveQueue();
-  for (let n = 0; n < 100; n++) queue.push(new Uint8Array(1));
-  t.ok(queue.cost > 10_000);
-  queue.clear();
-  t.equal(queue.cost, 0);
-  t.ok(queue.isEmpty);
+void test('two queues keep their bytes apart, also after a clear', (t) => {
+  const [one, other] = [new ReceiveQueue(), new ReceiveQueue()];
+  one.push(new Uint8Array(50_000).fill(1));
+  one.clear();
+  t.equal(one.length, 0);
+  for (let n = 0; n < 5; n++) {
+    one.push(new Uint8Array(10_000).fill(1));
+    other.push(new Uint8Array(10_000).fill(2));
+  }
+  for (const [queue, value] of [
+    [one, 1],
+    [other, 2],
+  ] as const) {
+    const into = new Uint8Array(60_000);
+    t.equal(queue.read(into), 50_000);
+    t.ok(into.subarray(0, 50_000).every((byte) => byte === value));
+  }
   t.end();
 });
