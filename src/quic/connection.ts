@@ -50,6 +50,11 @@ export class QuicConnection {
   #closed = false;
   #finSeen = false;
   #wrote = false;
+  /** Something besides acknowledgements may have to be sent. */
+  #owes = true;
+  /** Packets received since anything was sent that are more than acknowledgements, and when all are acknowledged at the latest. */
+  #unanswered = 0;
+  #ackAt = Infinity;
   #pathAt = -Infinity;
   /** The packet with CONNECTION_CLOSE, once it was sent, and how many datagrams have come since. */
   #farewell: Uint8Array | null = null;
@@ -113,6 +118,7 @@ export class QuicConnection {
     if (this.#closing === null) this.#runStage(now);
     if (this.#closed) return;
     if (now - this.#pathAt >= PATH_INTERVAL) this.refreshPath();
+    if (this.#mayWait(now)) return this.#armTimer(now);
     const more = this.#transmit();
     if (this.#cuts.size > 0 && !more) this.#resetCutStreams();
     if (this.native.isClosed() || this.native.isDraining()) this.#reportEnd();
@@ -138,6 +144,16 @@ export class QuicConnection {
     return result[0];
   }
 
+  /** The streams that have something to read. To list any costs 20 µs and more (docs/MEASURED.md); see `isReadable`. */
+  listReadable(): number[] {
+    return this.native.isReadable() ? [...this.native.readable()] : NO_STREAMS;
+  }
+
+  /** Whether this stream has something to read: bytes, its end, or a reset. */
+  isReadable(id: number): boolean {
+    return this.native.streamReadable(id);
+  }
+
   /** Whether the last `readStream` came to the stream's end. */
   get finSeen(): boolean {
     return this.#finSeen;
@@ -154,6 +170,7 @@ export class QuicConnection {
       // When nothing was taken there is nothing to send: what makes room is an acknowledgement, which comes with a turn of its own.
       if (taken > 0) {
         this.#wrote = true;
+        this.#owes = true;
         this.schedule();
       }
       return taken;
@@ -173,16 +190,26 @@ export class QuicConnection {
   cutStream(id: number, code: number): void {
     this.#shutDown(id, SHUTDOWN_READ, code);
     this.#cuts.set(id, code);
+    this.#owes = true;
     this.schedule();
   }
 
-  /** Whether quiche still has something to do for this stream: unread, unsent or unacknowledged. */
-  isStreamAlive(id: number): boolean {
+  /** Has the next packet acknowledged, whatever is in it. */
+  ping(): void {
+    this.native.sendAckEliciting();
+    this.#owes = true;
+  }
+
+  /**
+   * Whether quiche still has something to do for a stream that FIN was written to: unread, unsent or unacknowledged. Only for such a stream; another would
+   * be written to. (`streamCapacity` tells it of any stream, but by throwing, which costs 5 µs.)
+   */
+  isEndPending(id: number): boolean {
     try {
-      this.native.streamCapacity(id);
+      return this.native.streamSend(id, NOTHING, false) !== null;
+    } catch {
+      // FinalSize: quiche remembers the end.
       return true;
-    } catch (error) {
-      return !String((error as Error).message).startsWith('InvalidStreamState');
     }
   }
 
@@ -209,6 +236,7 @@ export class QuicConnection {
   }
 
   readonly #handlePacket = (packet: Uint8Array): void => {
+    if (packet.length > ACK_ONLY) this.#unanswered++;
     try {
       this.native.recv(packet, this.#addresses);
     } catch {
@@ -220,8 +248,9 @@ export class QuicConnection {
   #runStage(now: number): void {
     if (this.#received && this.#established) {
       this.#received = false;
+      this.#ackAt = Math.min(this.#ackAt, now + ACK_DELAY);
       this.#drainPathEvents();
-      this.stage.onReceived(this.native.readable(), now);
+      this.stage.onReceived(now);
     }
     // What was received may have ended the connection.
     if (this.#closing === null) this.stage.onTurn(now);
@@ -238,6 +267,7 @@ export class QuicConnection {
 
   #establish(): void {
     this.#established = true;
+    this.#owes = true;
     this.stage.onEstablished();
   }
 
@@ -262,6 +292,8 @@ export class QuicConnection {
 
   #transmit(): boolean {
     const { native, packetizer } = this;
+    this.#unanswered = 0;
+    this.#ackAt = Infinity;
     let more = true;
     try {
       for (let budget = PACKETS_PER_TURN; budget > 0 && more; budget--) {
@@ -277,6 +309,7 @@ export class QuicConnection {
       more = false;
     }
     packetizer.flush();
+    this.#owes = more;
     return more;
   }
 
@@ -298,6 +331,7 @@ export class QuicConnection {
       if (this.#isBlocked(id)) continue;
       this.#cuts.delete(id);
       this.#shutDown(id, SHUTDOWN_WRITE, code);
+      this.#owes = true;
       this.schedule();
     }
   }
@@ -318,17 +352,27 @@ export class QuicConnection {
     }
   }
 
+  /**
+   * An acknowledgement alone costs both sides as much as a packet with data, and the answer to what was received mostly follows soon and takes it along. So
+   * one packet waits for that, a second does not (RFC 9000 §13.2.2). What else quiche may owe, such as a repetition, waits with it.
+   */
+  #mayWait(now: number): boolean {
+    if (this.#owes || this.#unanswered >= ACK_EVERY || this.#closing !== null || !this.#established) return false;
+    return now < this.#ackAt;
+  }
+
   #handleTimer(): void {
     this.#timer?.cancel();
     this.#timer = null;
     this.#timerAt = Infinity;
+    if (this.native.timeout() === 0) this.#owes = true;
     this.native.onTimeout();
   }
 
   #armTimer(now: number): void {
     const own = this.native.timeout();
     const ours = this.#closing === null ? this.stage.deadline(now) : this.#closingUntil;
-    const deadline = Math.min(own === null ? Infinity : now + own, ours);
+    const deadline = Math.min(own === null ? Infinity : now + own, ours, this.#ackAt);
     // A timer that fires too early costs one empty turn; moving it at each turn costs more (docs/MEASURED.md).
     if (deadline >= this.#timerAt || deadline === Infinity) return;
     this.#timer?.cancel();
@@ -378,6 +422,14 @@ const SHUTDOWN_WRITE = 1;
  */
 const PACKETS_PER_TURN = 64;
 const MAX_PATH_EVENTS = 64;
+/** RFC 9000 §13.2.2. */
+const ACK_EVERY = 2;
+/** Bytes: larger than a packet with nothing but an acknowledgement. One with less data than fits into that may wait as well. */
+const ACK_ONLY = 64;
+/** Milliseconds: longer than a backend nearby takes to answer, far below the 25 that quiche tells the peer to expect. */
+const ACK_DELAY = 5;
+const NO_STREAMS: number[] = [];
+const NOTHING = new Uint8Array(0);
 /** Milliseconds. Asking quiche costs 7 µs and a dozen objects. */
 const PATH_INTERVAL = 20;
 const MAX_REASON = 200;

@@ -35,10 +35,9 @@ abstract class Greeting implements Stage {
   abstract onEstablished(): void;
   protected abstract onAnswer(type: number, payload: Uint8Array): void;
 
-  onReceived(readable: Iterable<number>): void {
-    const ids = [...readable];
+  onReceived(): void {
     // Before HELLO has come there is no such stream.
-    if (!ids.includes(CONTROL_STREAM)) return;
+    if (!this.connection.isReadable(CONTROL_STREAM)) return;
     try {
       this.control.handleReadable();
     } catch (error) {

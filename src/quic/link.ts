@@ -143,14 +143,14 @@ export class QuicLink implements Link, Stage, StreamHost {
     // That was before the greeting.
   }
 
-  onReceived(readable: Iterable<number>, now: number): void {
+  onReceived(now: number): void {
     this.#liveness.handleHeard(now);
     if (this.#state === 'stalled') this.#setState('up');
     this.#guard(() => {
-      const ids = [...readable];
       // The reasons of resets first, then the resets themselves.
-      if (ids.includes(CONTROL_STREAM)) this.#control.handleReadable();
-      for (const id of ids) if (id !== CONTROL_STREAM) this.#handleReadable(id, now);
+      if (this.connection.isReadable(CONTROL_STREAM)) this.#control.handleReadable();
+      if (this.#streams.size <= ASKED_SINGLY) this.#readFew();
+      for (const id of this.connection.listReadable()) if (id !== CONTROL_STREAM) this.#handleReadable(id, now);
     });
   }
 
@@ -242,6 +242,11 @@ export class QuicLink implements Link, Stage, StreamHost {
     const [oldest] = this.#resetEarly.keys();
     if (oldest !== undefined && this.#resetEarly.size >= this.#options.maxStreams) this.#resetEarly.delete(oldest);
     this.#resetEarly.set(id, RESET_REASONS[reason]);
+  }
+
+  /** Asks the few streams that there are one by one; mostly nothing is left then that would have to be listed. */
+  #readFew(): void {
+    for (const stream of this.#streams.values()) if (this.connection.isReadable(stream.id)) stream.handleReadable();
   }
 
   #handleReadable(id: number, now: number): void {
@@ -336,7 +341,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   #watch(now: number): void {
     if (this.connection.takeWrote()) this.#liveness.handleAsked(now);
     if (this.#liveness.pollPing(now)) {
-      this.connection.native.sendAckEliciting();
+      this.connection.ping();
       this.#liveness.handleAsked(now);
     }
     const state = this.#liveness.state(now);
@@ -366,7 +371,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   #pruneLingering(): void {
-    for (const id of this.#lingering) if (!this.connection.isStreamAlive(id)) this.#lingering.delete(id);
+    for (const id of this.#lingering) if (!this.connection.isEndPending(id)) this.#lingering.delete(id);
     this.#pruneAt = LINGERING_BEFORE_PRUNE + 2 * this.#lingering.size;
   }
 
@@ -403,3 +408,5 @@ const BUDGET_STREAMS = 64;
 /** Milliseconds: what a peer may at least expect, whatever it asks for. */
 const MIN_IDLE_TIMEOUT = 1_000;
 const LINGERING_BEFORE_PRUNE = 256;
+/** Streams: asking one costs 0.1 µs, listing the readable ones 20 µs with what it leaves for the garbage collector. */
+const ASKED_SINGLY = 32;

@@ -9,8 +9,8 @@ import type { QtunnelError } from '../errors.ts';
 export interface Stage {
   /** The QUIC handshake is complete. */
   onEstablished(): void;
-  /** Something was received; `readable` are the ids of the streams that have something to read. */
-  onReceived(readable: Iterable<number>, now: number): void;
+  /** Something was received: streams may have become readable. */
+  onReceived(now: number): void;
   /** A turn comes to its end: the last moment to write before packets are made. */
   onTurn(now: number): void;
   /** When `onTurn` is wanted even if nothing happens; Infinity for never. Milliseconds on the connection's clock. */

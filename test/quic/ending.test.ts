@@ -2,7 +2,7 @@ import { test } from 'tap';
 import { QtunnelError } from '../../src/errors.ts';
 import type { LinkStream, OpenRequest } from '../../src/link/link.ts';
 import { type Accepted, StreamRecorder } from '../link/recorder.ts';
-import { makeWorld, OVER, quic, REQUEST, type WorldPair } from './pair.ts';
+import { isStreamAlive, makeWorld, OVER, quic, REQUEST, type WorldPair } from './pair.ts';
 
 /** A stream that is open on both sides and has nothing under way. */
 async function openStream(pair: WorldPair): Promise<{ here: StreamRecorder; there: StreamRecorder }> {
@@ -170,7 +170,7 @@ function fillWindow(stream: LinkStream): void {
 async function aliveStreamsAreGone({ world, client, server }: WorldPair): Promise<void> {
   const alive = (): number => {
     let n = 0;
-    for (const link of [quic(client), quic(server)]) for (let id = 4; id < 40; id += 4) if (link.connection.isStreamAlive(id)) n++;
+    for (const link of [quic(client), quic(server)]) for (let id = 4; id < 40; id += 4) if (isStreamAlive(link.connection, id)) n++;
     return n;
   };
   await world.drive(() => alive() === 0, 'quiche to forget the streams');

@@ -5,6 +5,7 @@ import { hmacSha256 } from '../../src/identity/secret.ts';
 import type { Link } from '../../src/link/link.ts';
 import type { LinkListener, ServerKeys } from '../../src/link/options.ts';
 import { connectQuic, type QuicConnectOptions } from '../../src/quic/connect.ts';
+import type { QuicConnection } from '../../src/quic/connection.ts';
 import { listenQuic, type QuicListenOptions } from '../../src/quic/listen.ts';
 import type { QuicLink } from '../../src/quic/link.ts';
 import { LinkRecorder } from '../link/recorder.ts';
@@ -113,3 +114,13 @@ export const quic = ({ link }: LinkRecorder): QuicLink => link as QuicLink;
 
 export const REQUEST = { tag: '00112233445566ff', target: '' };
 export const OVER = new QtunnelError('LINK_CLOSED', 'The test is over.');
+
+/** Whether quiche still has something to do for this stream: unread, unsent or unacknowledged. */
+export function isStreamAlive({ native }: QuicConnection, id: number): boolean {
+  try {
+    native.streamCapacity(id);
+    return true;
+  } catch (error) {
+    return !String((error as Error).message).startsWith('InvalidStreamState');
+  }
+}
