@@ -108,5 +108,5 @@ const DOCUMENTS = [
   'CHANGELOG.md',
   'bench/README.md',
   'certs/README.md',
-  ...['ARCHITECTURE', 'ERRORS', 'LIBRARY', 'MEASURED', 'PROTOCOL', 'SECURITY'].map((name) => `docs/${name}.md`),
+  ...['ARCHITECTURE', 'ERRORS', 'LIBRARY', 'MEASURED', 'PERFORMANCE', 'PROTOCOL', 'SECURITY'].map((name) => `docs/${name}.md`),
 ];
