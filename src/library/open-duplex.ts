@@ -1,12 +1,11 @@
-import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
-import { TAG } from '../protocol/messages.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import type { ClientTunnel } from '../tunnel/client.ts';
 import { ConnectionLog } from '../tunnel/connection-log.ts';
 import type { TunnelConnection } from '../tunnel/connections.ts';
+import { newTag } from '../tunnel/tag.ts';
 import { onAbort } from './abort.ts';
 import { LinkDuplex, resetError } from './duplex.ts';
 import { type LinkWait, waitForLink } from './link-watch.ts';
@@ -49,7 +48,7 @@ class DuplexConnection implements TunnelConnection {
   }
 
   open({ surroundings: { context, connections } }: ClientTunnel, link: Link): LinkDuplex {
-    const tag = randomBytes(TAG).toString('hex');
+    const tag = newTag();
     const stream = link.open({ tag, target: '' });
     const log = new ConnectionLog(context, tag, link);
     this.#duplex = new LinkDuplex(stream, {

@@ -1,14 +1,13 @@
-import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { asQtunnelError } from '../errors.ts';
 import type { Link, LinkStream } from '../link/link.ts';
 import type { RateLimitedLog } from '../observe/rate-limit.ts';
 import type { ResetReason } from '../protocol/reset.ts';
-import { TAG } from '../protocol/messages.ts';
 import { Bridge } from './bridge.ts';
 import { ConnectionLog } from './connection-log.ts';
 import type { Connections, TunnelConnection } from './connections.ts';
 import type { TunnelContext } from './context.ts';
+import { newTag } from './tag.ts';
 import type { Uplink } from './uplink.ts';
 
 /** What a client's connections need of its tunnel. */
@@ -30,7 +29,7 @@ export interface ClientSurroundings {
 export class ClientConnection implements TunnelConnection {
   readonly #socket: Socket;
   readonly #around: ClientSurroundings;
-  readonly #tag = randomBytes(TAG).toString('hex');
+  readonly #tag = newTag();
   #bridge: Bridge | null = null;
   #stopWaiting: () => void = () => {};
   #over = false;

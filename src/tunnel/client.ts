@@ -134,7 +134,8 @@ export class ClientTunnel implements Tunnel {
       socket.on('error', () => {}).resetAndDestroy();
       return;
     }
-    new ClientConnection(adoptSocket(socket), this.surroundings);
+    adoptSocket(socket);
+    new ClientConnection(socket, this.surroundings);
   }
 }
 

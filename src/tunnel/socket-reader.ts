@@ -40,22 +40,19 @@ export function connectSocket(options: net.TcpNetConnectOpts): net.Socket {
 }
 
 /**
- * Gives an accepted socket such a reader. Node offers that for sockets that connect only, so the connection moves to a new socket; where Node's inside is
- * not as expected, the socket stays as it is.
+ * Gives an accepted socket such a reader before it has read anything. Node offers that for sockets that connect only, so what its constructor would do is
+ * done here; where Node's inside is not as expected, the socket stays as it is.
  */
-export function adoptSocket(accepted: net.Socket): net.Socket {
+export function adoptSocket(accepted: net.Socket): void {
   const inside = accepted as unknown as AcceptedSocket;
-  if (inside._handle === null || typeof inside._handle?.useUserBuffer !== 'function' || accepted.readableLength > 0)
-    return accepted;
+  const { kBuffer, kBufferCb } = onreadKeys(accepted);
+  if (kBuffer === undefined || kBufferCb === undefined || accepted.readableLength > 0) return;
+  if (inside._handle === null || typeof inside._handle?.useUserBuffer !== 'function') return;
   const reader = new SocketReader();
-  const options = { handle: inside._handle, allowHalfOpen: true, readable: true, writable: true, onread: reader.onread };
-  const socket = new net.Socket(options as net.SocketConstructorOpts);
-  // So that the server's count of its connections stays right.
-  (socket as unknown as AcceptedSocket)._server = inside._server;
-  inside._server = null;
-  inside._handle = null;
-  readers.set(socket, reader);
-  return socket;
+  inside[kBuffer] = reader.onread.buffer;
+  inside[kBufferCb] = reader.onread.callback;
+  inside._handle.useUserBuffer(reader.onread.buffer);
+  readers.set(accepted, reader);
 }
 
 /** The reader of a socket from one of the above; undefined for another. */
@@ -63,10 +60,21 @@ export function readerOf(socket: net.Socket): SocketReader | undefined {
   return readers.get(socket);
 }
 
+/** Where Node's sockets keep `onread`; all of them have the same keys. */
+function onreadKeys(socket: net.Socket): { kBuffer?: symbol | undefined; kBufferCb?: symbol | undefined } {
+  if (keys === null) {
+    const symbols = Object.getOwnPropertySymbols(socket);
+    const named = (name: string): symbol | undefined => symbols.find((symbol) => symbol.description === name);
+    keys = { kBuffer: named('kBuffer'), kBufferCb: named('kBufferCb') };
+  }
+  return keys;
+}
+
 interface AcceptedSocket {
-  _handle: { useUserBuffer?: unknown } | null;
-  _server: unknown;
+  _handle: { useUserBuffer?: (buffer: Uint8Array) => void } | null;
+  [key: symbol]: unknown;
 }
 
 const SHARED = Buffer.allocUnsafeSlow(65_536);
 const readers = new WeakMap<net.Socket, SocketReader>();
+let keys: ReturnType<typeof onreadKeys> | null = null;

@@ -32,7 +32,10 @@ async function bridged(t: Test, { holding = false, adopted = true } = {}): Promi
   server.options = { holding };
   let accepted!: (socket: net.Socket) => void;
   const socketHere = new Promise<net.Socket>((resolve) => (accepted = resolve));
-  const port = await listen(t, (socket) => accepted(adopted ? adoptSocket(socket) : socket));
+  const port = await listen(t, (socket) => {
+    if (adopted) adoptSocket(socket);
+    accepted(socket);
+  });
   const application = await dial(t, port);
   const socket = await socketHere;
   t.teardown(() => socket.destroy());
@@ -167,7 +170,10 @@ void test('what came before the bridge was there is carried: bytes, and an end',
     t.teardown(() => pair.close());
     const server = new LinkRecorder(pair.server);
     const sockets: net.Socket[] = [];
-    const port = await listen(t, (socket) => void sockets.push(adoptSocket(socket)));
+    const port = await listen(t, (socket) => {
+      adoptSocket(socket);
+      sockets.push(socket);
+    });
     const application = await dial(t, port);
     application.end(said);
     const socket: net.Socket = (await eventually<net.Socket | undefined>('the connection', () => sockets[0]))!;
