@@ -4,6 +4,7 @@ import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import type { CheckServer, LinkOptions, LinkTarget } from '../link/options.ts';
 import { LINK_ID, NONCE } from '../protocol/messages.ts';
+import { cipherOrder } from './ciphers.ts';
 import type { TlsConnection } from './connection.ts';
 import { dial, type DialOptions } from './dial.ts';
 import { joinNonce } from './join.ts';
@@ -21,7 +22,7 @@ export type TlsConnectOptions = LinkOptions & { readonly checkServer: CheckServe
 export async function connectTls(target: LinkTarget, options: TlsConnectOptions, signal: AbortSignal): Promise<Link> {
   if (signal.aborted) throw new QtunnelError('ABORTED', 'The attempt to connect was given up.');
   const id = randomBytes(LINK_ID).toString('hex');
-  const secureContext = createSecureContext({ minVersion: 'TLSv1.3' });
+  const secureContext = createSecureContext({ minVersion: 'TLSv1.3', ciphers: cipherOrder() });
   const dialOptions = { target, options, checkServer: options.checkServer, secureContext, linkId: id };
   return await dial(dialOptions, randomBytes(NONCE), signal, (connection, welcome, rtt) => {
     const makeSource = (link: TlsLink): WarmPool => {

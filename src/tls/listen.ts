@@ -6,6 +6,7 @@ import type { Link } from '../link/link.ts';
 import type { LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
 import { ALPN } from '../protocol/handshake.ts';
 import type { Hello } from '../protocol/messages.ts';
+import { CHACHA_FOR_WHO_WANTS_IT, cipherOrder } from './ciphers.ts';
 import { TlsConnection } from './connection.ts';
 import { hashCertificate } from './context.ts';
 import { ServerGreeting } from './greeting.ts';
@@ -184,7 +185,14 @@ function addressesOf({ remoteAddress, remotePort, localAddress, localPort }: Soc
 }
 
 function tlsOptions(keys: ServerKeys) {
-  return { key: keys.privateKeyPem, cert: keys.certificatePem, minVersion: 'TLSv1.3' as const };
+  const secureOptions = CHACHA_FOR_WHO_WANTS_IT;
+  return {
+    key: keys.privateKeyPem,
+    cert: keys.certificatePem,
+    minVersion: 'TLSv1.3' as const,
+    ciphers: cipherOrder(),
+    secureOptions,
+  };
 }
 
 /** Runs what takes in a certificate and its key, and says in our words what is wrong with them. */

@@ -9,7 +9,7 @@ export function readIntoOwnBuffer(socket: TLSSocket, sink: (bytes: Uint8Array) =
   const inside = socket as unknown as Record<symbol, unknown> & {
     _handle: { useUserBuffer?: (buffer: Uint8Array) => void } | null;
   };
-  const handle = inside._handle;
+  const { _handle: handle } = inside;
   const [buffer, callback] = [symbolOf(socket, 'kBuffer'), symbolOf(socket, 'kBufferCb')];
   if (typeof handle?.useUserBuffer !== 'function' || buffer === undefined || callback === undefined) return;
   inside[buffer] = SHARED;

@@ -3,7 +3,7 @@ import { END, type LinkStream, NOTHING_YET, type StreamHandler } from '../link/l
 import { FRAME, frame, MAX_DATA } from '../protocol/frames.ts';
 import { decodeReset, encodeReset } from '../protocol/messages.ts';
 import type { ResetReason } from '../protocol/reset.ts';
-import { type ConnectionHandler, type TlsConnection, WRITE_LIMIT } from './connection.ts';
+import type { ConnectionHandler, TlsConnection } from './connection.ts';
 import { ReceiveQueue } from './receive-queue.ts';
 import { takeTurn, type TurnTaker } from './turns.ts';
 
@@ -20,7 +20,7 @@ export interface StreamHost {
  *
  *     TLS records ─▶ TlsConnection ─▶ onData ─▶ ReceiveQueue ─▶ (once per turn) onReadable ─▶ read
  *                         ▲                         └─ full? pause the connection; half empty? resume
- *     write ─▶ DATA frame ┘ as far as `room` goes; 'drain' ─▶ onWritable
+ *     write ─▶ sendData ──┘ as far as there is room; onDrain ─▶ onWritable
  *
  * It has ended when its end was read and FIN was handed to the kernel; from then on, and after a reset, it is `over` and calls nobody. Its connection is
  * free as soon as FIN was written and received, whatever is still unread.
@@ -82,9 +82,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
 
   write(chunk: Uint8Array): number {
     if (this.#over || this.#finSent || chunk.length === 0) return 0;
-    const room = this.#connection === null ? Math.max(0, WRITE_LIMIT - this.#heldBytes) : this.#connection.room;
-    const taken = Math.min(chunk.length, room);
-    for (let at = 0; at < taken; at += MAX_DATA) this.#sendData(chunk.subarray(at, Math.min(at + MAX_DATA, taken)));
+    const taken = this.#connection === null ? this.#hold(chunk) : this.#connection.sendData(chunk);
     if (taken < chunk.length) this.#wantsWrite = true;
     return taken;
   }
@@ -147,15 +145,18 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
 
   #offerRoom(): void {
     if (this.#over || !this.#wantsWrite || this.#finSent) return;
-    if (this.#connection === null || this.#connection.room === 0) return;
+    if (this.#connection === null || !this.#connection.hasRoom) return;
     this.#wantsWrite = false;
     this.handler.onWritable();
   }
 
-  #sendData(payload: Uint8Array): void {
-    if (this.#connection !== null) return this.#connection.sendData(payload);
-    this.#held.push(frame(FRAME.DATA, payload));
-    this.#heldBytes += payload.length + HELD_OVERHEAD;
+  #hold(chunk: Uint8Array): number {
+    const taken = Math.min(chunk.length, Math.max(0, HOLD_LIMIT - this.#heldBytes));
+    if (taken === 0) return 0;
+    for (let at = 0; at < taken; at += MAX_DATA)
+      this.#held.push(frame(FRAME.DATA, chunk.subarray(at, Math.min(at + MAX_DATA, taken))));
+    this.#heldBytes += taken + HELD_OVERHEAD;
+    return taken;
   }
 
   #readEnd(): number {
@@ -218,5 +219,7 @@ const NOBODY: StreamHandler = { onReadable() {}, onWritable() {}, onReset() {} }
  * top. The kernel's socket buffers make the window; this needs to last only for one turn of the event loop.
  */
 const RECEIVE_LIMIT = 256 * 1024;
+/** Bytes that one stream holds for a connection that is not there yet. */
+const HOLD_LIMIT = 256 * 1024;
 /** Bytes that a frame costs besides its own while it waits. */
 const HELD_OVERHEAD = 256;
