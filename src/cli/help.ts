@@ -98,6 +98,9 @@ const EXAMPLES = `  qtunnel -generate-cert
   of its own when it has none. The second is a server in front of the service
   at port 5201, the third a client on another machine: what connects to its
   port 8080 reaches that service.
+
+  qtunnel bench shows how fast all this is, on one machine or between two of
+  yours: see qtunnel bench -help.
 `;
 
 const FLAG_RULES = `Write a flag with one dash or two, as -flag=value or -flag value; a boolean as

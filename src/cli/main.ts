@@ -19,6 +19,10 @@ import { untilStopped } from './life.ts';
  */
 export async function main(words: readonly string[], environment: Environment): Promise<ExitCode> {
   try {
+    if (words[0] === 'bench') {
+      const { bench } = await import('../measure/command.ts');
+      return await bench(words.slice(1), environment);
+    }
     return await run(parseArguments(words), environment);
   } catch (error) {
     printError(errorText(error, wantsDebug(words, environment)));

@@ -49,14 +49,14 @@ test('what -check prints can be used as a file and means the same', async (t) =>
 
 test('-check reads the files and writes none', async (t) => {
   const folder = t.testdir();
-  const made = await qtunnel(t, ['-generate-cert', '-cert-host=example.org'], {}, folder);
+  const made = await qtunnel(t, ['-generate-cert', '-cert-host=example.org'], {}, { cwd: folder });
   t.equal(made.code, 0, made.stderr);
   t.same(readdirSync(folder).toSorted(), ['server.crt', 'server.key']);
   const [, fingerprint = ''] = /SHA256:([0-9A-F:]+)/.exec(made.stdout) ?? [];
   writeFileSync(path.join(folder, 'secret'), 'hush-hush\n', { mode: 0o600 });
   const files = ['-cert-file=server.crt', '-key-file=server.key', '-secret-file=secret', '-state-dir=state'];
 
-  const good = await qtunnel(t, ['-check', ...files], {}, folder);
+  const good = await qtunnel(t, ['-check', ...files], {}, { cwd: folder });
   t.equal(good.code, 0, good.stderr);
   t.ok(fingerprint !== '' && good.stdout.includes(fingerprint));
   t.notMatch(good.stdout, 'hush-hush');
@@ -70,7 +70,7 @@ test('-check reads the files and writes none', async (t) => {
     [['-clientmode', '-ca-file=secret'], 'secret'],
   ];
   for (const [flags, file] of bad) {
-    const { code, stdout, stderr } = await qtunnel(t, ['-check', ...flags], {}, folder);
+    const { code, stdout, stderr } = await qtunnel(t, ['-check', ...flags], {}, { cwd: folder });
     t.equal(code, 1, flags.join(' '));
     t.match(stderr, new RegExp(`^qtunnel: .*\\b${file}\\b.*\n$`));
     t.equal(stdout, '');
@@ -80,12 +80,12 @@ test('-check reads the files and writes none', async (t) => {
 test('-generate-cert keeps what is there unless it is told -force', async (t) => {
   const folder = t.testdir();
   const words = ['-generate-cert', '-cert-file=a.crt', '-key-file=a.key', '-cert-days=5'];
-  t.equal((await qtunnel(t, words, {}, folder)).code, 0);
+  t.equal((await qtunnel(t, words, {}, { cwd: folder })).code, 0);
   const before = readFileSync(path.join(folder, 'a.key'), 'utf8');
-  const refused = await qtunnel(t, words, {}, folder);
+  const refused = await qtunnel(t, words, {}, { cwd: folder });
   t.equal(refused.code, 1);
   t.match(refused.stderr, /^qtunnel: a\.(key|crt) is there already: give -force .*\n$/);
   t.equal(readFileSync(path.join(folder, 'a.key'), 'utf8'), before);
-  t.equal((await qtunnel(t, [...words, '-force'], {}, folder)).code, 0);
+  t.equal((await qtunnel(t, [...words, '-force'], {}, { cwd: folder })).code, 0);
   t.not(readFileSync(path.join(folder, 'a.key'), 'utf8'), before);
 });

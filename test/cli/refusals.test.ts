@@ -116,9 +116,9 @@ for (const [environment, sentence] of IN_ENVIRONMENT) {
 test('a wrong file is named with its line, exit 2; one that is not there, exit 1', async (t) => {
   const folder = t.testdir();
   writeFileSync(path.join(folder, 'tunnels.yaml'), 'tunnels:\n  web:\n    lisen: ":1"\n');
-  const wrong = await qtunnel(t, ['-conf=tunnels.yaml'], {}, folder);
+  const wrong = await qtunnel(t, ['-conf=tunnels.yaml'], {}, { cwd: folder });
   t.match(wrong, { code: 2, stderr: 'qtunnel: tunnels.yaml:3: lisen: unknown key; did you mean listen?\n' });
-  const missing = await qtunnel(t, ['-conf=none.yaml'], {}, folder);
+  const missing = await qtunnel(t, ['-conf=none.yaml'], {}, { cwd: folder });
   t.match(missing, {
     code: 1,
     stderr: 'qtunnel: -conf: the file none.yaml cannot be read (ENOENT): check the path and its permissions\n',
@@ -132,7 +132,7 @@ test('a stack trace only at -log-level=debug', async (t) => {
 });
 
 test('a log file that cannot be written: exit 1 and what to do', async (t) => {
-  const { stderr, code } = await qtunnel(t, ['-logto=none/q.log'], {}, t.testdir());
+  const { stderr, code } = await qtunnel(t, ['-logto=none/q.log'], {}, { cwd: t.testdir() });
   t.equal(stderr, 'qtunnel: -logto: the log file none/q.log cannot be written (ENOENT): name another, or stderr\n');
   t.equal(code, 1);
 });

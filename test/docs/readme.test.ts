@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'tap';
-import { parseArguments } from '../../src/cli/arguments.ts';
+import { parseArguments, readFlags } from '../../src/cli/arguments.ts';
 import { readTunnelsFile } from '../../src/config/file.ts';
 import { environmentName, findFlag, FLAGS, type FlagShape } from '../../src/config/flags.ts';
+import { BENCH_FLAGS } from '../../src/measure/flags.ts';
+import { settleBench } from '../../src/measure/settings.ts';
 
 const README = readFileSync('README.md', 'utf8');
 
@@ -24,8 +26,11 @@ test('the README’s table has each flag, in their order, with its default and i
 test('what the README tells to type is understood: flags, variables, and the YAML file', async (t) => {
   const commands = commandsOf(README);
   t.ok(commands.length > 10);
-  for (const command of commands) t.ok(parseArguments(command), command.join(' '));
-  for (const [, name = ''] of README.matchAll(/`--?([a-z][a-z-]+)(?:=[^`]*)?`/g)) t.ok(findFlag(name), `-${name}`);
+  for (const command of [...commands, ...commandsOf(readFileSync('docs/BENCH.md', 'utf8'))])
+    t.ok(parse(command), command.join(' '));
+  for (const [, name = ''] of README.matchAll(/`--?([a-z][a-z-]+)(?:=[^`]*)?`/g)) {
+    t.ok(findFlag(name) ?? BENCH_FLAGS.find((flag) => flag.name === name), `-${name}`);
+  }
   const variables = new Set<string>(FLAGS.map(({ name }) => environmentName(name)));
   for (const [variable] of README.matchAll(/QTUNNEL_[A-Z_]+/g)) t.ok(variables.has(variable), variable);
 
@@ -45,6 +50,11 @@ test('every relative link of the documents leads somewhere', async (t) => {
     }
   }
 });
+
+function parse([first, ...rest]: readonly string[]): unknown {
+  if (first === 'bench') return settleBench(readFlags(rest, { flags: BENCH_FLAGS, help: '' }), {});
+  return parseArguments(first === undefined ? rest : [first, ...rest]);
+}
 
 /** The table's cell for a flag's default. */
 function defaultCell(flag: FlagShape): string {
@@ -108,5 +118,7 @@ const DOCUMENTS = [
   'CHANGELOG.md',
   'bench/README.md',
   'certs/README.md',
-  ...['ARCHITECTURE', 'ERRORS', 'LIBRARY', 'MEASURED', 'PERFORMANCE', 'PROTOCOL', 'SECURITY'].map((name) => `docs/${name}.md`),
+  ...['ARCHITECTURE', 'BENCH', 'ERRORS', 'LIBRARY', 'MEASURED', 'PERFORMANCE', 'PROTOCOL', 'SECURITY'].map(
+    (name) => `docs/${name}.md`,
+  ),
 ];
