@@ -87,6 +87,7 @@ async function reloadFrom(running: RunningTunnels, { log: { log, reopen }, load,
 function needingRestart(before: ProcessSettings, now: ProcessSettings): string[] {
   return [
     ...(isDeepStrictEqual(before.metrics, now.metrics) ? [] : ['metrics']),
+    ...(before.workers === now.workers ? [] : ['workers']),
     ...(before.logto === now.logto ? [] : ['logto']),
     ...(before.logFormat === now.logFormat ? [] : ['log-format']),
   ];

@@ -55,7 +55,8 @@ async function serve(configuration: Configuration, load: () => Configuration, wa
   try {
     for (const warning of warnings) log.log.warn({ event: 'warning' }, warning);
     const { runTunnels } = await import('../tunnel/run.ts');
-    const running = await runTunnels(configuration.tunnels, { log: log.log, metrics: configuration.process.metrics });
+    const { metrics, workers } = configuration.process;
+    const running = await runTunnels(configuration.tunnels, { log: log.log, metrics, workers });
     return await untilStopped(running, { log, load, current: configuration.process, signals: process });
   } catch (err) {
     // Standard error is told by main; who watches a file or syslog looks there.

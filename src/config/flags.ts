@@ -187,6 +187,17 @@ export const FLAGS = [
   },
 
   {
+    name: 'workers',
+    group: 'Limits and times',
+    scope: 'process',
+    kind: 'integer',
+    min: 1,
+    max: 64,
+    default: '1',
+    help: 'threads that share the work, each with a link of its own; Linux',
+  },
+
+  {
     name: 'metrics',
     group: 'Watching it',
     scope: 'process',

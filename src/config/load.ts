@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { isatty } from 'node:tty';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
@@ -26,14 +27,17 @@ export function loadConfiguration(commandLine: Layer, environment: Environment):
   const warnings = misspelt(environment);
   if (conf === undefined) {
     refuseTagWithoutFile(given);
-    return { tunnels: [settleTunnel('default', given, environment)], process: settleProcess(given, onTerminal), warnings };
+    const ofProcess = settleProcess(given, onTerminal);
+    const tunnels = [settleTunnel('default', given, environment)];
+    return { tunnels, process: ofProcess, warnings: [...warnings, ...tooManyWorkers(ofProcess)] };
   }
   const file = readTunnelsFile(conf);
   const tags = pick(file, lookUp(given, 'tag') ?? [], conf);
   const tunnels = tags.map(([tag, layer]) => settleTunnel(tag, [...given, layer, file.defaults], environment));
   refuseUselessFlags(commandLine, tunnels);
   refuseSameListener(tunnels, file);
-  return { tunnels, process: settleProcess([...given, file.process], onTerminal), warnings };
+  const ofProcess = settleProcess([...given, file.process], onTerminal);
+  return { tunnels, process: ofProcess, warnings: [...warnings, ...tooManyWorkers(ofProcess)] };
 }
 
 function refuseTagWithoutFile(layers: readonly Layer[]): void {
@@ -69,6 +73,12 @@ function refuseSameListener(tunnels: readonly TunnelSettings[], file: TunnelsFil
     }
     seen.set(address, tag);
   }
+}
+
+function tooManyWorkers({ workers }: ProcessSettings): string[] {
+  const cores = availableParallelism();
+  const given = `-workers=${workers}: this process may use ${cores} ${cores === 1 ? 'core' : 'cores'}`;
+  return workers > 1 && workers > cores ? [`${given}; more workers than that take turns`] : [];
 }
 
 function onTerminal(logto: string): boolean {

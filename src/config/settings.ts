@@ -42,6 +42,8 @@ export interface Address {
 
 /** What concerns the whole process rather than one tunnel. */
 export interface ProcessSettings {
+  /** Threads that share the tunnels; 1 for none besides the main thread. */
+  readonly workers: number;
   readonly metrics: Address | null;
   /** `stdout`, `stderr`, `syslog`, or a file's path. */
   readonly logto: string;

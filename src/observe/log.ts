@@ -1,5 +1,5 @@
 import { isatty } from 'node:tty';
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
 import { camelCase, FLAGS } from '../config/flags.ts';
 import type { ProcessSettings } from '../config/settings.ts';
 import { serializeError } from './error-fields.ts';
@@ -19,20 +19,31 @@ export interface Log {
  * standard error.
  * @throws QtunnelError `FILE_UNWRITABLE` when the destination cannot be opened.
  */
-export function createLog({ logto, logLevel, logFormat }: Omit<ProcessSettings, 'metrics'>): Log {
+export function createLog({ logto, logLevel, logFormat }: Pick<ProcessSettings, 'logto' | 'logLevel' | 'logFormat'>): Log {
   const destination = openDestination(logto);
-  const log: Logger = pino<never>(
-    {
-      base: null,
-      level: logLevel,
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-      serializers: { err: (error: unknown) => serializeError(error, log.isLevelEnabled('debug')) },
-      redact: { paths: SECRET_PATHS, censor: '******' },
-    },
-    logFormat === 'pretty' ? prettyStream(destination, hasColour(logto)) : destination,
-  );
+  const log = makeLogger(logLevel, logFormat === 'pretty' ? prettyStream(destination, hasColour(logto)) : destination);
   return { log, reopen: () => destination.reopen(), close: () => destination.close() };
+}
+
+/** A logger whose lines look as they do everywhere in qtunnel, wherever they go. */
+export function makeLogger(level: ProcessSettings['logLevel'], stream: DestinationStream, base: object | null = null): Logger {
+  const options: LoggerOptions<never> = {
+    base: base as LoggerOptions['base'] & {},
+    level,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    serializers: { err: (error: unknown) => serializeError(error, log.isLevelEnabled('debug')) },
+    redact: { paths: SECRET_PATHS, censor: '******' },
+  };
+  const log: Logger = pino<never>(options, stream);
+  return log;
+}
+
+/** Writes a line that another thread's logger has made to where `log` writes its own; `level` in pino's numbers. */
+export function writeLine(log: Logger, level: number, line: string): void {
+  const stream = (log as unknown as Record<symbol, LogDestination>)[pino.symbols.streamSym]!;
+  stream.lastLevel = level;
+  stream.write(line);
 }
 
 function prettyStream(destination: LogDestination, colour: boolean): LogDestination {

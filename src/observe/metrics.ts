@@ -9,6 +9,8 @@ import type { TunnelReadiness, TunnelSource } from './tunnel-metrics.ts';
  */
 export class Metrics {
   readonly registry = new Registry();
+  /** Called before the numbers are read: where several workers count, theirs are collected by it. */
+  refresh: () => Promise<void> = () => Promise.resolve();
   readonly #tunnels = new Map<string, TunnelMetrics>();
 
   constructor() {
@@ -24,19 +26,25 @@ export class Metrics {
     return metrics;
   }
 
+  get tunnels(): readonly TunnelMetrics[] {
+    return [...this.#tunnels.values()];
+  }
+
   /** Shows a tunnel no more, because it was taken out of the configuration. */
   forget(tag: string): void {
     this.#tunnels.delete(tag);
   }
 
   /** Whether each tunnel can carry a connection now, in the order in which they were added. */
-  readiness(): TunnelReadiness[] {
+  async readiness(): Promise<TunnelReadiness[]> {
+    await this.refresh();
     return [...this.#tunnels.values()].map((tunnel) => tunnel.readiness());
   }
 
   /** Everything in Prometheus' text format. */
-  text(): Promise<string> {
-    return this.registry.metrics();
+  async text(): Promise<string> {
+    await this.refresh();
+    return await this.registry.metrics();
   }
 }
 
@@ -94,7 +102,7 @@ const FAMILIES: readonly Family[] = [
     name: 'links',
     help: 'Links of this transport that are not closed; on a server one for each client.',
     labels: ['transport'],
-    samples: (tunnel) => perTransport((transport) => tunnel.links(transport).length),
+    samples: (tunnel) => perTransport((transport) => tunnel.links(transport).filter(({ isBranch }) => isBranch !== true).length),
   },
   {
     kind: Gauge,

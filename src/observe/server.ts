@@ -40,14 +40,14 @@ async function respond(request: IncomingMessage, response: ServerResponse, metri
     case '/healthz':
       return send(response, 200, TEXT, 'ok\n');
     case '/ready':
-      return sendReadiness(response, metrics);
+      return await sendReadiness(response, metrics);
     default:
       return send(response, 404, TEXT, 'There is /metrics, /healthz and /ready.\n');
   }
 }
 
-function sendReadiness(response: ServerResponse, metrics: Metrics): void {
-  const tunnels = metrics.readiness();
+async function sendReadiness(response: ServerResponse, metrics: Metrics): Promise<void> {
+  const tunnels = await metrics.readiness();
   const ready = tunnels.every((tunnel) => tunnel.ready);
   send(response, ready ? 200 : 503, 'application/json', `${JSON.stringify({ ready, tunnels })}\n`);
 }

@@ -1,11 +1,23 @@
 import type { ErrorCode } from '../errors.ts';
 import type { Link, LinkStats } from '../link/link.ts';
 
+/** What is told of a link; in the main thread of several workers this is all that there is of theirs. */
+export type LinkFacts = Pick<Link, 'transport' | 'state' | 'isBranch' | 'stats'>;
+
 /** What a tunnel's numbers are read from when somebody asks for them. */
 export interface TunnelSource {
   readonly clientmode: boolean;
   /** The links that are not closed, of both transports. */
-  readonly links: () => readonly Link[];
+  readonly links: () => readonly LinkFacts[];
+}
+
+/** The numbers of a tunnel at a moment, as one thread tells them to another. */
+export interface TunnelSnapshot {
+  readonly counts: Readonly<Record<Count, number>>;
+  readonly dialFailures: ReadonlyMap<string, number>;
+  readonly handshakeFailures: ReadonlyMap<string, number>;
+  readonly closedLinks: LinkTotals;
+  readonly links: readonly (Omit<LinkFacts, 'stats'> & { readonly stats: LinkStats })[];
 }
 
 /** A server tunnel is ready as long as it runs; a client tunnel while one of its links is up. */
@@ -29,7 +41,7 @@ export class TunnelMetrics {
   reconnects = 0;
   readonly dialFailures = new Map<string, number>();
   readonly handshakeFailures = new Map<string, number>();
-  readonly #closedLinks: Record<Link['transport'], Record<LinkCounter, number>> = { quic: noTotals(), tls: noTotals() };
+  #closedLinks: LinkTotals = { quic: noTotals(), tls: noTotals() };
 
   constructor(tag: string) {
     this.tag = tag;
@@ -68,7 +80,32 @@ export class TunnelMetrics {
     for (const counter of LINK_COUNTERS) totals[counter] += numberOr(stats[counter], 0);
   }
 
-  links(transport: Link['transport']): Link[] {
+  snapshot(): TunnelSnapshot {
+    const { sent, received, opened, closed, reconnects, dialFailures, handshakeFailures } = this;
+    const links = this.source.links().map((link) => {
+      const { transport, state, isBranch = false } = link;
+      return { transport, state, isBranch, stats: link.stats() };
+    });
+    const counts = { sent, received, opened, closed, reconnects };
+    return { counts, dialFailures, handshakeFailures, closedLinks: this.#closedLinks, links };
+  }
+
+  /** Shows the sum of what several workers have counted in the place of what was counted here. */
+  show(workers: readonly TunnelSnapshot[]): void {
+    for (const count of COUNTS) this[count] = sum(workers.map(({ counts }) => counts[count]));
+    for (const kind of ['dialFailures', 'handshakeFailures'] as const) {
+      this[kind].clear();
+      for (const worker of workers) for (const [reason, count] of worker[kind]) countReason(this[kind], reason, count);
+    }
+    this.#closedLinks = { quic: noTotals(), tls: noTotals() };
+    for (const { closedLinks } of workers)
+      for (const transport of ['quic', 'tls'] as const)
+        for (const counter of LINK_COUNTERS) this.#closedLinks[transport][counter] += closedLinks[transport][counter];
+    const links = workers.flatMap((worker) => worker.links.map(({ stats, ...link }) => ({ ...link, stats: () => stats })));
+    this.source = { clientmode: this.source.clientmode, links: () => links };
+  }
+
+  links(transport: Link['transport']): LinkFacts[] {
     return this.source.links().filter((link) => link.transport === transport && link.state !== 'closed');
   }
 
@@ -107,13 +144,15 @@ export class TunnelMetrics {
 }
 
 type LinkCounter = (typeof LINK_COUNTERS)[number];
+type LinkTotals = Record<Link['transport'], Record<LinkCounter, number>>;
+type Count = (typeof COUNTS)[number];
 
 function noTotals(): Record<LinkCounter, number> {
   return { packetsSent: 0, packetsLost: 0, bytesSent: 0, bytesReceived: 0 };
 }
 
-function countReason(counts: Map<string, number>, reason: string): void {
-  counts.set(reason, (counts.get(reason) ?? 0) + 1);
+function countReason(counts: Map<string, number>, reason: string, count = 1): void {
+  counts.set(reason, (counts.get(reason) ?? 0) + count);
 }
 
 function sum(values: readonly number[]): number {
@@ -125,3 +164,4 @@ function numberOr(value: number, otherwise: number): number {
 }
 
 const LINK_COUNTERS = ['packetsSent', 'packetsLost', 'bytesSent', 'bytesReceived'] as const;
+const COUNTS = ['sent', 'received', 'opened', 'closed', 'reconnects'] as const;

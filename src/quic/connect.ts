@@ -4,6 +4,7 @@ import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import type { CheckServer, LinkOptions, LinkTarget } from '../link/options.ts';
 import { CONNECTION_ID, endsWithToken } from '../protocol/connection-id.ts';
+import { ALONE, placeId } from '../protocol/place.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import type { Clock } from './clock.ts';
 import { CLOSE } from './close.ts';
@@ -35,7 +36,8 @@ export async function connectQuic(
   let native: QuicheConnection;
   try {
     if (signal.aborted) throw givenUp();
-    native = quiche.Connection.connect(target.serverName, randomBytes(CONNECTION_ID), udp.address, peer, configFor(options));
+    const id = placeId(randomBytes(CONNECTION_ID), environment.place ?? ALONE);
+    native = quiche.Connection.connect(target.serverName, id, udp.address, peer, configFor(options));
   } catch (error) {
     udp.close();
     if (error instanceof QtunnelError) throw error;

@@ -1,11 +1,14 @@
 import { openUdp } from '../udp/open.ts';
 import type { OpenUdp } from '../udp/socket.ts';
+import type { Place } from '../protocol/place.ts';
 import { type Clock, systemClock } from './clock.ts';
 
 /** What the driver takes from the machine; tests put a network and a clock of their own in its place. */
 export interface QuicEnvironment {
   readonly openUdp: OpenUdp;
   readonly clock: Clock;
+  /** The worker that this is; left out when there is one thread. */
+  readonly place?: Place;
 }
 
 export const systemEnvironment: QuicEnvironment = { openUdp, clock: systemClock };

@@ -12,6 +12,7 @@ import {
   packetForm,
   statelessReset,
 } from '../protocol/connection-id.ts';
+import { ALONE, type Place, placeId } from '../protocol/place.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import { CLOSE } from './close.ts';
 import type { Clock } from './clock.ts';
@@ -34,7 +35,7 @@ export async function listenQuic(
   environment: QuicEnvironment = systemEnvironment,
 ): Promise<LinkListener<QuicListenOptions>> {
   const config = serverConfig(options, keys.certificatePem, keys.privateKeyPem);
-  return new QuicListener(await environment.openUdp({ bind: address }), environment.clock, config, keys, options);
+  return new QuicListener(await environment.openUdp({ bind: address }), environment, config, keys, options);
 }
 
 /** One socket for all clients. Packets find their connection by the connection id that this side gave it. */
@@ -44,6 +45,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   onLink: (link: Link) => void = () => {};
   onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
   #options: QuicListenOptions;
+  readonly #place: Place;
   readonly #turns: Turns;
   readonly #router = new ConnectionIdRouter<QuicConnection>();
   readonly #ids = new Map<QuicConnection, Uint8Array[]>();
@@ -58,9 +60,10 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   #resetsLeft = RESETS_PER_SECOND;
   #resetsAt = 0;
 
-  constructor(udp: UdpSocket, clock: Clock, config: Config, keys: ServerKeys, options: QuicListenOptions) {
+  constructor(udp: UdpSocket, { clock, place }: QuicEnvironment, config: Config, keys: ServerKeys, options: QuicListenOptions) {
     this.udp = udp;
     this.clock = clock;
+    this.#place = place ?? ALONE;
     this.#config = config;
     this.#keys = keys;
     this.#options = options;
@@ -141,7 +144,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   #accept(datagram: Uint8Array, originalId: Uint8Array, from: UdpAddress): void {
     if (!this.#accepting || originalId.length < MIN_ORIGINAL_ID || !isInitial(datagram) || this.#strangers.size >= MAX_STRANGERS)
       return;
-    const id = this.#issuer.issue(randomBytes(CONNECTION_ID / 2));
+    const id = this.#issuer.issue(placeId(randomBytes(CONNECTION_ID / 2), this.#place));
     const native = this.#acceptNative(id, from);
     if (native === null) return;
     const server = { certificateDer: this.#keys.certificateDer, resetToken: this.#issuer.resetToken(id) };

@@ -31,9 +31,11 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   readonly id: string;
   readonly peer: string;
   handler: LinkHandler = NOBODY;
-  /** Nothing can join the link any more. */
-  onForgotten: () => void = () => {};
-  readonly #control: Control;
+  readonly isBranch: boolean;
+  /** Nothing can join the link any more; `cut` says whether its streams were cut off. */
+  onForgotten: (cut: boolean) => void = () => {};
+  /** Null in a branch: the link that it belongs to has it. */
+  readonly #control: Control | null;
   readonly #options: LinkOptions;
   readonly #peerSettings: LinkSettings;
   readonly #source: StreamSource | null;
@@ -51,21 +53,31 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   #bytesSent = 0;
   #bytesReceived = 0;
 
-  /** `makeSource` is null on the server, which opens no streams over TLS; `rtt` is the first measurement in milliseconds, NaN without one. */
+  /**
+   * `makeSource` is null on the server, which opens no streams over TLS; `rtt` is the first measurement in milliseconds, NaN without one. A branch's
+   * first connection is none for control.
+   */
   constructor(
-    control: TlsConnection,
+    first: TlsConnection,
     options: LinkOptions,
-    link: { id: string; peer: LinkSettings; rtt: number; makeSource: ((link: TlsLink) => StreamSource) | null },
+    link: {
+      id: string;
+      peer: LinkSettings;
+      rtt: number;
+      makeSource: ((link: TlsLink) => StreamSource) | null;
+      isBranch?: boolean;
+    },
   ) {
     this.id = link.id;
-    this.peer = control.peer;
+    this.isBranch = link.isBranch ?? false;
+    this.peer = first.peer;
     this.#options = options;
     this.#peerSettings = link.peer;
-    this.adopt(control);
+    this.adopt(first);
     const idleTimeout = Math.min(options.idleTimeout, link.peer.idleTimeout);
     // The client's pings are enough; the server's own come only when those do not.
     const keepalive = options.keepalive * (link.makeSource === null ? 2 : 1);
-    this.#control = new Control(control, { keepalive, idleTimeout, rtt: link.rtt }, this);
+    this.#control = this.isBranch ? null : new Control(first, { keepalive, idleTimeout, rtt: link.rtt }, this);
     this.#source = link.makeSource?.(this) ?? null;
   }
 
@@ -101,7 +113,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
 
   drain(): void {
     if (!this.#isOpen) return;
-    this.#control.send(encodeGoAway('no new streams, please'));
+    this.#control?.send(encodeGoAway('no new streams, please'));
     this.#accepts = false;
     this.#startDraining();
   }
@@ -110,14 +122,14 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#accepts = false;
-    this.#control.close();
+    this.#control?.close();
     this.#source?.close();
     const streamReason: ResetReason = reason.code === 'SHUTTING_DOWN' ? 'SHUTDOWN' : 'LINK_LOST';
     for (const stream of this.#streams) stream.lose(streamReason, reason.message);
     for (const connection of this.#idle) connection.destroy();
     // Those that were to end by themselves.
     for (const connection of this.#connections) connection.cutOff(null);
-    this.onForgotten();
+    this.onForgotten(reason !== this.#drainReason);
     this.handler.onStateChange('closed');
     this.handler.onClose(reason);
   }
@@ -129,7 +141,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
       bytesSent += socket.bytesWritten;
       bytesReceived += socket.bytesRead;
     }
-    return { ...UNKNOWN, rtt: this.#control.rtt, bytesSent, bytesReceived };
+    return { ...UNKNOWN, rtt: this.#control?.rtt ?? Number.NaN, bytesSent, bytesReceived };
   }
 
   /** Counts `connection` as one of this link's. */

@@ -16,16 +16,50 @@ import { acceptProblem, noCommonProtocol } from './problems.ts';
 
 /**
  * Listens for links over TLS. An empty host stands for all addresses, port 0 for any.
+ * @param take gets the TCP connections in the listener's place, to hand them to one of `acceptTls`.
  * @throws QtunnelError `LISTEN_FAILED`, `CERT_INVALID`, `CERT_KEY_MISMATCH`.
  */
 export async function listenTls(
-  address: { readonly host: string; readonly port: number },
+  address: TcpAddress,
   keys: ServerKeys,
   options: LinkOptions,
+  take?: (socket: Socket) => void,
 ): Promise<LinkListener> {
-  const listener = new TlsListener(keys, options);
+  const listener = new TlsListener(keys, options, take);
   await listener.listen(address);
   return listener;
+}
+
+/** A listener that does not listen itself: it is given the TCP connections that came in on `address`. @throws as above. */
+export function acceptTls(address: TcpAddress, keys: ServerKeys, options: LinkOptions, directory: LinkDirectory): TlsAcceptor {
+  const listener = new TlsListener(keys, options);
+  listener.directory = directory;
+  directory.onWithdrawn = (id, cut) => listener.endBranch(id, cut);
+  listener.address = address;
+  return listener;
+}
+
+/** What the workers of a server know of each other's links: a link's connections may come to any of them. */
+export interface LinkDirectory {
+  /** From now on the others find the link. */
+  announce(id: string, token: Uint8Array): void;
+  /** The link is gone; `cut` says whether its streams were cut off. */
+  withdraw(id: string, cut: boolean): void;
+  /** The token of another worker's link; undefined when none has it. */
+  find(id: string): Uint8Array | undefined;
+  /** Another worker's link is gone. */
+  onWithdrawn: (id: string, cut: boolean) => void;
+  /** Nothing is announced or looked for any more. */
+  close(): void;
+}
+
+export interface TlsAcceptor extends LinkListener {
+  accept(socket: Socket): void;
+}
+
+interface TcpAddress {
+  readonly host: string;
+  readonly port: number;
 }
 
 /** Makes sure that TLS takes certificate and key. @throws QtunnelError `CERT_INVALID`, `CERT_KEY_MISMATCH`. */
@@ -49,7 +83,9 @@ interface Greeted {
   readonly options: LinkOptions;
 }
 
-class TlsListener implements LinkListener {
+class TlsListener implements TlsAcceptor {
+  address: TcpAddress = { host: '', port: 0 };
+  directory: LinkDirectory | null = null;
   onLink: (link: Link) => void = () => {};
   onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
   #options: LinkOptions;
@@ -59,22 +95,18 @@ class TlsListener implements LinkListener {
   readonly #strangers = new Map<string, Stranger>();
   readonly #links = new Map<string, { link: TlsLink; token: Uint8Array }>();
   #certificate: Uint8Array;
+  #closed = false;
 
-  constructor(keys: ServerKeys, options: LinkOptions) {
+  constructor(keys: ServerKeys, options: LinkOptions, take: (socket: Socket) => void = (socket) => this.accept(socket)) {
     this.#options = options;
     this.#certificate = hashCertificate(keys.certificateDer);
     this.#tls = guardKeys(() => createTlsServer({ ...tlsOptions(keys), ALPNProtocols: [ALPN] }));
     this.#tls.on('secureConnection', (socket: TLSSocket) => this.#greet(socket));
     this.#tls.on('tlsClientError', (error, socket: TLSSocket) => this.#fail(addressesOf(socket), acceptProblem(error)));
-    this.#tcp = createTcpServer({ noDelay: true }, (socket) => this.#accept(socket));
+    this.#tcp = createTcpServer({ noDelay: true }, take);
   }
 
-  get address(): { host: string; port: number } {
-    const { address, port } = this.#tcp.address() as AddressInfo;
-    return { host: address, port };
-  }
-
-  listen({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
+  listen({ host, port }: TcpAddress): Promise<void> {
     return new Promise((resolve, reject) => {
       const fail = (error: NodeJS.ErrnoException): void => reject(listenProblem(error, formatAddress({ host, port })));
       this.#tcp.once('error', fail);
@@ -82,6 +114,8 @@ class TlsListener implements LinkListener {
         this.#tcp.off('error', fail);
         // Out of descriptors: those who wait in the kernel are accepted when there are some again.
         this.#tcp.on('error', () => {});
+        const bound = this.#tcp.address() as AddressInfo;
+        this.address = { host: bound.address, port: bound.port };
         resolve();
       });
     });
@@ -98,11 +132,13 @@ class TlsListener implements LinkListener {
 
   close(): Promise<void> {
     this.#tcp.close();
+    this.#closed = true;
     for (const { socket } of this.#strangers.values()) socket.destroy();
+    this.#closeDirectory();
     return Promise.resolve();
   }
 
-  #accept(socket: Socket): void {
+  accept(socket: Socket): void {
     const peer = formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 });
     // A reset at any moment is the TLS layer's or the connection's to handle; before and after them it is nobody's.
     socket.on('error', () => {});
@@ -140,24 +176,62 @@ class TlsListener implements LinkListener {
 
   #admit(connection: TlsConnection, key: string, greeted: Greeted): (() => void) | QtunnelError {
     const { hello } = greeted;
-    const known = this.#links.get(hello.linkId);
+    const known = this.#links.get(hello.linkId) ?? this.#elsewhere(hello.linkId);
     if (known === undefined) {
       this.#forget(key);
+      // Before the client knows of it: its next connection may come to another worker.
+      this.directory?.announce(hello.linkId, greeted.token);
       return () => this.#startLink(connection, greeted);
     }
     if (!isJoinNonce(this.#options.auth.hmac, known.token, hello.nonce)) {
       return new QtunnelError('PROTOCOL_VIOLATION', 'This link belongs to another client.');
     }
-    if (!known.link.hasRoom) return new QtunnelError('SERVER_BUSY', 'The link takes no more connections.');
+    const { link = this.#startBranch(connection, greeted, known.token) } = known;
+    if (!link.hasRoom) return new QtunnelError('SERVER_BUSY', 'The link takes no more connections.');
     this.#forget(key);
-    return () => known.link.join(connection);
+    return () => link.join(connection);
   }
 
   #startLink(connection: TlsConnection, { hello, token, options }: Greeted): void {
     const link = new TlsLink(connection, options, { id: hello.linkId, peer: hello.settings, rtt: Number.NaN, makeSource: null });
     this.#links.set(link.id, { link, token });
-    link.onForgotten = () => this.#links.delete(link.id);
+    link.onForgotten = (cut) => {
+      this.#links.delete(link.id);
+      this.directory?.withdraw(link.id, cut);
+      this.#closeDirectory();
+    };
     this.onLink(link);
+  }
+
+  #elsewhere(id: string): { link: undefined; token: Uint8Array } | undefined {
+    const token = this.directory?.find(id);
+    return token === undefined ? undefined : { link: undefined, token };
+  }
+
+  /** This worker's part of a link that another worker keeps. */
+  #startBranch(connection: TlsConnection, { hello, options }: Greeted, token: Uint8Array): TlsLink {
+    const about = { id: hello.linkId, peer: hello.settings, rtt: Number.NaN, makeSource: null, isBranch: true };
+    const link = new TlsLink(connection, options, about);
+    this.#links.set(link.id, { link, token });
+    link.onForgotten = () => {
+      this.#links.delete(link.id);
+      this.#closeDirectory();
+    };
+    this.onLink(link);
+    return link;
+  }
+
+  /** The worker that kept the link has it no more. What is open goes on over its own connections, unless the link was cut off. */
+  endBranch(id: string, cut: boolean): void {
+    const link = this.#links.get(id)?.link;
+    if (link?.isBranch !== true) return;
+    if (cut) link.close(new QtunnelError('LINK_LOST', 'The link was lost.'));
+    else link.onControlLost(new QtunnelError('LINK_CLOSED', 'The link has ended.'));
+  }
+
+  /** Links live on when the listener is closed. */
+  #closeDirectory(): void {
+    if (this.#closed && this.#links.size === 0) this.directory?.close();
   }
 
   #timeOut(key: string): void {

@@ -1,5 +1,6 @@
 import net from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
+import type { Logger } from 'pino';
 import type { Address } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
@@ -11,6 +12,7 @@ import { drained } from './drain.ts';
 import { adoptSocket } from './socket-reader.ts';
 import { listenTcp } from './tcp-listener.ts';
 import { loadRoute, type Route } from './route.ts';
+import { OWN, type Supplies } from './supplies.ts';
 import type { RunningSettings, SettingsChange, Tunnel } from './tunnel.ts';
 import { Uplink } from './uplink.ts';
 
@@ -26,7 +28,8 @@ export async function startClientTunnel(settings: RunningSettings, context: Tunn
 export class ClientTunnel implements Tunnel {
   #settings: RunningSettings;
   readonly #context: TunnelContext;
-  readonly #connections = new Connections();
+  readonly #supplies: Supplies;
+  readonly #connections: Connections;
   readonly #log: RateLimitedLog;
   readonly #uplink = new Uplink();
   /** What the uplink's links are made with. */
@@ -34,9 +37,11 @@ export class ClientTunnel implements Tunnel {
   #server: net.Server | null = null;
   #stopping = false;
 
-  constructor(settings: RunningSettings, context: TunnelContext) {
+  constructor(settings: RunningSettings, context: TunnelContext, supplies: Supplies = OWN) {
     this.#settings = settings;
     this.#context = context;
+    this.#supplies = supplies;
+    this.#connections = new Connections(supplies.count);
     this.#log = rateLimited(context.log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
   }
 
@@ -69,7 +74,7 @@ export class ClientTunnel implements Tunnel {
   }
 
   async prepare(settings: RunningSettings): Promise<SettingsChange> {
-    const route = await loadRoute(settings, this.#context);
+    const route = await loadRoute(settings, this.#context, this.#supplies);
     const moved = this.#route === null || !isDeepStrictEqual(settings.listen, this.#settings.listen);
     const server = moved ? await this.#listen(settings.listen) : this.#server;
     const discard = (): void => {
@@ -83,6 +88,18 @@ export class ClientTunnel implements Tunnel {
       this.#takeRoute(route);
     };
     return { takeEffect, discard };
+  }
+
+  /** Takes a connection that came in on the local port. */
+  accept(socket: net.Socket): void {
+    const { maxConnections } = this.#settings;
+    if (!this.#connections.admit(maxConnections)) {
+      this.#log.warn('limit', { event: 'limit' }, `a connection was refused: ${maxConnections} are open (-max-connections)`);
+      socket.on('error', () => {}).resetAndDestroy();
+      return;
+    }
+    adoptSocket(socket);
+    new ClientConnection(socket, this.surroundings);
   }
 
   async drain(): Promise<boolean> {
@@ -114,32 +131,23 @@ export class ClientTunnel implements Tunnel {
   }
 
   async #listen(address: Address | null): Promise<net.Server | null> {
-    return address === null ? null : await listenTcp(address, this.#context.log, (socket) => this.#accept(socket));
+    return address === null ? null : await listenTcp(address, this.#context.log, (socket) => this.accept(socket));
   }
 
   #moveTo(server: net.Server | null): void {
     this.#server?.close();
     this.#server = server;
     if (server === null) return;
-    this.#context.log.info(
-      { event: 'listening', tcp: formatAddress(addressOf(server)) },
-      `listening on TCP ${formatAddress(addressOf(server))}`,
-    );
-  }
-
-  #accept(socket: net.Socket): void {
-    const { maxConnections } = this.#settings;
-    if (this.#connections.size >= maxConnections) {
-      this.#log.warn('limit', { event: 'limit' }, `a connection was refused: ${maxConnections} are open (-max-connections)`);
-      socket.on('error', () => {}).resetAndDestroy();
-      return;
-    }
-    adoptSocket(socket);
-    new ClientConnection(socket, this.surroundings);
+    announceClient(this.#context.log, addressOf(server));
   }
 }
 
-function addressOf(server: net.Server): Address {
+/** Says where a client listens. */
+export function announceClient(log: Logger, address: Address): void {
+  log.info({ event: 'listening', tcp: formatAddress(address) }, `listening on TCP ${formatAddress(address)}`);
+}
+
+export function addressOf(server: net.Server): Address {
   const { address, port } = server.address() as net.AddressInfo;
   return { host: address, port };
 }

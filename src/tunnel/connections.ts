@@ -1,4 +1,5 @@
 import type { ResetReason } from '../protocol/reset.ts';
+import type { SharedCount } from './supplies.ts';
 import { WatchedSet } from './watched-set.ts';
 
 /** A TCP connection on its way through the tunnel. */
@@ -8,6 +9,24 @@ export interface TunnelConnection {
 
 /** The connections of one tunnel, for its limit and for its end. */
 export class Connections extends WatchedSet<TunnelConnection> {
+  readonly #shared: SharedCount | null;
+
+  constructor(shared: SharedCount | null = null) {
+    super();
+    this.#shared = shared;
+  }
+
+  /** Whether one more may come when there may be `most`; its place is kept for it. */
+  admit(most: number): boolean {
+    return this.#shared === null ? this.size < most : this.#shared.claim(most);
+  }
+
+  override delete(member: TunnelConnection): boolean {
+    const found = super.delete(member);
+    if (found) this.#shared?.release();
+    return found;
+  }
+
   abortAll(reason: ResetReason, message: string): void {
     for (const connection of this.list()) connection.abort(reason, message);
   }

@@ -3,10 +3,11 @@ import type { Address, TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import type { LinkAuth, LinkListener, ServerKeys } from '../link/options.ts';
-import { loadQuic } from '../quic/load.ts';
 import type { QuicListenOptions } from '../quic/listen.ts';
-import { checkKeys, listenTls } from '../tls/listen.ts';
+import type { Quic } from '../quic/load.ts';
+import { checkKeys } from '../tls/listen.ts';
 import { linkOptions } from './security.ts';
+import type { Supplies } from './supplies.ts';
 
 export interface ListenersHandler {
   onLink(link: Link): void;
@@ -24,18 +25,25 @@ export interface ListenersChange {
 }
 
 type Transport = Link['transport'];
+/** How listeners are opened. */
+export interface OpenEars extends Pick<Supplies, 'listenTls'> {
+  loadQuic(): Promise<Pick<Quic, 'listenQuic'>>;
+}
+
 type Ears = Partial<Record<Transport, LinkListener<QuicListenOptions>>>;
 
 /** A server's ears: UDP for QUIC, TCP for TLS, on the same port number. */
 export class Listeners {
   readonly #handler: ListenersHandler;
+  readonly #open: OpenEars;
   /** Where to listen as the user gave it; null before anything is open. */
   #listen: Address | null = null;
   #ears: Ears = {};
   readonly #closing = new Set<Promise<void>>();
 
-  constructor(handler: ListenersHandler) {
+  constructor(handler: ListenersHandler, open: OpenEars) {
     this.#handler = handler;
+    this.#open = open;
   }
 
   get udp(): Address | null {
@@ -63,7 +71,7 @@ export class Listeners {
     const stays = isDeepStrictEqual(settings.listen, this.#listen);
     const kept = stays ? only(this.#ears, wanted) : {};
     const missing = wanted.filter((transport) => kept[transport] === undefined);
-    const opened = await openAll(stays ? this.address : settings.listen, missing, keys, options);
+    const opened = await openAll(this.#open, stays ? this.address : settings.listen, missing, keys, options);
     const dropped = Object.entries(this.#ears).filter(([transport]) => kept[transport as Transport] === undefined);
     return {
       moves: missing.length > 0 || dropped.length > 0,
@@ -112,16 +120,17 @@ function only(ears: Ears, wanted: readonly Transport[]): Ears {
 
 /** All of them or none. TCP first: what is free there is mostly free in UDP as well, so that port 0 gives both the same. */
 async function openAll(
+  open: OpenEars,
   { host, port }: Address,
   transports: readonly Transport[],
   keys: ServerKeys,
   options: QuicListenOptions,
 ): Promise<Ears> {
-  const quic = transports.includes('quic') ? await loadQuic() : null;
+  const quic = transports.includes('quic') ? await open.loadQuic() : null;
   for (let attempt = 1; ; attempt++) {
     const opened: Ears = {};
     try {
-      if (transports.includes('tls')) opened.tls = notYet(await listenTls({ host, port }, keys, options));
+      if (transports.includes('tls')) opened.tls = notYet(await open.listenTls({ host, port }, keys, options));
       const chosen = opened.tls?.address.port ?? port;
       if (quic !== null) opened.quic = notYet(await quic.listenQuic({ host, port: chosen }, keys, options));
       return opened;

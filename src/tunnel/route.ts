@@ -4,10 +4,10 @@ import { formatFingerprint } from '../identity/fingerprint.ts';
 import { TrustPolicy } from '../identity/trust.ts';
 import { formatAddress } from '../link/address.ts';
 import type { LinkAuth, LinkTarget } from '../link/options.ts';
-import { loadQuic } from '../quic/load.ts';
 import { connectTls } from '../tls/connect.ts';
 import type { TunnelContext } from './context.ts';
-import { linkOptions, loadAuth } from './security.ts';
+import { linkOptions } from './security.ts';
+import type { Supplies } from './supplies.ts';
 import type { RunningSettings } from './tunnel.ts';
 import type { Connect, Transport, UplinkHandler } from './uplink.ts';
 
@@ -20,11 +20,11 @@ export interface Route {
 }
 
 /** The route for these settings. @throws QtunnelError when the secret or what the trust rests on cannot be loaded. */
-export async function loadRoute(settings: RunningSettings, context: TunnelContext): Promise<Route> {
-  const { auth, given } = await loadAuth(settings, context.log);
+export async function loadRoute(settings: RunningSettings, context: TunnelContext, supplies: Supplies): Promise<Route> {
+  const { auth, given } = await supplies.loadAuth(settings, context.log);
   const trust = await TrustPolicy.load({ ...settings, secret: given });
   return {
-    connect: connectors(settings, context, auth, trust),
+    connect: connectors(settings, context, { auth, trust, supplies }),
     handler: uplinkLog(settings, context),
     basis: basisOf(settings, auth, trust),
   };
@@ -36,15 +36,22 @@ function basisOf(settings: RunningSettings, { key }: LinkAuth, trust: TrustPolic
   return { backend, quic, fallback, congestion, idleTimeout, keepalive, buffer, key, trust: trust.basis };
 }
 
-function connectors(settings: RunningSettings, context: TunnelContext, auth: LinkAuth, trust: TrustPolicy): Connect {
+interface Means {
+  readonly auth: LinkAuth;
+  readonly trust: TrustPolicy;
+  readonly supplies: Supplies;
+}
+
+function connectors(settings: RunningSettings, context: TunnelContext, means: Means): Connect {
   const { backend, quic, fallback, congestion } = settings;
-  const checkServer = serverCheck(trust, settings, context);
+  const { auth, supplies } = means;
+  const checkServer = serverCheck(means, settings, context);
   const options = { ...linkOptions(settings, auth), checkServer, congestion };
   const resolve = resolver(backend);
   const connect: Connect = {};
   if (quic) {
     connect.quic = async (signal) => {
-      const { connectQuic } = await loadQuic();
+      const { connectQuic } = await supplies.loadQuic();
       return await connectQuic(await resolve(), options, signal);
     };
   }
@@ -52,10 +59,14 @@ function connectors(settings: RunningSettings, context: TunnelContext, auth: Lin
   return connect;
 }
 
-function serverCheck(trust: TrustPolicy, { backend }: RunningSettings, { log }: TunnelContext): (chain: Uint8Array[]) => void {
+function serverCheck(
+  { trust, supplies }: Means,
+  { backend }: RunningSettings,
+  { log }: TunnelContext,
+): (chain: Uint8Array[]) => void {
   const told = new Set<string>();
   return (chain) => {
-    const { firstUse, fingerprint, warnings } = trust.check(chain, backend.host, backend.port);
+    const { firstUse, fingerprint, warnings } = supplies.exclusively(() => trust.check(chain, backend.host, backend.port));
     if (firstUse) {
       const print = formatFingerprint(fingerprint);
       log.warn(
@@ -64,7 +75,7 @@ function serverCheck(trust: TrustPolicy, { backend }: RunningSettings, { log }: 
       );
     }
     for (const warning of warnings) {
-      if (!told.has(warning)) log.warn(warning);
+      if (supplies.speaks && !told.has(warning)) log.warn(warning);
       told.add(warning);
     }
   };

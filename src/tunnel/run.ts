@@ -1,10 +1,11 @@
-import type { Logger } from 'pino';
-import type { Address, TunnelSettings } from '../config/settings.ts';
+import type { LevelChangeEventListener, Logger } from 'pino';
+import type { Address, ProcessSettings, TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { closeWorkers } from '../identity/workers.ts';
 import { formatAddress } from '../link/address.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { type ObserveServer, startObserveServer } from '../observe/server.ts';
+import type { Workers } from '../workers/workers.ts';
 import { ClientTunnel } from './client.ts';
 import type { TunnelContext } from './context.ts';
 import { NO_EVENTS } from './events.ts';
@@ -15,6 +16,8 @@ export interface RunContext {
   readonly log: Logger;
   /** Where to serve metrics; null for nowhere. */
   readonly metrics: Address | null;
+  /** Threads that share the tunnels; one when left out. */
+  readonly workers?: number;
 }
 
 export interface RunningTunnels {
@@ -40,7 +43,8 @@ export async function runTunnels(tunnels: readonly TunnelSettings[], context: Ru
 }
 
 class TunnelSet implements RunningTunnels {
-  readonly failed = new Promise<QtunnelError>(() => {});
+  readonly failed: Promise<QtunnelError>;
+  #fail!: (error: QtunnelError) => void;
   readonly #context: RunContext;
   readonly #metrics = new Metrics();
   /** What each tag's tunnel was given; a tunnel that is replaced by one of the other side hands it on. */
@@ -50,9 +54,12 @@ class TunnelSet implements RunningTunnels {
   readonly #leaving = new Map<Tunnel, Promise<boolean>>();
   #stopping = false;
   #observer: ObserveServer | null = null;
+  #workers: Workers | null = null;
 
   constructor(context: RunContext) {
     this.#context = context;
+    this.failed = new Promise((resolve) => (this.#fail = resolve));
+    context.log.on('level-change', this.#handleLevel);
   }
 
   async start(tunnels: readonly TunnelSettings[]): Promise<void> {
@@ -62,6 +69,7 @@ class TunnelSet implements RunningTunnels {
       const where = formatAddress({ ...this.#observer.address, host: metrics.host === '' ? '127.0.0.1' : metrics.host });
       log.info({ event: 'metrics', address: where }, `metrics on http://${where}/metrics`);
     }
+    await this.#startWorkers();
     await this.reload(tunnels);
   }
 
@@ -98,8 +106,31 @@ class TunnelSet implements RunningTunnels {
     const reason = new QtunnelError('SHUTTING_DOWN', 'qtunnel was stopped.');
     await Promise.all([...this.#leaving.keys(), ...this.#tunnels.values()].map((tunnel) => tunnel.close(reason)));
     await this.#observer?.close();
+    await this.#workers?.close();
+    this.#context.log.off('level-change', this.#handleLevel);
     await closeWorkers();
   }
+
+  /** With one worker, the default, everything is here in the main thread, and nothing of this is loaded. */
+  async #startWorkers(): Promise<void> {
+    const { log, workers = 1 } = this.#context;
+    if (workers === 1) return;
+    const { startWorkers } = await import('../workers/workers.ts');
+    this.#workers = startWorkers(workers, log, this.#metrics);
+    if (this.#workers === null) {
+      log.warn({ event: 'workers', workers: 1 }, `-workers=${workers} needs Linux and the package koffi; going on with one worker`);
+      return;
+    }
+    log.info({ event: 'workers', workers }, `${workers} workers`);
+    this.#workers.failed.then(this.#fail, this.#fail);
+  }
+
+  /** A child of a pino logger keeps the level that it was made with; it shares its parent's listeners. */
+  readonly #handleLevel: LevelChangeEventListener = (level, _value, _before, _valueBefore, logger): void => {
+    if (logger !== this.#context.log) return;
+    for (const { log } of this.#contexts.values()) log.level = level;
+    this.#workers?.setLogLevel(level as ProcessSettings['logLevel']);
+  };
 
   /** The one that runs under this tag, or a new one that does nothing yet. */
   #tunnelFor(settings: TunnelSettings): Tunnel {
@@ -107,6 +138,7 @@ class TunnelSet implements RunningTunnels {
     const running = this.#tunnels.get(tag);
     if (running?.settings.clientmode === clientmode) return running;
     const context = this.#contexts.get(tag) ?? this.#newContext(settings);
+    if (this.#workers !== null) return this.#workers.tunnel(settings, context);
     return clientmode ? new ClientTunnel(settings, context) : new ServerTunnel(settings, context);
   }
 
@@ -122,6 +154,7 @@ class TunnelSet implements RunningTunnels {
       if (this.#tunnels.has(tag)) continue;
       this.#contexts.delete(tag);
       this.#metrics.forget(tag);
+      this.#workers?.forget(tag);
     }
   }
 

@@ -4,8 +4,14 @@ import type { LinkAuth, LinkOptions } from '../link/options.ts';
 import { VERSION } from '../version.ts';
 import type { RunningSettings } from './tunnel.ts';
 
-/** The secret, ready for proofs. `given` is the secret itself or null. @throws QtunnelError `FILE_UNREADABLE`, `SECRET_INVALID`. */
-export async function loadAuth(settings: RunningSettings, log: Logger): Promise<{ auth: LinkAuth; given: string | null }> {
+export interface LoadedAuth {
+  readonly auth: LinkAuth;
+  /** The secret itself; null without one. */
+  readonly given: string | null;
+}
+
+/** The secret, ready for proofs. @throws QtunnelError `FILE_UNREADABLE`, `SECRET_INVALID`. */
+export async function loadAuth(settings: RunningSettings, log: Logger): Promise<LoadedAuth> {
   const { secret, warnings } = await loadSecret(settings.secret, settings.secretFile);
   for (const warning of warnings) log.warn(warning);
   const key = secret === null ? null : await stretchSecret(secret);

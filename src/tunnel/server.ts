@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { QtunnelError } from '../errors.ts';
 import type { Address, TunnelSettings } from '../config/settings.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
-import { loadServerIdentity, type ServerIdentity } from '../identity/server-identity.ts';
+import type { ServerIdentity } from '../identity/server-identity.ts';
 import { formatAddress } from '../link/address.ts';
 import type { Link, LinkStream, OpenRequest } from '../link/link.ts';
 import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
@@ -11,7 +11,7 @@ import { Connections } from './connections.ts';
 import type { TunnelContext } from './context.ts';
 import { drained } from './drain.ts';
 import { Listeners } from './listeners.ts';
-import { loadAuth } from './security.ts';
+import { OWN, type Supplies } from './supplies.ts';
 import type { SettingsChange, Tunnel } from './tunnel.ts';
 import { WatchedSet } from './watched-set.ts';
 
@@ -28,18 +28,23 @@ export class ServerTunnel implements Tunnel {
   #settings: TunnelSettings;
   readonly #context: TunnelContext;
   readonly #strangersLog: RateLimitedLog;
-  readonly #connections = new Connections();
+  readonly #supplies: Supplies;
+  readonly #connections: Connections;
   readonly #links = new WatchedSet<Link>();
-  readonly #listeners = new Listeners({
-    onLink: (link) => this.#handleLink(link),
-    onTurnedAway: (error, peer, port) => this.#handleFailure(port, error, peer),
-  });
+  readonly #listeners: Listeners;
   #fingerprint = '';
   #stopping = false;
 
-  constructor(settings: TunnelSettings, context: TunnelContext) {
+  constructor(settings: TunnelSettings, context: TunnelContext, supplies: Supplies = OWN) {
     this.#settings = settings;
     this.#context = context;
+    this.#supplies = supplies;
+    this.#connections = new Connections(supplies.count);
+    const handler = {
+      onLink: (link: Link) => this.#handleLink(link),
+      onTurnedAway: (error: QtunnelError, peer: string, port: number) => this.#handleFailure(port, error, peer),
+    };
+    this.#listeners = new Listeners(handler, supplies);
     this.#strangersLog = rateLimited(context.log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
   }
 
@@ -67,8 +72,8 @@ export class ServerTunnel implements Tunnel {
 
   async prepare(settings: TunnelSettings): Promise<SettingsChange> {
     const { log, metrics } = this.#context;
-    const { auth, given } = await loadAuth(settings, log);
-    const identity = await loadServerIdentity(settings);
+    const { auth, given } = await this.#supplies.loadAuth(settings, log);
+    const identity = await this.#supplies.loadIdentity(settings);
     const change = await this.#listeners.prepare(settings, identity, auth);
     const takeEffect = (): void => {
       if (this.#stopping) return change.discard();
@@ -78,7 +83,7 @@ export class ServerTunnel implements Tunnel {
       this.#fingerprint = identity.fingerprint;
       const closed = change.takeEffect();
       for (const link of this.#links.list()) if (closed.has(link.transport)) link.drain();
-      if (change.moves) announce(log, settings, identity, this.#listeners, given !== null);
+      if (change.moves && this.#supplies.speaks) announceServer(log, settings, identity, this.#listeners, given !== null);
     };
     return { takeEffect, discard: () => change.discard() };
   }
@@ -107,10 +112,10 @@ export class ServerTunnel implements Tunnel {
     if (this.#stopping) return link.close(new QtunnelError('SHUTTING_DOWN', 'The server is shutting down.'));
     this.#links.add(link);
     events.onLinkUp(link);
-    log.info(
-      { event: 'link_up', transport: link.transport, link: link.id, peer: link.peer },
-      `client ${link.peer} is here over ${nameOf(link)}`,
-    );
+    // That a client is here, and that it is gone, is said once, by the worker that keeps its link.
+    const [level, up, down] = link.isBranch === true ? (['debug', 'branch_up', 'branch_down'] as const) : TOLD;
+    const about = { transport: link.transport, link: link.id, peer: link.peer };
+    log[level]({ event: up, ...about }, `client ${link.peer} is here over ${nameOf(link)}`);
     link.handler = {
       onStream: (stream, request) => this.#handleStream(link, stream, request),
       onStateChange: () => {},
@@ -118,22 +123,15 @@ export class ServerTunnel implements Tunnel {
         this.#links.delete(link);
         metrics.linkClosed(link);
         events.onLinkDown(link, reason);
-        const fields = {
-          event: 'link_down',
-          transport: link.transport,
-          link: link.id,
-          peer: link.peer,
-          code: reason.code,
-          reason: reason.message,
-        };
-        log.info(fields, `client ${link.peer} is gone: ${reason.message}`);
+        const fields = { event: down, ...about, code: reason.code, reason: reason.message };
+        log[level](fields, `client ${link.peer} is gone: ${reason.message}`);
       },
     };
   }
 
   #handleStream(link: Link, stream: LinkStream, request: OpenRequest): void {
     const { maxConnections } = this.#settings;
-    if (this.#connections.size >= maxConnections) {
+    if (!this.#connections.admit(maxConnections)) {
       const message = `the server is at its limit of ${maxConnections} connections (-max-connections)`;
       this.#strangersLog.warn('limit', { event: 'limit', tag: request.tag, link: link.id }, message);
       return stream.reset('LIMIT', message);
@@ -159,7 +157,14 @@ function nameOf(link: Link): string {
   return link.transport === 'quic' ? 'QUIC' : 'TLS';
 }
 
-function announce(log: Logger, settings: TunnelSettings, identity: ServerIdentity, listeners: Listeners, secret: boolean): void {
+/** Says where a server listens, what its certificate is, and how a client reaches it. */
+export function announceServer(
+  log: Logger,
+  settings: TunnelSettings,
+  identity: ServerIdentity,
+  listeners: Listeners,
+  secret: boolean,
+): void {
   const { udp, tcp } = listeners;
   const { host, port } = listeners.address;
   const fields = {
@@ -180,3 +185,5 @@ function announce(log: Logger, settings: TunnelSettings, identity: ServerIdentit
   log.info({ event: 'client_command' }, `on the client: ${command}`);
   if (!secret) log.warn('no -secret: whoever reaches this port can use the backend');
 }
+
+const TOLD = ['info', 'link_up', 'link_down'] as const;

@@ -11,10 +11,11 @@ export class WatchedSet<T> {
     this.#all.add(member);
   }
 
-  delete(member: T): void {
-    if (!this.#all.delete(member) || this.#all.size > 0) return;
-    for (const call of this.#onEmpty) call();
-    this.#onEmpty.clear();
+  /** Whether it was in it. */
+  delete(member: T): boolean {
+    const found = this.#all.delete(member);
+    if (found && this.#all.size === 0) this.#tellEmpty();
+    return found;
   }
 
   /** What is in it at this moment. */
@@ -36,5 +37,10 @@ export class WatchedSet<T> {
       }, timeout);
       this.#onEmpty.add(empty);
     });
+  }
+
+  #tellEmpty(): void {
+    for (const call of this.#onEmpty) call();
+    this.#onEmpty.clear();
   }
 }

@@ -1,6 +1,7 @@
 import type dgram from 'node:dgram';
 import { getSystemErrorName } from 'node:util';
 import { bindDgram, closeQuietly, IGNORE, SEND_BUFFER, udpError } from './bind.ts';
+import { descriptorOf } from './descriptor.ts';
 import { DgramSocket } from './dgram.ts';
 import { BatchReceiver } from './batch-receiver.ts';
 import {
@@ -122,14 +123,6 @@ class BatchSocket implements UdpSocket {
   #report(error: NodeJS.ErrnoException): void {
     if (!this.#closed) this.handler.onError(udpError(error));
   }
-}
-
-/** Node has no public way to the descriptor of a UDP socket; null where its inside is not as expected. */
-function descriptorOf(socket: dgram.Socket): number | null {
-  const key = Object.getOwnPropertySymbols(socket).find((symbol) => symbol.description === 'state symbol');
-  if (key === undefined) return null;
-  const { handle } = (socket as unknown as Record<symbol, { handle?: { fd?: unknown } }>)[key]!;
-  return typeof handle?.fd === 'number' && handle.fd >= 0 ? handle.fd : null;
 }
 
 /** Beyond what net.core.rmem_max allows, where this process may (CAP_NET_ADMIN); refused otherwise, and then what `dgram` got stays. */

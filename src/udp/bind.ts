@@ -4,9 +4,22 @@ import { QtunnelError } from '../errors.ts';
 import type { UdpAddress, UdpHandler, UdpOptions } from './socket.ts';
 
 /** A bound socket of Node's, connected when the options say so: where every implementation of `UdpSocket` begins. @throws as `OpenUdp`. */
-export async function bindDgram({ bind, connect }: UdpOptions): Promise<dgram.Socket> {
-  const socket = connect === undefined ? await bindAny(bind) : await connected(bind, connect);
+export async function bindDgram({ bind, connect, fd }: UdpOptions): Promise<dgram.Socket> {
+  const socket =
+    fd !== undefined ? await adopted(bind, fd) : connect === undefined ? await bindAny(bind) : await connected(bind, connect);
   enlargeBuffers(socket);
+  return socket;
+}
+
+async function adopted({ host }: UdpAddress, fd: number): Promise<dgram.Socket> {
+  const socket = createSocket(net.isIPv6(host) ? 'udp6' : 'udp4');
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject);
+    socket.bind({ fd }, () => {
+      socket.off('error', reject);
+      resolve();
+    });
+  });
   return socket;
 }
 

@@ -14,17 +14,24 @@ export interface Libc {
 
 /** Null where koffi is not installed, or the platform is another. */
 export function loadLibc(): Libc | null {
+  const loaded = libraryC();
+  if (loaded === null) return null;
+  const { koffi, libc } = loaded;
+  return {
+    sendmsg: libc.func('long sendmsg(int, void *, int)') as unknown as Libc['sendmsg'],
+    recvmmsg: libc.func('int recvmmsg(int, void *, unsigned int, int, void *)') as unknown as Libc['recvmmsg'],
+    setsockopt: libc.func('int setsockopt(int, int, int, void *, unsigned int)') as unknown as Libc['setsockopt'],
+    errno: () => koffi.errno(),
+    address: (buffer) => koffi.address(buffer),
+  };
+}
+
+/** The C library and what calls it; null as above. */
+export function libraryC(): { koffi: typeof import('koffi'); libc: ReturnType<typeof import('koffi').load> } | null {
   if (process.platform !== 'linux' || os.endianness() !== 'LE' || !['x64', 'arm64'].includes(process.arch)) return null;
   try {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
-    const libc = koffi.load('libc.so.6');
-    return {
-      sendmsg: libc.func('long sendmsg(int, void *, int)') as unknown as Libc['sendmsg'],
-      recvmmsg: libc.func('int recvmmsg(int, void *, unsigned int, int, void *)') as unknown as Libc['recvmmsg'],
-      setsockopt: libc.func('int setsockopt(int, int, int, void *, unsigned int)') as unknown as Libc['setsockopt'],
-      errno: () => koffi.errno(),
-      address: (buffer) => koffi.address(buffer),
-    };
+    return { koffi, libc: koffi.load('libc.so.6') };
   } catch {
     return null;
   }

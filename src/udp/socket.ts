@@ -49,6 +49,8 @@ export interface UdpOptions {
   readonly bind: UdpAddress;
   /** When given, datagrams come from and go to this peer only. */
   readonly connect?: UdpAddress;
+  /** A socket that is bound to `bind` already: its descriptor, which belongs to the new socket from then on. */
+  readonly fd?: number;
 }
 
 /** @throws QtunnelError `LISTEN_FAILED` when the address cannot be bound, `LINK_REFUSED` when there is no route to the peer. */

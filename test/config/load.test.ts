@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { type Test, test } from 'tap';
 import { parseArguments } from '../../src/cli/arguments.ts';
@@ -142,7 +143,11 @@ const REFUSED: [string, string[], string][] = [
   [`${HEAD}  ssh: 5\n`, [], ':3: ssh: expected settings such as listen: ":9001", got "5"'],
   [`${HEAD}  ssh:\n    lisen: ":2"\n`, [], ':4: lisen: unknown key; did you mean listen?'],
   [`${HEAD}tunels: 1\n`, [], ':3: tunels: unknown key; did you mean tunnels?'],
-  [`${HEAD}xyz: 1\n`, [], ':3: xyz: unknown key; expected one of metrics, logto, log-level, log-format, defaults, tunnels'],
+  [
+    `${HEAD}xyz: 1\n`,
+    [],
+    ':3: xyz: unknown key; expected one of workers, metrics, logto, log-level, log-format, defaults, tunnels',
+  ],
   [`${HEAD}listen: ":1"\n`, [], ':3: listen: concerns a tunnel: move it under defaults or under a tunnel'],
   [`${HEAD}conf: a\n`, [], ':3: conf: is not for a file: give it on the command line'],
   [`${HEAD}defaults:\n  metrics: ":1"\n`, [], ":4: metrics: concerns the whole process: move it to the file's top level"],
@@ -214,5 +219,17 @@ test('an alias is followed, and one that contains itself does not hang', (t) => 
     [true, true],
   );
   t.throws(() => load([`-conf=${write(t, 'tunnels: &t { a: *t }\n')}`]), { code: 'CONFIG_INVALID' });
+  t.end();
+});
+
+test('workers are the process’s, 1 to 64; more than there are cores gets a warning', (t) => {
+  t.equal(load([]).process.workers, 1);
+  const file = write(t, `workers: 2\n${HEAD}`);
+  t.equal(load([`-conf=${file}`]).process.workers, 2);
+  t.equal(load([`-conf=${file}`, '-workers=1']).process.workers, 1);
+  for (const bad of ['0', '65', 'two'])
+    t.throws(() => load([`-workers=${bad}`]), { code: 'USAGE', message: /^-workers: expected/ });
+  t.same(load(['-workers=1']).warnings, []);
+  if (availableParallelism() < 64) t.match(load(['-workers=64']).warnings, [/^-workers=64: this process may use \d+ core/]);
   t.end();
 });

@@ -91,19 +91,18 @@ test('two Metrics in one process do not see each other', async (t) => {
   t.notMatch(await other.text(), 'tunnel="a"');
 });
 
-test('a client tunnel is ready while one of its links is up', (t) => {
-  t.same(ready(true, 'up'), [{ tag: 'a', clientmode: true, ready: true, transport: 'quic' }]);
-  t.same(ready(true, 'stalled', 'up'), [{ tag: 'a', clientmode: true, ready: true, transport: 'quic' }]);
-  t.same(ready(true), [{ tag: 'a', clientmode: true, ready: false, transport: null }]);
-  t.same(ready(true, 'stalled', 'draining'), [{ tag: 'a', clientmode: true, ready: false, transport: null }]);
-  t.same(ready(false), [{ tag: 'a', clientmode: false, ready: true, transport: null }]);
-  t.end();
+test('a client tunnel is ready while one of its links is up', async (t) => {
+  t.same(await ready(true, 'up'), [{ tag: 'a', clientmode: true, ready: true, transport: 'quic' }]);
+  t.same(await ready(true, 'stalled', 'up'), [{ tag: 'a', clientmode: true, ready: true, transport: 'quic' }]);
+  t.same(await ready(true), [{ tag: 'a', clientmode: true, ready: false, transport: null }]);
+  t.same(await ready(true, 'stalled', 'draining'), [{ tag: 'a', clientmode: true, ready: false, transport: null }]);
+  t.same(await ready(false), [{ tag: 'a', clientmode: false, ready: true, transport: null }]);
 });
 
-function ready(clientmode: boolean, ...states: LinkState[]) {
+async function ready(clientmode: boolean, ...states: LinkState[]) {
   const metrics = new Metrics();
   metrics.tunnel('a', { clientmode, links: () => states.map((state) => linkWith({}, { state })) });
-  return metrics.readiness();
+  return await metrics.readiness();
 }
 
 /** A link as far as metrics look at one: what it is, and its numbers. */

@@ -1,0 +1,19 @@
+/** Which of a server's workers a connection belongs to. */
+export interface Place {
+  /** 0 … count - 1. */
+  readonly index: number;
+  /** 1 … 64. */
+  readonly count: number;
+}
+
+/**
+ * Writes a worker's place into a connection id of random bytes: its first byte modulo `count` is `index`. The kernel gives each packet to the worker
+ * that its id names in this way (workers/udp-group.ts), wherever the packet comes from. A client's first id, which is its own choice, names a worker
+ * as well: so the links of a client with several workers go to several of a server's.
+ */
+export function placeId<Id extends Uint8Array>(id: Id, { index, count }: Place): Id {
+  id[0] = (id[0]! % Math.floor(256 / count)) * count + index;
+  return id;
+}
+
+export const ALONE: Place = { index: 0, count: 1 };

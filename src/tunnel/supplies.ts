@@ -1,0 +1,45 @@
+import type { Logger } from 'pino';
+import { loadServerIdentity, type ServerIdentity } from '../identity/server-identity.ts';
+import type { LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
+import { loadQuic, type Quic } from '../quic/load.ts';
+import { listenTls } from '../tls/listen.ts';
+import { type LoadedAuth, loadAuth } from './security.ts';
+import type { RunningSettings } from './tunnel.ts';
+
+/**
+ * What a tunnel takes from its process besides its settings. A tunnel of the main thread loads and opens everything itself (`OWN`); one in a worker
+ * gets what the main thread has loaded and opened for all workers (workers/worker-supplies.ts).
+ */
+export interface Supplies {
+  loadAuth(settings: RunningSettings, log: Logger): Promise<LoadedAuth>;
+  loadIdentity(settings: RunningSettings): Promise<ServerIdentity>;
+  loadQuic(): Promise<Quic>;
+  listenTls(
+    address: { readonly host: string; readonly port: number },
+    keys: ServerKeys,
+    options: LinkOptions,
+  ): Promise<LinkListener>;
+  /** Where connections are counted when several workers share the limit; null for a tunnel that is alone. */
+  readonly count: SharedCount | null;
+  /** Whether this tunnel says what concerns the process as a whole: where it listens, how the server is judged. */
+  readonly speaks: boolean;
+  /** Runs while no other worker of the tunnel runs anything in this way. */
+  exclusively<T>(run: () => T): T;
+}
+
+/** The connections of one tunnel over all workers. */
+export interface SharedCount {
+  /** Claims a place for a connection; false when `most` are taken. */
+  claim(most: number): boolean;
+  release(): void;
+}
+
+export const OWN: Supplies = {
+  loadAuth,
+  loadIdentity: loadServerIdentity,
+  loadQuic,
+  listenTls,
+  count: null,
+  speaks: true,
+  exclusively: (run) => run(),
+};

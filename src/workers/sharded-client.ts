@@ -1,0 +1,85 @@
+import type net from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
+import type { TunnelSettings } from '../config/settings.ts';
+import type { QtunnelError } from '../errors.ts';
+import { addressOf, announceClient } from '../tunnel/client.ts';
+import type { TunnelContext } from '../tunnel/context.ts';
+import { loadAuth } from '../tunnel/security.ts';
+import { listenTcp } from '../tunnel/tcp-listener.ts';
+import type { SettingsChange, Tunnel } from '../tunnel/tunnel.ts';
+import type { WorkerPool } from './pool.ts';
+import { WorkerParts } from './sharded-tunnel.ts';
+import type { SocketCalls } from './sockets.ts';
+
+/** A client in several workers: the main thread accepts the connections and gives each to a worker; each worker has a link of its own. */
+export class ShardedClient implements Tunnel {
+  #settings: TunnelSettings;
+  readonly #context: TunnelContext;
+  readonly #parts: WorkerParts;
+  #server: net.Server | null = null;
+  #stopping = false;
+
+  constructor(settings: TunnelSettings, context: TunnelContext, pool: WorkerPool, calls: SocketCalls) {
+    this.#settings = settings;
+    this.#context = context;
+    this.#parts = new WorkerParts(pool, calls, context);
+  }
+
+  get settings(): TunnelSettings {
+    return this.#settings;
+  }
+
+  get connections(): number {
+    return this.#parts.tally.connections;
+  }
+
+  async prepare(settings: TunnelSettings): Promise<SettingsChange> {
+    const { log, metrics } = this.#context;
+    const { auth, given } = await loadAuth(settings, log);
+    const moved = this.#server === null || !isDeepStrictEqual(settings.listen, this.#settings.listen);
+    const server = moved ? await listenTcp(settings.listen, log, (socket) => this.#parts.give(socket, null)) : this.#server!;
+    const discardServer = (): void => void (moved && server.close());
+    try {
+      await this.#parts.prepare(() => ({
+        settings: { ...settings, listen: null },
+        key: auth.key,
+        secret: given,
+        identity: null,
+        opened: { udp: null, tcp: null },
+      }));
+    } catch (error) {
+      discardServer();
+      throw error;
+    }
+    const discard = (): void => {
+      discardServer();
+      this.#parts.discard();
+    };
+    const takeEffect = (): void => {
+      if (this.#stopping) return discard();
+      metrics.source = { clientmode: true, links: () => [] };
+      this.#settings = settings;
+      void this.#parts.takeEffect().catch(() => {});
+      if (!moved) return;
+      this.#server?.close();
+      this.#server = server;
+      announceClient(log, addressOf(server));
+    };
+    return { takeEffect, discard };
+  }
+
+  drain(): Promise<boolean> {
+    this.#stop();
+    return this.#parts.drain();
+  }
+
+  close(reason: QtunnelError): Promise<void> {
+    this.#stop();
+    return this.#parts.close(reason);
+  }
+
+  #stop(): void {
+    this.#stopping = true;
+    this.#server?.close();
+  }
+}

@@ -1,0 +1,84 @@
+import type { Socket } from 'node:net';
+import type { QtunnelError } from '../errors.ts';
+import type { TunnelContext } from '../tunnel/context.ts';
+import { flatten } from './calls.ts';
+import type { Preparation } from './messages.ts';
+import type { WorkerPool, WorkerPort } from './pool.ts';
+import type { SocketCalls } from './sockets.ts';
+import { Tally } from './tally.ts';
+
+/** What the main thread does with the workers' parts of one tunnel, whether it is a client or a server. */
+export class WorkerParts {
+  readonly tally: Tally;
+  readonly #pool: WorkerPool;
+  readonly #calls: SocketCalls;
+  readonly #context: TunnelContext;
+  readonly #number = nextNumber();
+  #last = -1;
+
+  constructor(pool: WorkerPool, calls: SocketCalls, context: TunnelContext) {
+    this.tally = Tally.make(pool.count);
+    this.#pool = pool;
+    this.#calls = calls;
+    this.#context = context;
+  }
+
+  /** In all workers or in none. @throws QtunnelError of the first that cannot. */
+  async prepare(preparation: (worker: number) => Omit<Preparation, 'tunnel' | 'tally'>): Promise<void> {
+    const common = { tunnel: this.#number, tally: this.tally.cells };
+    try {
+      await this.#pool.all((port, worker) => port.call('prepare', { ...preparation(worker), ...common }));
+    } catch (error) {
+      this.discard();
+      throw error;
+    }
+  }
+
+  async takeEffect(): Promise<void> {
+    await this.#pool.all((port) => port.call('takeEffect', this.#number));
+  }
+
+  discard(): void {
+    this.#pool.tellAll((port) => port.tell('discard', this.#number));
+  }
+
+  /** True when all connections ended by themselves. */
+  async drain(): Promise<boolean> {
+    return (await this.#pool.all((port) => port.call('drain', this.#number))).every(Boolean);
+  }
+
+  async close(reason: QtunnelError): Promise<void> {
+    const input = { tunnel: this.#number, reason: flatten(reason) };
+    // A worker that is gone has nothing to close.
+    await Promise.allSettled(this.#pool.ports.map((port: WorkerPort) => port.call('close', input)));
+  }
+
+  /** Gives an accepted TCP connection to the worker that has the fewest. `ear` is the server's listener; null for a client, whose connections count. */
+  give(socket: Socket, ear: number | null): void {
+    const fd = this.#calls.duplicate(descriptorOf(socket));
+    socket.on('error', () => {}).destroy();
+    if (fd < 0) {
+      this.#context.log.warn(
+        { event: 'accept_failed', reason: `dup: error ${this.#calls.errno()}` },
+        'a connection could not be accepted',
+      );
+      return;
+    }
+    this.#last = this.tally.leastBusy(this.#last);
+    if (ear === null) this.tally.add(this.#last, 1);
+    this.#pool.ports[this.#last]!.tell('accept', { tunnel: this.#number, ear, fd });
+  }
+}
+
+/** Node's inside; -1 when the connection is over already. */
+function descriptorOf(socket: Socket): number {
+  const { _handle: handle } = socket as unknown as { _handle: { fd?: number } | null };
+  return handle?.fd ?? -1;
+}
+
+/** Names what the main thread has with its workers: tunnels and listeners. */
+export function nextNumber(): number {
+  return ++last;
+}
+
+let last = 0;

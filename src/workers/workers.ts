@@ -1,0 +1,85 @@
+import type { Logger } from 'pino';
+import type { ProcessSettings, TunnelSettings } from '../config/settings.ts';
+import type { QtunnelError } from '../errors.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { TunnelSnapshot } from '../observe/tunnel-metrics.ts';
+import type { TunnelContext } from '../tunnel/context.ts';
+import type { Tunnel } from '../tunnel/tunnel.ts';
+import { WorkerPool } from './pool.ts';
+import { ShardedClient } from './sharded-client.ts';
+import { ShardedServer } from './sharded-server.ts';
+import { loadSocketCalls, type SocketCalls } from './sockets.ts';
+
+/** Worker threads that share the tunnels of the process. */
+export interface Workers {
+  /** A tunnel that does nothing yet, in all workers. */
+  tunnel(settings: TunnelSettings, context: TunnelContext): Tunnel;
+  /** A tunnel's numbers are not asked for any more. */
+  forget(tag: string): void;
+  setLogLevel(level: ProcessSettings['logLevel']): void;
+  /** Resolves when a worker has failed. */
+  readonly failed: Promise<QtunnelError>;
+  /** Ends the threads, and with them what still runs there. */
+  close(): Promise<void>;
+}
+
+/** Starts `count` workers whose numbers come to `metrics`; null where the system cannot share its sockets among threads. */
+export function startWorkers(count: number, log: Logger, metrics: Metrics): Workers | null {
+  const calls = loadSocketCalls();
+  return calls === null ? null : new TunnelWorkers(count, log, metrics, calls);
+}
+
+class TunnelWorkers implements Workers {
+  readonly #pool: WorkerPool;
+  readonly #calls: SocketCalls;
+  readonly #metrics: Metrics;
+  /** What each worker said last. */
+  readonly #snapshots: ReadonlyMap<string, TunnelSnapshot>[] = [];
+
+  constructor(count: number, log: Logger, metrics: Metrics, calls: SocketCalls) {
+    this.#pool = new WorkerPool(count, log);
+    this.#calls = calls;
+    this.#metrics = metrics;
+    metrics.refresh = () => this.#refresh();
+  }
+
+  get failed(): Promise<QtunnelError> {
+    return this.#pool.failed;
+  }
+
+  tunnel(settings: TunnelSettings, context: TunnelContext): Tunnel {
+    return settings.clientmode
+      ? new ShardedClient(settings, context, this.#pool, this.#calls)
+      : new ShardedServer(settings, context, this.#pool, this.#calls);
+  }
+
+  forget(tag: string): void {
+    this.#pool.tellAll((port) => port.tell('forget', tag));
+  }
+
+  setLogLevel(level: ProcessSettings['logLevel']): void {
+    this.#pool.tellAll((port) => port.tell('setLogLevel', level));
+  }
+
+  close(): Promise<void> {
+    return this.#pool.close();
+  }
+
+  /** A worker that does not answer in time counts with what it said before: whoever watches should see the others. */
+  async #refresh(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, LONGEST_ANSWER)));
+    const asked = this.#pool.ports.map(async (port, index) => {
+      this.#snapshots[index] = await port.call('snapshot', null);
+    });
+    await Promise.race([Promise.allSettled(asked), late]);
+    clearTimeout(timer);
+    const known = this.#snapshots.filter((snapshot) => snapshot !== undefined);
+    for (const tunnel of this.#metrics.tunnels) {
+      tunnel.show(known.map((snapshot) => snapshot.get(tunnel.tag)).filter((snapshot) => snapshot !== undefined));
+    }
+  }
+}
+
+/** Milliseconds. */
+const LONGEST_ANSWER = 1_000;
