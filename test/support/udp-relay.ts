@@ -1,0 +1,50 @@
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import type { Test } from 'tap';
+
+/** Passes datagrams between one client and a server, as a NAT does; the server sees the relay's address, which can change. */
+export class UdpRelay {
+  readonly port: number;
+  readonly #near: Socket;
+  #far!: Socket;
+  #client: AddressInfo | null = null;
+
+  private constructor(near: Socket, server: number) {
+    this.#near = near;
+    this.port = near.address().port;
+    near.on('message', (message, from) => {
+      this.#client = { address: from.address, port: from.port, family: from.family };
+      this.#far.send(message, server, '127.0.0.1');
+    });
+  }
+
+  static async open(t: Test, server: number): Promise<UdpRelay> {
+    const relay = new UdpRelay(await bound(), server);
+    await relay.rebind();
+    t.teardown(() => {
+      relay.#near.close();
+      relay.#far.close();
+    });
+    return relay;
+  }
+
+  /** Takes another port towards the server; what comes to the old one is lost. */
+  async rebind(): Promise<void> {
+    const far = await bound();
+    far.on('message', (message) => {
+      if (this.#client !== null) this.#near.send(message, this.#client.port, this.#client.address);
+    });
+    const before: Socket | undefined = this.#far;
+    this.#far = far;
+    before?.close();
+  }
+}
+
+async function bound(): Promise<Socket> {
+  const socket = createSocket('udp4');
+  socket.on('error', () => {});
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  return socket;
+}
