@@ -8,7 +8,11 @@ import type { Link } from '../link/link.ts';
 /** What a child process is to be. It comes over the channel to the child: neither its command line nor its environment holds a secret. */
 export type Order =
   | { readonly role: 'backend'; readonly direct: Address | null }
-  | { readonly role: 'server'; readonly settings: TunnelSettings; readonly log: Omit<ProcessSettings, 'metrics'> }
+  | {
+      readonly role: 'server';
+      readonly settings: TunnelSettings;
+      readonly log: Pick<ProcessSettings, 'logto' | 'logLevel' | 'logFormat'>;
+    }
   | { readonly role: 'client'; readonly settings: TunnelSettings };
 
 export type Role = Order['role'];
