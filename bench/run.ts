@@ -1,87 +1,110 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
-import { missing } from '../test/support/programs.ts';
+import { removeAbandonedNamespaces } from '../test/support/netns.ts';
+import { readArguments } from './arguments.ts';
+import type { Arguments } from './arguments.ts';
 import type { Contender } from './contender.ts';
-import { CONTENDERS } from './contenders/index.ts';
-import { cpuSeconds } from './cpu.ts';
-import { IperfServer, LOADS } from './iperf.ts';
-import { report } from './report.ts';
-import type { Measurement } from './report.ts';
+import { DIRECT, DIRECT_ON_WAN, TUNNELS } from './contenders/index.ts';
+import { absenceOf } from './launch.ts';
+import { readBaseline, writeBaseline } from './report/baseline.ts';
+import { check, describe, ratiosOf } from './report/check.ts';
+import type { Baseline } from './report/check.ts';
+import { conditions } from './report/conditions.ts';
+import { assembleReport, publish } from './report/publish.ts';
+import type { Results } from './report/publish.ts';
+import { endAllScopes } from './scope.ts';
+import { Session } from './session.ts';
+import { namespacesAbsence } from './site.ts';
+import type { Suite } from './suite.ts';
+import { SUITES } from './suites/index.ts';
 
 /**
- * Measures all contenders side by side; README.md has the method. The table goes to standard output and to bench/results/, progress
- * to standard error.
+ * Measures qtunnel and its peers side by side; README.md has the method. The report goes to standard output and, with its charts, to
+ * bench/results/; progress goes to standard error.
  *
- *     npm run bench -- --rounds=3 --seconds=5 --only=qtunnel
+ *     npm run bench -- --suite=loopback --rounds=1 --seconds=2 --only=qtunnel
  */
 async function bench(): Promise<void> {
-  const { rounds, seconds, only } = readArguments();
-  const absent = missing('iperf3');
-  if (absent) throw new Error(absent);
+  const wanted = readArguments(
+    process.argv.slice(2),
+    SUITES.map(({ name }) => name),
+  );
+  if (wanted.list) return list();
+  const baseline = wanted.check ? readBaseline() : null;
+  if (namespacesAbsence() === null) removeAbandonedNamespaces();
 
-  const chosen = CONTENDERS.filter(({ name }) => name.includes(only));
-  const skipped = chosen.flatMap((contender) => contender.available() ?? []);
-  const present = chosen.filter((contender) => contender.available() === null);
-  const measurements: Measurement[] = [];
-  const backend = await IperfServer.start();
-  try {
-    // Round by round, so that a slow minute of the machine hits all contenders alike.
-    for (let round = 1; round <= rounds; round++)
-      for (const contender of present) measurements.push(...(await measure(contender, backend, seconds, `${round}/${rounds}`)));
-  } finally {
-    await backend.stop();
-  }
-  publish(report(measurements, { rounds, seconds, skipped }));
+  const results = await measure(wanted);
+  process.stdout.write(assembleReport(results));
+  progress(`Written to ${publish(results, `bench/results/${new Date().toISOString().slice(0, 19).replaceAll(':', '')}`)}`);
+  const ratios = ratiosOf(results.suites, results.samples);
+  if (wanted.writeBaseline) progress(`Written to ${writeBaseline(results.conditions, ratios)}`);
+  if (baseline !== null) judge(baseline, ratios, wanted);
 }
 
-async function measure(contender: Contender, backend: IperfServer, seconds: number, round: string): Promise<Measurement[]> {
-  const running = await contender.start(backend.port);
-  const measurements: Measurement[] = [];
-  try {
-    for (const load of LOADS) {
-      const before = cpuSeconds(running.pids);
-      const { bytes, bytesPerSecond } = await backend.transfer(running.port, load, seconds);
-      const cpu = running.pids.length > 0 ? cpuSeconds(running.pids) - before : Number.NaN;
-      const measurement = {
-        contender: contender.name,
-        load: load.name,
-        megabytesPerSecond: bytesPerSecond / 1e6,
-        cpuSecondsPerGigabyte: (cpu / bytes) * 1e9,
-      };
-      measurements.push(measurement);
-      console.error(`${round} ${contender.name}, ${load.name}: ${measurement.megabytesPerSecond.toFixed(0)} MB/s`);
-    }
-  } finally {
-    await running.stop();
-  }
-  return measurements;
-}
+async function measure({ suites, only, rounds, seconds, check: checked, writeBaseline: writes }: Arguments): Promise<Results> {
+  const chosen = SUITES.filter(({ name }) => suites.includes(name));
+  const references = checked || writes ? chosen.flatMap((suite) => suite.references) : [];
+  const isChosen = ({ name }: Contender) =>
+    only.length === 0 || only.some((part) => name.includes(part)) || references.includes(name);
+  const absent = CONTENDERS.filter(isChosen).flatMap((contender) => absenceLine(contender.name, absenceOf(contender)));
+  for (const line of absent) progress(`Left out: ${line}`);
 
-function publish(table: string): void {
-  const folder = 'bench/results';
-  mkdirSync(folder, { recursive: true });
-  const file = `${folder}/${new Date().toISOString().slice(0, 19).replaceAll(':', '')}.md`;
-  writeFileSync(file, table);
-  console.log(table);
-  console.error(`Written to ${file}`);
-}
-
-function readArguments(): { rounds: number; seconds: number; only: string } {
-  const { values } = parseArgs({
-    options: {
-      rounds: { type: 'string', default: '3' },
-      seconds: { type: 'string', default: '5' },
-      only: { type: 'string', default: '' },
-    },
+  const session = new Session({
+    rounds,
+    seconds,
+    isWanted: (contender) => isChosen(contender) && absenceOf(contender) === null,
+    progress,
   });
-  return { rounds: positive('rounds', values.rounds), seconds: positive('seconds', values.seconds), only: values.only };
+  const leftOut = [...absent];
+  const done: Suite[] = [];
+  for (const suite of chosen) {
+    const lines = absenceLine(suite.name, suite.absence());
+    leftOut.push(...lines);
+    if (lines.length > 0) progress(`Left out: ${lines.join()}`);
+    else {
+      await suite.run(session);
+      done.push(suite);
+    }
+  }
+  return {
+    suites: done,
+    methods: new Map(done.map((suite) => [suite, suite.method(session)])),
+    samples: session.samples,
+    failures: session.failures,
+    leftOut,
+    conditions: conditions(session.wanted(CONTENDERS), rounds, new Date()),
+  };
 }
 
-function positive(name: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} is a whole number from 1 on, not "${text}"`);
-  return value;
+function judge({ ratios: before }: Baseline, now: ReturnType<typeof ratiosOf>, { suites }: Arguments): void {
+  const verdict = check(
+    before.filter(({ suite }) => suites.includes(suite)),
+    now,
+  );
+  for (const line of describe(verdict)) console.log(line);
+  if (verdict.losses.length > 0) process.exitCode = 1;
 }
+
+function list(): void {
+  for (const suite of SUITES) console.log(`suite ${suite.name}: ${suite.title}: ${suite.absence() ?? 'ready'}`);
+  for (const contender of CONTENDERS) console.log(`contender ${contender.name}: ${absenceOf(contender) ?? 'ready'}`);
+}
+
+function absenceLine(name: string, absence: string | null): string[] {
+  return absence === null ? [] : [`${name}: ${absence}`];
+}
+
+/** With the time since the start. */
+function progress(line: string): void {
+  const seconds = Math.round(performance.now() / 1000);
+  console.error(`${String(Math.floor(seconds / 60)).padStart(3)}:${String(seconds % 60).padStart(2, '0')} ${line}`);
+}
+
+const CONTENDERS: readonly Contender[] = [DIRECT, ...DIRECT_ON_WAN, ...TUNNELS];
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.once(signal, () => {
+    progress(`${signal}: cleaning up`);
+    void endAllScopes().finally(() => process.exit(1));
+  });
 
 try {
   await bench();

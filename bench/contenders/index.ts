@@ -1,12 +1,28 @@
 import type { Contender } from '../contender.ts';
 import { direct } from './direct.ts';
+import { kcptun } from './kcptun.ts';
 import { qtunnel } from './qtunnel.ts';
+import { shadowsocks } from './shadowsocks.ts';
+import { ssh } from './ssh.ts';
 import { stunnel } from './stunnel.ts';
+import { trojan } from './trojan.ts';
+import { v2ray } from './v2ray.ts';
 
-/** In the order of the table. */
-export const CONTENDERS: readonly Contender[] = [
-  direct,
+/** All tunnels, in the order of the tables. */
+export const TUNNELS: readonly Contender[] = [
   qtunnel('qtunnel QUIC', ['-quic']),
   qtunnel('qtunnel TCP mode', []),
   stunnel,
+  shadowsocks,
+  trojan,
+  ssh,
+  v2ray('v2ray TLS', 'tcp'),
+  kcptun,
+  v2ray('v2ray QUIC', 'quic'),
 ];
+
+/** No tunnel, on one machine. */
+export const DIRECT: Contender = direct('direct TCP');
+
+/** No tunnel, on a path where congestion control matters. */
+export const DIRECT_ON_WAN: readonly Contender[] = [direct('direct TCP cubic', 'cubic'), direct('direct TCP bbr', 'bbr')];

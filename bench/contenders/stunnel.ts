@@ -1,55 +1,35 @@
-import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Program } from '../../test/support/process.ts';
-import { missing } from '../../test/support/programs.ts';
 import { freePort } from '../../test/support/tcp.ts';
-import { assemble } from '../assemble.ts';
-import type { Contender } from '../contender.ts';
+import { makeCertificate } from '../certificate.ts';
+import type { Contender, End, Stage } from '../contender.ts';
+import { listening } from '../listening.ts';
 
 /** TLS in C, one connection for each: the distance to a tunnel that does the least. */
 export const stunnel: Contender = {
   name: 'stunnel',
-  available: () => missing('stunnel', 'openssl') || null,
-  start: (backendPort) =>
-    assemble(async ({ folder, add }) => {
-      const certificate = makeCertificate(folder);
-      const [middle, port] = [await freePort(), await freePort()];
-      const run = async (role: string, service: readonly string[]) => {
-        const program = add(new Program('stunnel', [writeConfiguration(folder, role, service)], {}));
-        await program.line(/Configuration successful/);
-      };
-      await run('server', [...certificate, `accept = 127.0.0.1:${middle}`, `connect = 127.0.0.1:${backendPort}`]);
-      await run('client', ['client = yes', `accept = 127.0.0.1:${port}`, `connect = 127.0.0.1:${middle}`]);
-      return port;
-    }),
+  needs: { stunnel: 'stunnel4', openssl: 'openssl' },
+  start: async (stage) => {
+    const { site, backendPort, folder } = stage;
+    const { cert, key } = makeCertificate(folder);
+    const [middle, port] = [await freePort(), await freePort()];
+    const address = `${site.server.address}:${middle}`;
+    await run(stage, 'server', middle, [
+      `cert = ${cert}`,
+      `key = ${key}`,
+      `accept = ${address}`,
+      `connect = 127.0.0.1:${backendPort}`,
+    ]);
+    const trust = [`CAfile = ${cert}`, 'verifyChain = yes', 'checkHost = localhost'];
+    await run(stage, 'client', port, ['client = yes', ...trust, `accept = 127.0.0.1:${port}`, `connect = ${address}`]);
+    return { host: '127.0.0.1', port };
+  },
 };
 
-function makeCertificate(folder: string): string[] {
-  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
-  const made = [
-    'req',
-    '-x509',
-    '-newkey',
-    'rsa:2048',
-    '-nodes',
-    '-days',
-    '2',
-    '-subj',
-    '/CN=localhost',
-    '-keyout',
-    key,
-    '-out',
-    cert,
-  ];
-  execFileSync('openssl', made, { stdio: 'ignore' });
-  return [`cert = ${cert}`, `key = ${key}`];
+async function run({ folder, run: start }: Stage, end: End, port: number, service: readonly string[]): Promise<void> {
+  const file = join(folder, `${end}.conf`);
+  writeFileSync(file, [...COMMON, `[${end}]`, 'sslVersion = TLSv1.3', ...service, ''].join('\n'));
+  await listening(start(end, 'stunnel', [file]), port);
 }
 
-function writeConfiguration(folder: string, role: string, service: readonly string[]): string {
-  const file = join(folder, `${role}.conf`);
-  writeFileSync(file, [...COMMON, `[${role}]`, 'sslVersion = TLSv1.3', ...service, ''].join('\n'));
-  return file;
-}
-
-const COMMON = ['foreground = yes', 'pid =', 'debug = notice', 'socket = l:TCP_NODELAY=1', 'socket = r:TCP_NODELAY=1'];
+const COMMON = ['foreground = yes', 'pid =', 'debug = warning', 'socket = l:TCP_NODELAY=1', 'socket = r:TCP_NODELAY=1'];

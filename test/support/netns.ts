@@ -1,9 +1,11 @@
-import type { Test } from 'tap';
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { Program, run } from './process.ts';
+import type { Owner } from './process.ts';
 import { joinByWan } from './wan.ts';
 import type { Path, Wan } from './wan.ts';
 
-/** A network namespace that lives as long as the test, with one address that its partner can reach. */
+/** A network namespace that lives as long as its owner, with one address that its partner can reach. */
 export interface Namespace {
   readonly name: string;
   readonly address: string;
@@ -12,7 +14,7 @@ export interface Namespace {
 }
 
 /** Two namespaces joined by a cable (veth). Needs root and ip. */
-export async function cabledNamespaces(t: Test): Promise<[Namespace, Namespace]> {
+export async function cabledNamespaces(t: Owner): Promise<[Namespace, Namespace]> {
   const [a, b] = [await makeNamespace(t, '10.77.0.1'), await makeNamespace(t, '10.77.0.2')];
   await run(t, 'ip', ['link', 'add', 'cable', 'netns', a.name, 'type', 'veth', 'peer', 'name', 'cable', 'netns', b.name]);
   for (const { name, address } of [a, b]) {
@@ -23,13 +25,13 @@ export async function cabledNamespaces(t: Test): Promise<[Namespace, Namespace]>
 }
 
 /** Two namespaces joined by an emulated wide-area network. Needs root, ip and gcc. */
-export async function distantNamespaces(t: Test, path: Path): Promise<[Namespace, Namespace, Wan]> {
+export async function distantNamespaces(t: Owner, path: Path): Promise<[Namespace, Namespace, Wan]> {
   const [a, b] = [await makeNamespace(t, '10.77.0.1'), await makeNamespace(t, '10.77.0.2')];
   return [a, b, await joinByWan(t, a, b, path)];
 }
 
 /** Drops all UDP that leaves or reaches the namespace; returns what lets it through again. Needs nft. */
-export async function dropUdp(t: Test, namespace: Namespace): Promise<() => Promise<void>> {
+export async function dropUdp(t: Owner, namespace: Namespace): Promise<() => Promise<void>> {
   const rule = 'meta l4proto udp drop';
   const chain = (hook: string) => `chain ${hook} { type filter hook ${hook} priority 0; ${rule}; }`;
   await run(t, 'nft', [`table inet no_udp { ${chain('input')}; ${chain('output')}; }`], { prefix: namespace.prefix });
@@ -38,7 +40,30 @@ export async function dropUdp(t: Test, namespace: Namespace): Promise<() => Prom
   };
 }
 
-async function makeNamespace(t: Test, address: string): Promise<Namespace> {
+/** Deletes the namespaces of processes that were killed before they could do so, with all that still runs inside. Needs root and ip. */
+export function removeAbandonedNamespaces(): void {
+  const names = spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout ?? '';
+  for (const [name, pid = ''] of names.matchAll(/^qtunnel-(\d+)-\d+/gm)) {
+    if (isAlive(Number(pid))) continue;
+    const inside = spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' }).stdout ?? '';
+    for (const orphan of inside.split('\n').filter(Boolean)) killIfThere(Number(orphan));
+    spawnSync('ip', ['netns', 'delete', name]);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  return existsSync(`/proc/${pid}`);
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended in the meantime.
+  }
+}
+
+async function makeNamespace(t: Owner, address: string): Promise<Namespace> {
   const name = `qtunnel-${process.pid}-${++made}`;
   await run(t, 'ip', ['netns', 'add', name]);
   t.teardown(() => new Program('ip', ['netns', 'delete', name], {}).end());

@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import type { Test } from 'tap';
 import { DEADLINE_MS, withDeadline } from './deadline.ts';
 
 export interface Exit {
@@ -15,6 +14,11 @@ export interface ProcessOptions {
   readonly env?: Record<string, string>;
   /** What to put before the command, such as `ip netns exec NAME`. */
   readonly prefix?: readonly string[];
+}
+
+/** Who lives shorter than what it starts: a test, or a part of a benchmark. What it is told to do in the end, it does. */
+export interface Owner {
+  teardown(end: () => unknown): unknown;
 }
 
 /** A child process: its lines of output as they come, and its end. */
@@ -108,15 +112,15 @@ export class Program {
   }
 }
 
-/** Starts a program that lives until it ends by itself or the test does. */
-export function start(t: Test, command: string, args: readonly string[], options: ProcessOptions = {}): Program {
+/** Starts a program that lives until it ends by itself or its owner does. */
+export function start(t: Owner, command: string, args: readonly string[], options: ProcessOptions = {}): Program {
   const program = new Program(command, args, options);
   t.teardown(() => program.kill().catch(() => {}));
   return program;
 }
 
 /** Runs a program to its end and returns its output; throws with that output when it fails. */
-export async function run(t: Test, command: string, args: readonly string[], options: ProcessOptions = {}): Promise<string> {
+export async function run(t: Owner, command: string, args: readonly string[], options: ProcessOptions = {}): Promise<string> {
   const program = start(t, command, args, options);
   program.child.stdin!.end();
   const { code, signal } = await program.end(RUN_DEADLINE_MS);

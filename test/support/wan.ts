@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Test } from 'tap';
 import type { Namespace } from './netns.ts';
 import { run, start } from './process.ts';
+import type { Owner } from './process.ts';
 
 /** What the path between two namespaces does to packets; units as in wan.c: milliseconds, Mbit/s, KB, per cent. */
 export interface Path {
@@ -28,8 +28,8 @@ export interface Wan {
   up(): void;
 }
 
-/** Joins two namespaces by an emulated wide-area network (wan.c) until the test ends. Needs root and gcc. */
-export async function joinByWan(t: Test, a: Namespace, b: Namespace, path: Path): Promise<Wan> {
+/** Joins two namespaces by an emulated wide-area network (wan.c) until its owner ends. Needs root and gcc. */
+export async function joinByWan(t: Owner, a: Namespace, b: Namespace, path: Path): Promise<Wan> {
   const program = start(t, await compiled(t), [a.name, a.address, b.name, b.address, ...options(path)]);
   await program.line(/^ready$/);
   const command = (line: string) => program.child.stdin!.write(`${line}\n`);
@@ -45,7 +45,7 @@ function options(path: Path): string[] {
 }
 
 /** Compiled once for each version of the source; renamed into place, as several tests may get here at once. */
-async function compiled(t: Test): Promise<string> {
+async function compiled(t: Owner): Promise<string> {
   const source = resolve('test/support/wan.c');
   const version = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 12);
   const binary = join(tmpdir(), `qtunnel-wan-${version}`);

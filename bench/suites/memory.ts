@@ -1,0 +1,128 @@
+import { Program } from '../../test/support/process.ts';
+import type { Owner } from '../../test/support/process.ts';
+import { freePort } from '../../test/support/tcp.ts';
+import { TUNNELS } from '../contenders/index.ts';
+import type { End } from '../contender.ts';
+import type { Column } from '../figures.ts';
+import type { Running } from '../launch.ts';
+import { listening } from '../listening.ts';
+import { cpuSeconds, residentBytes } from '../processes.ts';
+import { programFile } from '../programs/path.ts';
+import { withScope } from '../scope.ts';
+import { loopbackSite, maxOpenFiles } from '../site.ts';
+import type { Host } from '../site.ts';
+import type { Suite } from '../suite.ts';
+
+/** What connections cost that are there and do nothing. */
+export function memory(): Suite {
+  return {
+    name: 'memory',
+    title: 'Idle connections',
+    method: () =>
+      `Connections that have carried one byte each way and stay open: what each adds to the RSS of an end, and the CPU time of both ends for opening it. Beyond ${WARM_UP} that were opened first. Most ends need two sockets for each; a process here may have ${maxOpenFiles()}.`,
+    columns: COUNTS.flatMap((count) => [
+      ...ENDS.map((end): Column => ({
+        name: rssColumn(count, end),
+        unit: 'KB',
+        digits: 1,
+        better: 'lower',
+        checked: count >= SURE,
+      })),
+      { name: cpuColumn(count), unit: 'µs', digits: 0, better: 'lower', checked: count >= SURE },
+    ]),
+    charts: [
+      ...ENDS.map((end) => ({
+        name: `memory-${end}`,
+        title: `RSS for each idle connection, ${end}`,
+        axis: 'KB',
+        columns: COUNTS.map((count) => rssColumn(count, end)),
+        over: { axis: 'connections', at: COUNTS },
+      })),
+      {
+        name: 'memory-cpu',
+        title: 'CPU time to open a connection, both ends',
+        axis: 'µs',
+        columns: COUNTS.map(cpuColumn),
+        over: { axis: 'connections', at: COUNTS },
+      },
+    ],
+    references: ['stunnel', 'shadowsocks'],
+    absence: () => null,
+    run: (session) =>
+      withScope(async (owner) => {
+        const site = loopbackSite();
+        const backendPort = await serve(owner, site.server);
+        await session.eachInTurn(TUNNELS, async (contender, round) => {
+          const setup = { contender, site, backendPort, what: 'idle connections' };
+          await session.measure({ suite: 'memory', round }, setup, async (running, record, within) => {
+            const client = new Idlers(within, site.client, running);
+            await client.hold(WARM_UP);
+            const before = await look(running);
+            for (const count of COUNTS) {
+              await client.hold(WARM_UP + count);
+              record(costs(count, before, await look(running)));
+            }
+          });
+        });
+      }),
+  };
+}
+
+/** A client that holds connections. */
+class Idlers {
+  readonly #program: Program;
+
+  constructor(owner: Owner, host: Host, { host: address, port }: Running) {
+    this.#program = new Program(process.execPath, [programFile('idle'), 'hold', address, `${port}`], { prefix: host.prefix });
+    owner.teardown(() => this.#program.kill());
+  }
+
+  /** Resolves when so many are open and answered. */
+  async hold(count: number): Promise<void> {
+    this.#program.child.stdin!.write(`${count}\n`);
+    const done = () => (this.#program.lines.includes(`${count}`) ? true : undefined);
+    await this.#program.waitFor(`${count} connections`, done, OPENING_MS).catch(() => {
+      throw new Error(this.#program.lines.at(-1) ?? `${count} connections were not open within ${OPENING_MS / 1000} s`);
+    });
+  }
+}
+
+interface Look {
+  readonly rss: Readonly<Record<End, number>>;
+  readonly cpu: number;
+}
+
+/** After a while in which both ends may come to rest. */
+async function look({ pids, allPids }: Running): Promise<Look> {
+  await new Promise((resolve) => setTimeout(resolve, REST_MS));
+  return { rss: { client: residentBytes(pids.client), server: residentBytes(pids.server) }, cpu: cpuSeconds(allPids) };
+}
+
+function costs(count: number, before: Look, after: Look): Record<string, number> {
+  const rss = ENDS.map((end) => [rssColumn(count, end), (after.rss[end] - before.rss[end]) / count / 1e3]);
+  return { ...Object.fromEntries(rss), [cpuColumn(count)]: ((after.cpu - before.cpu) / count) * 1e6 };
+}
+
+async function serve(owner: Owner, host: Host): Promise<number> {
+  const port = await freePort();
+  const server = new Program(process.execPath, [programFile('idle'), 'serve', `${port}`], { prefix: host.prefix });
+  owner.teardown(() => server.kill());
+  await listening(server, port);
+  return port;
+}
+
+function rssColumn(count: number, end: End): string {
+  return `${count.toLocaleString('en')}: ${end}`;
+}
+
+function cpuColumn(count: number): string {
+  return `${count.toLocaleString('en')}: CPU`;
+}
+
+const COUNTS = [100, 1_000, 10_000];
+const ENDS: readonly End[] = ['client', 'server'];
+/** From how many on the cost of one is more than noise. */
+const SURE = 1_000;
+const WARM_UP = 20;
+const REST_MS = 2_000;
+const OPENING_MS = 120_000;
