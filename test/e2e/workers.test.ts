@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
 import type { Test } from 'tap';
@@ -6,7 +6,18 @@ import { parseExposition, valueOf } from '../observe/exposition.ts';
 import { eventually } from '../support/deadline.ts';
 import { temporaryFolder } from '../support/files.ts';
 import { COMMAND, type LogLine, MODES, Qtunnel, startClient, startQtunnel, startServer, startTunnel } from '../support/qtunnel.ts';
-import { dial, echoes, echoServer, ending, freePort, listen, receive } from '../support/tcp.ts';
+import {
+  dial,
+  echoes,
+  echoServer,
+  ending,
+  freePort,
+  listen,
+  receive,
+  receiveSummed,
+  sendSummed,
+  type Sum,
+} from '../support/tcp.ts';
 import { UdpRelay } from '../support/udp-relay.ts';
 import { onLinux } from '../support/workers.ts';
 
@@ -21,6 +32,7 @@ for (const mode of MODES) {
       clientFlags: [...TWO, `-metrics=127.0.0.1:${port}`],
     });
     await eventually('a link of each worker', () => workersOf(client.process.events('link_up')).length === 2);
+    for (const side of [server, client]) t.equal(privateAddons(side.process.pid), mode === 'quic' ? 2 : 0);
     const sockets = await Promise.all(Array.from({ length: 8 }, () => dial(t, client.port)));
     const block = Buffer.alloc(100_000, 'x');
     t.ok((await Promise.all(sockets.map((socket) => echoes(socket, block)))).every(Boolean));
@@ -114,6 +126,28 @@ for (const mode of MODES) {
     t.equal(await ending(open), 'fin', 'what was open has lived through all of it');
   });
 }
+
+test('four workers on each side carry 400 MB', onLinux, async (t) => {
+  const flags = {
+    serverFlags: ['-workers=4', '-fallback=false', '-log-level=info'],
+    clientFlags: ['-workers=4', '-fallback=false'],
+  };
+  const sums = new Map<number, Promise<Sum>>();
+  let next = 0;
+  const backend = await listen(t, (socket) => {
+    sums.set(
+      next++,
+      receiveSummed(socket).then((sum) => (socket.end(), sum)),
+    );
+  });
+  const { client } = await startTunnel(t, 'quic', backend, flags);
+  await eventually('a link of each worker', () => client.process.events('link_up').length === 4);
+  const sockets = await Promise.all(Array.from({ length: 8 }, () => dial(t, client.port)));
+  const sent = await Promise.all(sockets.map((socket) => sendSummed(socket, 50_000_000)));
+  await Promise.all(sockets.map((socket) => ending(socket)));
+  const received = await Promise.all(sums.values());
+  t.same(new Set(received.map(({ sha256 }) => sha256)), new Set(sent.map(({ sha256 }) => sha256)));
+});
 
 test('a client whose address changes stays with the worker that has its link', onLinux, async (t) => {
   const server = await startServer(t, { mode: 'quic', backend: await echoServer(t), flags: ['-workers=4'] });
@@ -233,6 +267,14 @@ async function refusal(t: Test, flags: readonly string[]): Promise<{ code: numbe
   const refused = startQtunnel(t, flags);
   const { code } = await refused.end();
   return { code, sentence: refused.lines.find((line) => line.startsWith('qtunnel: ')) };
+}
+
+/** How many copies of QUIC's native part the threads of a process have. */
+function privateAddons(pid: number): number {
+  const mapped = readFileSync(`/proc/${pid}/maps`, 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('memfd:qtunnel addon'));
+  return new Set(mapped.map((line) => line.split(/ +/)[4])).size;
 }
 
 /** Whether a new connection is carried; one that is refused may be reset before it is seen. */
