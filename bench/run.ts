@@ -10,7 +10,7 @@ import type { Baseline } from './report/check.ts';
 import { conditions } from './report/conditions.ts';
 import { assembleReport, publish } from './report/publish.ts';
 import type { Results } from './report/publish.ts';
-import { endAllScopes } from './scope.ts';
+import { interrupt } from './scope.ts';
 import { Session } from './session.ts';
 import { namespacesAbsence } from './site.ts';
 import type { Suite } from './suite.ts';
@@ -103,7 +103,7 @@ const CONTENDERS: readonly Contender[] = [DIRECT, ...DIRECT_ON_WAN, ...TUNNELS];
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.once(signal, () => {
     progress(`${signal}: cleaning up`);
-    void endAllScopes().finally(() => process.exit(1));
+    void interrupt().finally(() => process.exit(1));
   });
 
 try {

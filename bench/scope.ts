@@ -5,6 +5,7 @@ import type { Owner } from '../test/support/process.ts';
  * by `endAllScopes` when the whole run is interrupted.
  */
 export async function withScope<T>(work: (scope: Owner) => Promise<T>): Promise<T> {
+  if (interrupted) throw new Error('The run was interrupted');
   const scope = new Scope();
   open.add(scope);
   try {
@@ -15,19 +16,23 @@ export async function withScope<T>(work: (scope: Owner) => Promise<T>): Promise<
   }
 }
 
-/** For an interruption: undoes what all scopes hold, the innermost first. */
-export async function endAllScopes(): Promise<void> {
+/** For an interruption: undoes what all scopes hold, the innermost first. What is still started is undone at once, and no scope begins any more. */
+export async function interrupt(): Promise<void> {
+  interrupted = true;
   for (const scope of [...open].toReversed()) await scope.end();
 }
 
 class Scope implements Owner {
   readonly #ends: (() => unknown)[] = [];
+  #ended = false;
 
   teardown(end: () => unknown): void {
     this.#ends.push(end);
+    if (this.#ended) void this.end();
   }
 
   async end(): Promise<void> {
+    this.#ended = true;
     for (let end = this.#ends.pop(); end !== undefined; end = this.#ends.pop()) {
       try {
         await end();
@@ -39,3 +44,4 @@ class Scope implements Owner {
 }
 
 const open = new Set<Scope>();
+let interrupted = false;

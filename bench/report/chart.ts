@@ -19,6 +19,7 @@ export function drawChart(chart: Chart, suite: string, samples: readonly Sample[
   try {
     picture.setOption({
       animation: false,
+      color: COLORS,
       backgroundColor: '#fff',
       title: { text: chart.title, left: 8, top: 6, textStyle: { fontSize: 15 } },
       ...options,
@@ -53,7 +54,7 @@ function lines(
 ): object {
   return {
     legend: { orient: 'vertical', right: 8, top: TOP, data: rows },
-    grid: { left: 70, right: 170, top: TOP, bottom: FOOT },
+    grid: { left: 70, right: 190, top: TOP, bottom: FOOT },
     xAxis: { type: 'log', name: below, nameLocation: 'middle', nameGap: 26, min: at[0], max: at.at(-1) },
     yAxis: { type: 'value', name: axis },
     series: rows.map((row) => ({
@@ -74,7 +75,22 @@ function rounded(value: number | null): number | null {
   return value === null ? null : Number(value.toPrecision(3));
 }
 
-const WIDTH = 860;
+/** Enough for all contenders, easy to tell apart. */
+const COLORS = [
+  '#4269d0',
+  '#ff725c',
+  '#3ca951',
+  '#efb118',
+  '#6cc5b0',
+  '#a463f2',
+  '#97bbf5',
+  '#9c6b4e',
+  '#9498a0',
+  '#d33682',
+  '#222222',
+  '#7a8b00',
+];
+const WIDTH = 880;
 const LINES_HEIGHT = 320;
 const BAR = 16;
 const TOP = 60;

@@ -4,7 +4,7 @@ import type { Contender } from '../../bench/contender.ts';
 import { absenceOf } from '../../bench/launch.ts';
 import { makePath } from '../../bench/paths.ts';
 import { cpuSeconds, residentBytes } from '../../bench/processes.ts';
-import { endAllScopes, withScope } from '../../bench/scope.ts';
+import { interrupt, withScope } from '../../bench/scope.ts';
 import { Session } from '../../bench/session.ts';
 import { loopbackSite } from '../../bench/site.ts';
 import { start } from '../support/process.ts';
@@ -59,26 +59,6 @@ test('what fails is noted, keeps what came before, stops the contender, and lets
   t.same(session.failures, [{ suite: 's', row: 'a', what: 'bulk', message: 'it broke' }]);
 });
 
-test('scopes undo the last first, whatever fails; an interruption ends those that are open', async (t) => {
-  const undone: string[] = [];
-  const failed = withScope(async (scope) => {
-    scope.teardown(() => undone.push('first'));
-    scope.teardown(async () => undone.push('second'));
-    throw new Error('no');
-  });
-  await t.rejects(failed, /no/);
-  t.same(undone, ['second', 'first']);
-
-  await withScope(async (outer) => {
-    outer.teardown(() => undone.push('outer'));
-    await withScope(async (inner) => {
-      inner.teardown(() => undone.push('inner'));
-      await endAllScopes();
-    });
-  });
-  t.same(undone, ['second', 'first', 'inner', 'outer'], 'each once');
-});
-
 test('CPU time and memory count what a process has started too', { skip: process.platform !== 'linux' }, async (t) => {
   // It ends with its standard input.
   const script = 'for (let i = 0; i < 3e8; i++); console.log("busy"); process.stdin.resume()';
@@ -102,6 +82,32 @@ test('a path’s queue holds one round trip', async (t) => {
   t.equal(name, '100 ms, 100 Mbit, 2% loss in bursts of 3');
   t.match(path, { delay: 50, rate: 100, loss: 2, burst: 3, queue: 1221 });
   t.equal(limit, 12.5);
+});
+
+// The last test: an interruption is for good.
+test('scopes undo the last first, whatever fails; an interruption ends those that are open', async (t) => {
+  const undone: string[] = [];
+  const failed = withScope(async (scope) => {
+    scope.teardown(() => undone.push('first'));
+    scope.teardown(async () => undone.push('second'));
+    throw new Error('no');
+  });
+  await t.rejects(failed, /no/);
+  t.same(undone, ['second', 'first']);
+
+  await withScope(async (outer) => {
+    outer.teardown(() => undone.push('outer'));
+    await withScope(async (inner) => {
+      inner.teardown(() => undone.push('inner'));
+      await interrupt();
+      inner.teardown(() => undone.push('late'));
+    });
+  });
+  t.same(undone, ['second', 'first', 'inner', 'outer', 'late'], 'each once');
+  await t.rejects(
+    withScope(async () => {}),
+    /interrupted/,
+  );
 });
 
 function makeSession(options: Partial<ConstructorParameters<typeof Session>[0]>): Session {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { Program, run } from './process.ts';
 import type { Owner } from './process.ts';
 import { joinByWan } from './wan.ts';
@@ -40,14 +40,33 @@ export async function dropUdp(t: Owner, namespace: Namespace): Promise<() => Pro
   };
 }
 
-/** Deletes the namespaces of processes that were killed before they could do so, with all that still runs inside. Needs root and ip. */
+/** Deletes the namespaces of processes that were killed before they could do so, with all that still runs for them. Needs root and ip. */
 export function removeAbandonedNamespaces(): void {
   const names = spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout ?? '';
   for (const [name, pid = ''] of names.matchAll(/^qtunnel-(\d+)-\d+/gm)) {
     if (isAlive(Number(pid))) continue;
-    const inside = spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' }).stdout ?? '';
-    for (const orphan of inside.split('\n').filter(Boolean)) killIfThere(Number(orphan));
+    for (const orphan of [...processesInside(name), ...processesGiven(name)]) killIfThere(orphan);
     spawnSync('ip', ['netns', 'delete', name]);
+  }
+}
+
+function processesInside(namespace: string): number[] {
+  const pids = spawnSync('ip', ['netns', 'pids', namespace], { encoding: 'utf8' }).stdout ?? '';
+  return pids.split('\n').filter(Boolean).map(Number);
+}
+
+/** Those that have this word on their command line: wan joins two namespaces from outside. */
+function processesGiven(word: string): number[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry) && commandLine(entry).includes(word))
+    .map(Number);
+}
+
+function commandLine(pid: string): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
   }
 }
 
