@@ -82,7 +82,8 @@ class Idlers {
     this.#program.child.stdin!.write(`${count}\n`);
     const done = () => (this.#program.lines.includes(`${count}`) ? true : undefined);
     await this.#program.waitFor(`${count} connections`, done, OPENING_MS).catch(() => {
-      throw new Error(this.#program.lines.at(-1) ?? `${count} connections were not open within ${OPENING_MS / 1000} s`);
+      const complaint = this.#program.lines.findLast((line) => !/^\d+$/.test(line));
+      throw new Error(complaint ?? `${count} connections were not open within ${OPENING_MS / 1000} s`);
     });
   }
 }
@@ -125,4 +126,4 @@ const ENDS: readonly End[] = ['client', 'server'];
 const SURE = 1_000;
 const WARM_UP = 20;
 const REST_MS = 2_000;
-const OPENING_MS = 120_000;
+const OPENING_MS = 60_000;
