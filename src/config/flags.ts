@@ -182,7 +182,7 @@ export const FLAGS = [
     kind: 'size',
     min: 64 * 1024,
     max: 1024 ** 3,
-    default: '4M',
+    default: '16M',
     help: 'bytes held for a connection whose reader does not read',
   },
 

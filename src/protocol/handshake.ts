@@ -84,6 +84,21 @@ export function judgeHello(context: HandshakeContext, resetToken: Uint8Array, ty
   return { accepted: true, hello, answer: provenWelcome(context, resetToken, payload) };
 }
 
+/**
+ * What reports are authenticated with (docs/PROTOCOL.md, "Reports"), 32 bytes each. The nonces are fresh, and nobody but the two sides has seen them: both travel
+ * inside the encrypted connection.
+ */
+export function reportKeys(
+  hmac: Hmac,
+  clientNonce: Uint8Array,
+  serverNonce: Uint8Array,
+): { toClient: Uint8Array; toServer: Uint8Array } {
+  return {
+    toClient: hmac(serverNonce, TO_CLIENT_LABEL, clientNonce),
+    toServer: hmac(clientNonce, TO_SERVER_LABEL, serverNonce),
+  };
+}
+
 /** A REJECT frame for a client that cannot be served now, and the error for the log. */
 export function refuse(
   reason: RejectReason,
@@ -154,6 +169,8 @@ export const ALPN = 'qtunnel/1';
 const encoder = new TextEncoder();
 const CLIENT_LABEL = encoder.encode('qtunnel/1 client\0');
 const SERVER_LABEL = encoder.encode('qtunnel/1 server\0');
+const TO_CLIENT_LABEL = encoder.encode('qtunnel/1 reports to client\0');
+const TO_SERVER_LABEL = encoder.encode('qtunnel/1 reports to server\0');
 const NO_PROOF = new Uint8Array(0);
 /** Where the proof begins: after version (1), link id (8) and nonce (16); after version (1) and nonce (16). */
 const HELLO_PROOF_AT = 25;

@@ -15,7 +15,7 @@ export interface LinkSettings {
   readonly maxStreams: number;
   /** Milliseconds of silence after which this side gives the link up. */
   readonly idleTimeout: number;
-  /** Shards that a packet to this side may have (QUIC only); below 2, packets must fit a datagram. */
+  /** Shards that a block to this side may have (QUIC only); 0 when it takes no blocks. */
   readonly shards: number;
   /** 1 when this side takes one stream after another on a TLS connection, otherwise 0 (TLS only). */
   readonly reuse: number;

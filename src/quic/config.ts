@@ -1,6 +1,5 @@
 import { quiche, type Config } from '@matrixai/quic/native/index.js';
 import { ALPN } from '../protocol/handshake.ts';
-import { MAX_PACKET } from '../protocol/reassembly.ts';
 
 export interface QuicTuning {
   readonly congestion: 'bbr' | 'cubic' | 'reno';
@@ -33,8 +32,11 @@ function tune(config: Config, { congestion, idleTimeout }: QuicTuning): Config {
   config.setApplicationProtos([ALPN]);
   config.setMaxIdleTimeout(idleTimeout);
   config.setMaxRecvUdpPayloadSize(MAX_RECEIVE);
-  config.setMaxSendUdpPayloadSize(MAX_PACKET);
-  config.setCcAlgorithmName(congestion);
+  // quiche makes no packet that large, but its first window is ten of them, and what is lost keeps that from growing at first: acknowledgements wait as well.
+  config.setMaxSendUdpPayloadSize(MAX_RECEIVE);
+  // With `bbr` the layer below does it (packetization/delivery.ts), and quiche must not stand in its way: it sees no loss, so that this window only grows.
+  config.setCcAlgorithmName(congestion === 'bbr' ? 'cubic' : congestion);
+  if (congestion === 'bbr') config.enableHystart(false);
   config.enablePacing(false);
   config.setDisableActiveMigration(false);
   // The tunnel bounds streams and bytes itself (protocol/credit.ts): quiche's own windows collapse once they are used up, and it never repeats a
@@ -52,5 +54,5 @@ function tune(config: Config, { congestion, idleTimeout }: QuicTuning): Config {
 
 /** Bytes of UDP payload that pass nearly everywhere: IPv6's 1280-byte links aside, 1350 is what Google's QUIC measured as safe. */
 export const MAX_DATAGRAM = 1350;
-const MAX_RECEIVE = 65_527;
+const MAX_RECEIVE = 1_600_000;
 const UNLIMITED = 2 ** 50;

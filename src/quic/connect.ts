@@ -5,6 +5,7 @@ import type { Link } from '../link/link.ts';
 import type { CheckServer, LinkOptions, LinkTarget } from '../link/options.ts';
 import { CONNECTION_ID, endsWithToken } from '../protocol/connection-id.ts';
 import { ALONE, type Place, placeOf } from '../protocol/place.ts';
+import type { Hmac } from '../protocol/handshake.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import type { Clock } from './clock.ts';
 import { CLOSE } from './close.ts';
@@ -47,7 +48,7 @@ export async function connectQuic(
     throw new QtunnelError('LINK_REFUSED', `QUIC cannot be spoken with ${target.host} (${String(error)}).`, { cause: error });
   }
   return await new Promise((resolve, reject) => {
-    const endpoint = new ClientEndpoint(udp, environment.clock);
+    const endpoint = new ClientEndpoint(udp, environment.clock, options.auth.hmac);
     const settled = (): void => signal.removeEventListener('abort', abort);
     const abort = (): void => connection.close(CLOSE.NONE, givenUp());
     const outcome = {
@@ -90,11 +91,13 @@ function givenUp(): QtunnelError {
 class ClientEndpoint implements ConnectionHost, UdpHandler {
   readonly udp: UdpSocket;
   readonly clock: Clock;
+  readonly #hmac: Hmac;
   readonly #turns: Turns;
   #connection: QuicConnection | null = null;
 
-  constructor(udp: UdpSocket, clock: Clock) {
+  constructor(udp: UdpSocket, clock: Clock, hmac: Hmac) {
     this.udp = udp;
+    this.#hmac = hmac;
     this.clock = clock;
     this.#turns = new Turns(clock);
   }
@@ -106,7 +109,7 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
   }
 
   makePacketizer(sink: PacketSink): Packetizer {
-    return new BlockPacketizer(this.udp, MAX_DATAGRAM, sink);
+    return new BlockPacketizer(this.udp, MAX_DATAGRAM, this.clock, this.#hmac, sink);
   }
 
   schedule(connection: QuicConnection): void {

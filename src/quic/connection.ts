@@ -6,6 +6,7 @@ import type { UdpAddress, UdpSocket } from '../udp/socket.ts';
 import type { Clock, Timer } from './clock.ts';
 import { closeReason, type CloseCode, streamErrorCode } from './close.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
+import { CONTROL_STREAM } from './stage.ts';
 import type { Stage } from './stage.ts';
 
 /** What a connection needs of the endpoint that it belongs to. */
@@ -55,6 +56,11 @@ export class QuicConnection {
   /** Packets received since anything was sent that are more than acknowledgements, and when all are acknowledged at the latest. */
   #unanswered = 0;
   #ackAt = Infinity;
+  /** Bytes that quiche holds and has not sent, or a few more: known exactly each time that it has nothing left to send. */
+  #queued = 0;
+  #refusedWrite = false;
+  /** Whether quiche may hold bytes of streams that it has not sent. */
+  #holdsData = false;
   #pathAt = -Infinity;
   /** The packet with CONNECTION_CLOSE, once it was sent, and how many datagrams have come since. */
   #farewell: Uint8Array | null = null;
@@ -118,12 +124,17 @@ export class QuicConnection {
     if (this.#closing === null) this.#runStage(now);
     if (this.#closed) return;
     if (now - this.#pathAt >= PATH_INTERVAL) this.refreshPath();
-    if (this.#mayWait(now)) return this.#armTimer(now);
-    const more = this.#transmit();
-    if (this.#cuts.size > 0 && !more) this.#resetCutStreams();
+    this.packetizer.handleTurn(this.peer);
+    if (this.#mayWait(now)) {
+      this.packetizer.flush(this.peer);
+      return this.#armTimer(now);
+    }
+    const rest = this.#transmit();
+    if (this.#cuts.size > 0 && rest === 'nothing') this.#resetCutStreams();
     if (this.native.isClosed() || this.native.isDraining()) this.#reportEnd();
     if (this.native.isClosed() || now >= this.#closingUntil) return this.#finish();
-    if (more) this.schedule();
+    if (rest === 'more' || (rest === 'nothing' && this.#refusedWrite)) this.schedule();
+    this.#refusedWrite = false;
     this.#armTimer(now);
   }
 
@@ -165,18 +176,35 @@ export class QuicConnection {
    * @throws StreamCut when the peer has stopped the stream.
    */
   writeStream(id: number, bytes: Uint8Array, fin: boolean): number {
+    const room = this.#writeRoom(id);
+    if (room <= 0) {
+      this.#refusedWrite = true;
+      return 0;
+    }
+    const isCut = bytes.length > room;
+    if (isCut) this.#refusedWrite = true;
     try {
-      const taken = this.native.streamSend(id, bytes, fin) ?? 0;
+      const taken = this.native.streamSend(id, isCut ? bytes.subarray(0, room) : bytes, fin && !isCut) ?? 0;
+      this.#queued += taken;
       // When nothing was taken there is nothing to send: what makes room is an acknowledgement, which comes with a turn of its own.
       if (taken > 0) {
-        this.#wrote = true;
-        this.#owes = true;
+        this.#wrote = this.#owes = this.#holdsData = true;
         this.schedule();
       }
       return taken;
     } catch (error) {
       throw new StreamCut(streamErrorCode(error));
     }
+  }
+
+  /**
+   * Bytes that quiche may take now. Its own window is wide open when the packetizer keeps the pace, and it would hold whatever it was given; packets made
+   * late can still be of the stream that is most urgent.
+   */
+  #writeRoom(id: number): number {
+    const { path } = this.packetizer;
+    if (path === null || id === CONTROL_STREAM) return Infinity;
+    return Math.min(Math.max((path.deliveryRate * QUEUE_DURATION) / 1_000, LEAST_QUEUE), MOST_QUEUE) - this.#queued;
   }
 
   /** Whether anything was written since the last call: something that the peer will acknowledge. */
@@ -218,6 +246,7 @@ export class QuicConnection {
     if (this.#closed || this.#closing !== null) return;
     // What the handshake still owes goes first: CONNECTION_CLOSE would wait behind it, sent again and again to a peer that no longer answers.
     this.#transmit();
+    this.packetizer.finish();
     try {
       this.native.close(true, code, Buffer.from(reason.message.slice(0, MAX_REASON)));
     } catch {
@@ -262,7 +291,6 @@ export class QuicConnection {
     const path = this.native.pathStats().find((candidate) => candidate.active);
     if (path === undefined) return;
     this.path = path;
-    this.packetizer.handlePath(path);
   }
 
   #establish(): void {
@@ -290,27 +318,38 @@ export class QuicConnection {
     }
   }
 
-  #transmit(): boolean {
+  /** What is left when the turn's share has been sent: nothing, more, or what the path does not take yet. */
+  #transmit(): 'nothing' | 'more' | 'waiting' {
     const { native, packetizer } = this;
     this.#unanswered = 0;
     this.#ackAt = Infinity;
-    let more = true;
+    let rest: 'nothing' | 'more' | 'waiting' = 'more';
     try {
-      for (let budget = PACKETS_PER_TURN; budget > 0 && more; budget--) {
+      for (let budget = PACKETS_PER_TURN; budget > 0 && rest === 'more'; budget--) {
+        if (!packetizer.hasRoom()) {
+          rest = 'waiting';
+          break;
+        }
         const packet = packetizer.packetBuffer();
         const sent = native.send(packet);
-        if (sent === null) more = false;
+        if (sent === null) rest = 'nothing';
         else {
           if (this.#closing !== null) this.#farewell = packet.slice(0, sent[0]);
-          packetizer.push(sent[0], this.peer);
+          this.#queued = Math.max(0, this.#queued - Math.max(0, sent[0] - PACKET_OVERHEAD));
+          packetizer.push(sent[0], this.peer, this.#holdsData);
         }
       }
     } catch {
-      more = false;
+      rest = 'nothing';
     }
-    packetizer.flush();
-    this.#owes = more;
-    return more;
+    if (rest === 'nothing') {
+      this.#queued = 0;
+      this.#holdsData = false;
+      if (!this.#refusedWrite) packetizer.handleIdle();
+    }
+    packetizer.flush(this.peer);
+    this.#owes = rest !== 'nothing';
+    return rest;
   }
 
   /** RFC 9000 §10.2.1: a peer that goes on has missed CONNECTION_CLOSE. It is told again at its first datagram, its second, its fourth … */
@@ -318,8 +357,8 @@ export class QuicConnection {
     const n = ++this.#unheeded;
     if ((n & (n - 1)) !== 0) return;
     this.packetizer.packetBuffer().set(farewell);
-    this.packetizer.push(farewell.length, this.peer);
-    this.packetizer.flush();
+    this.packetizer.push(farewell.length, this.peer, false);
+    this.packetizer.flush(this.peer);
   }
 
   /**
@@ -371,7 +410,7 @@ export class QuicConnection {
 
   #armTimer(now: number): void {
     const own = this.native.timeout();
-    const ours = this.#closing === null ? this.stage.deadline(now) : this.#closingUntil;
+    const ours = this.#closing === null ? Math.min(this.stage.deadline(now), this.packetizer.deadline()) : this.#closingUntil;
     const deadline = Math.min(own === null ? Infinity : now + own, ours, this.#ackAt);
     // A timer that fires too early costs one empty turn; moving it at each turn costs more (docs/MEASURED.md).
     if (deadline >= this.#timerAt || deadline === Infinity) return;
@@ -421,6 +460,12 @@ const SHUTDOWN_WRITE = 1;
  * enough that a turn's fixed cost (about 30 µs) is small.
  */
 const PACKETS_PER_TURN = 64;
+/** What quiche may hold that is not sent: so many milliseconds of what the path carries, in bytes within these bounds. */
+const QUEUE_DURATION = 4;
+const LEAST_QUEUE = 64 * 1024;
+const MOST_QUEUE = 1024 * 1024;
+/** Bytes of a packet that are no stream's, at most for most packets. */
+const PACKET_OVERHEAD = 64;
 const MAX_PATH_EVENTS = 64;
 /** RFC 9000 §13.2.2. */
 const ACK_EVERY = 2;

@@ -2,6 +2,7 @@ import { QtunnelError } from '../errors.ts';
 import { NOTHING_YET } from '../link/link.ts';
 import { FrameReader } from '../protocol/frames.ts';
 import { type QuicConnection, StreamCut } from './connection.ts';
+import { CONTROL_STREAM } from './stage.ts';
 
 /** Stream 0: frames in both directions for as long as the connection lives (docs/PROTOCOL.md, "QUIC"). */
 export class ControlStream {
@@ -83,7 +84,6 @@ function cutOff(error: unknown): unknown {
   return new QtunnelError('PROTOCOL_VIOLATION', 'The peer cut the control stream off.', { cause: error });
 }
 
-export const CONTROL_STREAM = 0;
 /** All connections of a thread read into the same buffer: what is in it is used before `handleReadable` returns. */
 const INPUT = new Uint8Array(16_384);
 /** Bytes: thousands of frames. More means that the peer does not acknowledge them. */

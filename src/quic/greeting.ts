@@ -1,14 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { asQtunnelError, QtunnelError } from '../errors.ts';
 import type { CheckServer, LinkOptions } from '../link/options.ts';
-import { ClientHandshake, type HandshakeContext, judgeHello } from '../protocol/handshake.ts';
-import { LINK_ID, NONCE } from '../protocol/messages.ts';
+import { ClientHandshake, type HandshakeContext, judgeHello, reportKeys } from '../protocol/handshake.ts';
+import { LINK_ID, type LinkSettings, NONCE } from '../protocol/messages.ts';
 import { closeCodeFor } from './close.ts';
 import type { QuicConnection } from './connection.ts';
-import { CONTROL_STREAM, ControlStream } from './control-stream.ts';
+import { ControlStream } from './control-stream.ts';
 import { settingsOf } from './link-settings.ts';
 import { QuicLink } from './link.ts';
-import type { Stage } from './stage.ts';
+import { CONTROL_STREAM, type Stage } from './stage.ts';
 
 /** What comes of a greeting. Exactly one of the two is called, once. */
 export interface GreetingOutcome {
@@ -22,6 +22,8 @@ abstract class Greeting implements Stage {
   protected readonly options: LinkOptions;
   protected readonly outcome: GreetingOutcome;
   protected readonly control: ControlStream;
+  /** What the peer is told; made once the path's round trip is known. */
+  protected settings: LinkSettings;
   readonly #deadline: number;
 
   constructor(connection: QuicConnection, options: LinkOptions, outcome: GreetingOutcome, timeout: number) {
@@ -29,6 +31,7 @@ abstract class Greeting implements Stage {
     this.options = options;
     this.outcome = outcome;
     this.control = new ControlStream(connection, (type, payload) => this.onAnswer(type, payload));
+    this.settings = settingsOf(options, 0);
     this.#deadline = connection.clock.now() + timeout;
   }
 
@@ -76,9 +79,11 @@ abstract class Greeting implements Stage {
   }
 
   protected context(certificateDer: Uint8Array): HandshakeContext {
+    this.connection.refreshPath();
+    this.settings = settingsOf(this.options, this.connection.path?.rtt ?? 0);
     const { auth, software } = this.options;
     const certificate = createHash('sha256').update(certificateDer).digest();
-    return { ...auth, certificate, nonce: randomBytes(NONCE), software, settings: settingsOf(this.options) };
+    return { ...auth, certificate, nonce: randomBytes(NONCE), software, settings: this.settings };
   }
 }
 
@@ -87,6 +92,7 @@ export class ClientGreeting extends Greeting {
   readonly #checkServer: CheckServer;
   readonly #linkId = randomBytes(LINK_ID).toString('hex');
   #handshake: ClientHandshake | null = null;
+  #nonce: Uint8Array = new Uint8Array(0);
 
   constructor(
     connection: QuicConnection,
@@ -108,7 +114,9 @@ export class ClientGreeting extends Greeting {
       return this.fail(asQtunnelError(error));
     }
     this.connection.packetizer.acceptBlocks();
-    this.#handshake = new ClientHandshake(this.context(leaf), this.#linkId);
+    const context = this.context(leaf);
+    this.#nonce = context.nonce;
+    this.#handshake = new ClientHandshake(context, this.#linkId);
     this.control.send(this.#handshake.hello);
   }
 
@@ -116,7 +124,15 @@ export class ClientGreeting extends Greeting {
     if (this.#handshake === null) throw new QtunnelError('PROTOCOL_VIOLATION', 'The server spoke before HELLO.');
     const { connection, control, options } = this;
     const welcome = this.#handshake.handleAnswer(type, payload);
-    const link = new QuicLink(connection, control, options, { id: this.#linkId, role: 'client', peer: welcome.settings });
+    const { toClient, toServer } = reportKeys(options.auth.hmac, this.#nonce, welcome.nonce);
+    const reports = { toPeer: toServer, fromPeer: toClient };
+    const link = new QuicLink(connection, control, options, {
+      id: this.#linkId,
+      role: 'client',
+      own: this.settings,
+      peer: welcome.settings,
+      reports,
+    });
     connection.resetToken = welcome.resetToken;
     connection.stage = link;
     this.outcome.onLink(link);
@@ -146,11 +162,20 @@ export class ServerGreeting extends Greeting {
 
   protected onAnswer(type: number, payload: Uint8Array): void {
     const { connection, control, options } = this;
-    const verdict = judgeHello(this.context(this.#certificateDer), this.#resetToken, type, payload);
+    const context = this.context(this.#certificateDer);
+    const verdict = judgeHello(context, this.#resetToken, type, payload);
     control.send(verdict.answer);
     if (!verdict.accepted) return this.#refuse(verdict.error);
-    const { linkId, settings } = verdict.hello;
-    const link = new QuicLink(connection, control, options, { id: linkId, role: 'server', peer: settings });
+    const { linkId, settings, nonce } = verdict.hello;
+    const { toClient, toServer } = reportKeys(options.auth.hmac, nonce, context.nonce);
+    const reports = { toPeer: toClient, fromPeer: toServer };
+    const link = new QuicLink(connection, control, options, {
+      id: linkId,
+      role: 'server',
+      own: this.settings,
+      peer: settings,
+      reports,
+    });
     connection.stage = link;
     this.outcome.onLink(link);
   }

@@ -2,16 +2,20 @@ import type { LinkOptions } from '../link/options.ts';
 import type { LinkSettings } from '../protocol/messages.ts';
 import { MAX_SHARDS } from '../protocol/shard.ts';
 
-/** What this side tells the peer in HELLO or WELCOME. */
-export function settingsOf(options: LinkOptions): LinkSettings {
+/** What this side tells the peer in HELLO or WELCOME; `rtt` is the path's round trip in milliseconds. */
+export function settingsOf(options: LinkOptions, rtt: number): LinkSettings {
   const { maxStreams, idleTimeout, buffer } = options;
-  return { initialCredit: initialCredit(buffer), maxStreams, idleTimeout, shards: MAX_SHARDS, reuse: 0 };
+  return { initialCredit: initialCredit(buffer, rtt), maxStreams, idleTimeout, shards: MAX_SHARDS, reuse: 0 };
 }
 
-/** Bytes that a stream may receive before it has granted more; `buffer` is the most it may ever hold. */
-export function initialCredit(buffer: number): number {
-  return Math.min(buffer, INITIAL_CREDIT);
+/**
+ * Bytes that a stream may receive before it has granted more; `buffer` is the most it may ever hold. A stream that nobody reads holds no more than this
+ * until its reader has shown that it reads (ReceiveCredit doubles the window), but one that is read should not wait for that on a long path.
+ */
+function initialCredit(buffer: number, rtt: number): number {
+  return Math.min(buffer, Math.max(LEAST_CREDIT, rtt * RATE_AT_FIRST));
 }
 
-/** Bytes. A stream that nobody reads holds no more than this until its reader has shown that it reads (ReceiveCredit doubles the window). */
-const INITIAL_CREDIT = 256 * 1024;
+const LEAST_CREDIT = 256 * 1024;
+/** Bytes a millisecond: 100 Mbit/s for two round trips and a half, of which a lost datagram takes one. */
+const RATE_AT_FIRST = 32_000;

@@ -19,10 +19,10 @@ import {
 import { RESET_REASONS, type ResetReason } from '../protocol/reset.ts';
 import { CLOSE, closeCodeFor } from './close.ts';
 import { type QuicConnection, StreamCut } from './connection.ts';
-import { CONTROL_STREAM, type ControlStream } from './control-stream.ts';
+import type { ControlStream } from './control-stream.ts';
 import { IncomingStream } from './incoming.ts';
-import { initialCredit } from './link-settings.ts';
-import type { Stage } from './stage.ts';
+import type { BlockPeer } from './packetization/packetizer.ts';
+import { CONTROL_STREAM, type Stage } from './stage.ts';
 import { QuicStream, type StreamHost } from './stream.ts';
 
 /** A link whose streams are streams of one QUIC connection. It is the connection's stage from HELLO and WELCOME to the end. */
@@ -33,6 +33,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   handler: LinkHandler = NOBODY;
   readonly #control: ControlStream;
   readonly #options: LinkOptions;
+  readonly #own: LinkSettings;
   readonly #peer: LinkSettings;
   readonly #liveness: Liveness;
   readonly #budget: CreditBudget;
@@ -63,12 +64,13 @@ export class QuicLink implements Link, Stage, StreamHost {
     connection: QuicConnection,
     control: ControlStream,
     options: LinkOptions,
-    link: { id: string; role: 'client' | 'server'; peer: LinkSettings },
+    link: { id: string; role: 'client' | 'server'; own: LinkSettings; peer: LinkSettings; reports: BlockPeer['reportKeys'] },
   ) {
     this.id = link.id;
     this.connection = connection;
     this.#control = control;
     this.#options = options;
+    this.#own = link.own;
     this.#peer = link.peer;
     this.#nextId = link.role === 'client' ? CONTROL_STREAM + STREAM_STEP : SERVER_INITIATED;
     const idleTimeout = Math.min(options.idleTimeout, link.peer.idleTimeout);
@@ -79,7 +81,12 @@ export class QuicLink implements Link, Stage, StreamHost {
     connection.takeWrote();
     this.#budget = new CreditBudget(BUDGET_STREAMS * options.buffer);
     connection.refreshPath();
-    connection.packetizer.startBlocks(link.peer.shards, connection.native.destinationId());
+    connection.packetizer.startBlocks({
+      shards: link.peer.shards,
+      id: connection.native.destinationId(),
+      reportKeys: link.reports,
+      rtt: connection.path?.rtt ?? 0,
+    });
     control.onFrame = (type, payload) => this.#handleFrame(type, payload);
   }
 
@@ -128,14 +135,15 @@ export class QuicLink implements Link, Stage, StreamHost {
   stats(): LinkStats {
     const { sent, lost, sentBytes, recvBytes } = this.connection.native.stats();
     const { path } = this.connection;
+    const delivery = this.connection.packetizer.path;
     return {
-      rtt: path?.rtt ?? Number.NaN,
-      congestionWindow: path?.cwnd ?? Number.NaN,
-      packetsSent: sent,
-      packetsLost: lost,
+      rtt: delivery?.rtt ?? path?.rtt ?? Number.NaN,
+      congestionWindow: delivery?.window ?? path?.cwnd ?? Number.NaN,
+      packetsSent: delivery?.sent ?? sent,
+      packetsLost: delivery?.lost ?? lost,
       bytesSent: sentBytes,
       bytesReceived: recvBytes,
-      deliveryRate: path?.deliveryRate ?? Number.NaN,
+      deliveryRate: delivery?.deliveryRate ?? path?.deliveryRate ?? Number.NaN,
     };
   }
 
@@ -305,7 +313,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   /** `consumed` bytes of the stream have been read already. */
   #credit(consumed: number, now = this.connection.clock.now()): { send: SendCredit; receive: ReceiveCredit } {
     const { buffer } = this.#options;
-    const receive = new ReceiveCredit(initialCredit(buffer), buffer, this.#budget, now);
+    const receive = new ReceiveCredit(this.#own.initialCredit, buffer, this.#budget, now);
     receive.handleConsumed(consumed);
     return { send: new SendCredit(this.#peer.initialCredit), receive };
   }
@@ -404,7 +412,7 @@ const NOBODY: LinkHandler = { onStream: (stream) => stream.reset('RESET'), onSta
 const STREAM_STEP = 4;
 const SERVER_INITIATED = 1;
 /** Memory that the streams of one link may promise together, as a multiple of one stream's `-buffer`. Beyond it windows do not grow. */
-const BUDGET_STREAMS = 64;
+const BUDGET_STREAMS = 16;
 /** Milliseconds: what a peer may at least expect, whatever it asks for. */
 const MIN_IDLE_TIMEOUT = 1_000;
 const LINGERING_BEFORE_PRUNE = 256;

@@ -95,7 +95,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   }
 
   makePacketizer(sink: PacketSink): Packetizer {
-    return new BlockPacketizer(this.udp, MAX_DATAGRAM, sink);
+    return new BlockPacketizer(this.udp, MAX_DATAGRAM, this.clock, this.#options.auth.hmac, sink);
   }
 
   schedule(connection: QuicConnection): void {
@@ -111,7 +111,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
 
   onDatagram(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
     const form = packetForm(bytes[offset] ?? 0);
-    if ((form === 'short' || form === 'shard') && length > CONNECTION_ID) {
+    if (form !== 'long' && form !== 'other' && length > CONNECTION_ID) {
       const known = this.#router.findAt(bytes, offset + 1, CONNECTION_ID);
       if (known !== undefined) return this.#pass(known, bytes, offset, length, from);
     }

@@ -18,3 +18,6 @@ export interface Stage {
   /** The connection has ended. Called once; nothing is called after it. */
   onClosed(reason: QtunnelError): void;
 }
+
+/** The stream of the control frames (docs/PROTOCOL.md, "QUIC"). */
+export const CONTROL_STREAM = 0;

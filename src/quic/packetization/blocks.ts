@@ -1,108 +1,112 @@
-import { BlockSize } from '../../protocol/block-size.ts';
 import { CONNECTION_ID, packetForm } from '../../protocol/connection-id.ts';
-import { BlockPool, MAX_PACKET, Reassembly } from '../../protocol/reassembly.ts';
-import { BLOCK_IDS, MAX_SHARDS, SHARD_HEADER, writeShardHeader } from '../../protocol/shard.ts';
+import { Arrivals } from '../../protocol/delivery/arrivals.ts';
+import { BlockPool } from '../../protocol/delivery/block-pool.ts';
+import type { Hmac } from '../../protocol/handshake.ts';
 import type { UdpAddress, UdpSocket } from '../../udp/socket.ts';
-import type { PathFigures, Packetizer, PacketSink } from './packetizer.ts';
+import type { Clock } from '../clock.ts';
+import { Delivery } from './delivery.ts';
+import type { BlockPeer, PathFigures, Packetizer, PacketSink } from './packetizer.ts';
 import { DatagramRun } from './run.ts';
 
 /**
- * Packets up to the datagram's size travel as they are; once both sides have agreed, larger ones travel as blocks of shards (protocol/shard.ts).
+ * During the handshake packets travel as they are. Once both sides have agreed, each travels as a block of shards (protocol/shard.ts), which are
+ * acknowledged, paced and sent again below QUIC (delivery.ts), and come out at the other end in the order in which they went in.
  *
- *     quiche ─▶ packetBuffer ─ push ─┬─ fits ──────────────────────────▶ run ─▶ UDP
- *                                    └─ a block: header and part, n × ─▶ run ─▶ UDP
- *     UDP ─▶ handleDatagram ─┬─ QUIC ──────────────────────▶ sink
- *                            └─ a shard ─▶ reassembly ─────▶ sink
+ *     quiche ─▶ packetBuffer ─ push ─┬─ agreed ─▶ delivery: shards, kept until they have come ─▶ run ─▶ UDP
+ *                                    └─ else ─────────────────────────────────────────────────▶ run ─▶ UDP
+ *     UDP ─▶ handleDatagram ─┬─ QUIC ────────────────────────────────▶ sink
+ *                            ├─ a shard ─▶ arrivals: whole, in order ─▶ sink
+ *                            └─ a report ─▶ delivery
  */
 export class BlockPacketizer implements Packetizer {
   readonly #run: DatagramRun;
   readonly #size: number;
-  readonly #payload: number;
   readonly #sink: PacketSink;
-  readonly #reassembly: Reassembly;
-  #peerId = new Uint8Array(0);
-  /** Null until the peer has said that it takes blocks. */
-  #blockSize: BlockSize | null = null;
-  #blockId = 0;
+  readonly #clock: Clock;
+  readonly #hmac: Hmac;
+  readonly #arrivals: Arrivals;
   #accepting = false;
-  /** Whether the last `packetBuffer` was `PACKET`. */
-  #large = false;
+  #finishing = false;
+  /** Null until the peer has said that it takes blocks. */
+  #delivery: Delivery | null = null;
 
   /** `size` is the largest datagram, in bytes of UDP payload. */
-  constructor(udp: UdpSocket, size: number, sink: PacketSink) {
+  constructor(udp: UdpSocket, size: number, clock: Clock, hmac: Hmac, sink: PacketSink) {
     this.#run = new DatagramRun(udp, size);
     this.#size = size;
-    this.#payload = size - SHARD_HEADER;
+    this.#clock = clock;
+    this.#hmac = hmac;
     this.#sink = sink;
-    this.#reassembly = new Reassembly(POOL, sink);
+    this.#arrivals = new Arrivals(POOL, sink);
   }
 
-  get shards(): number {
-    return this.#blockSize?.shards ?? 1;
+  get path(): PathFigures | null {
+    return this.#delivery?.path ?? null;
   }
 
   acceptBlocks(): void {
     this.#accepting = true;
   }
 
-  startBlocks(peerShards: number, peerId: Uint8Array): void {
-    const most = Math.min(peerShards, MAX_SHARDS, Math.floor(LARGEST_PACKET / this.#payload));
+  startBlocks(peer: BlockPeer): void {
     this.#accepting = true;
-    this.#peerId = Uint8Array.from(peerId);
-    if (most > 1 && peerId.length === CONNECTION_ID) this.#blockSize = new BlockSize(most);
+    if (peer.shards < 1 || peer.id.length !== CONNECTION_ID) return;
+    this.#delivery = new Delivery(
+      { run: this.#run, size: this.#size, clock: this.#clock, hmac: this.#hmac, arrivals: this.#arrivals, pool: POOL },
+      peer,
+    );
   }
 
-  handlePath(path: PathFigures): void {
-    this.#blockSize?.handlePath(path, this.#payload);
+  handleTurn(to: UdpAddress): void {
+    if (!this.#finishing) this.#delivery?.handleTurn(to);
+  }
+
+  hasRoom(): boolean {
+    return this.#finishing || this.#delivery === null || this.#delivery.hasRoom();
+  }
+
+  handleIdle(): void {
+    this.#delivery?.handleIdle();
   }
 
   packetBuffer(): Uint8Array {
-    const shards = this.#blockSize === null ? 1 : this.#blockSize.shards;
-    this.#large = shards > 1;
-    return this.#large ? PACKET.subarray(0, shards * this.#payload) : this.#run.next();
+    return this.#delivery === null || this.#finishing ? this.#run.next() : this.#delivery.packetBuffer();
   }
 
-  push(length: number, to: UdpAddress): void {
-    if (!this.#large) return this.#run.push(length, to);
-    if (length > this.#size) return this.#pushBlock(length, to);
-    this.#run.next().set(PACKET.subarray(0, length));
-    this.#run.push(length, to);
+  push(length: number, to: UdpAddress, hasData: boolean): void {
+    if (this.#delivery === null || this.#finishing) this.#run.push(length, to);
+    else this.#delivery.push(length, to, hasData);
   }
 
-  flush(): void {
+  flush(to: UdpAddress): void {
+    if (!this.#finishing) this.#delivery?.report(to);
     this.#run.flush();
   }
 
+  deadline(): number {
+    return this.#finishing ? Infinity : (this.#delivery?.deadline() ?? Infinity);
+  }
+
   handleDatagram(bytes: Uint8Array, offset: number, length: number): void {
-    if (packetForm(bytes[offset]!) === 'shard') {
-      if (this.#accepting) this.#reassembly.handleShard(bytes, offset, length);
-      return;
+    const form = packetForm(bytes[offset]!);
+    if (form === 'shard') {
+      if (!this.#accepting) return;
+      this.#arrivals.handleShard(bytes, offset, length, this.#clock.now());
+      return this.#delivery?.handleArrival(length);
     }
+    if (form === 'report') return this.#delivery?.handleReport(bytes, offset, length);
     this.#sink(offset === 0 && length === bytes.length ? bytes : bytes.subarray(offset, offset + length));
   }
 
-  close(): void {
-    this.#reassembly.close();
+  finish(): void {
+    this.#finishing = true;
   }
 
-  #pushBlock(length: number, to: UdpAddress): void {
-    const payload = this.#payload;
-    const count = Math.ceil(length / payload);
-    const blockId = this.#blockId;
-    this.#blockId = (blockId + 1) % BLOCK_IDS;
-    for (let index = 0; index < count; index++) {
-      const from = index * payload;
-      const part = Math.min(payload, length - from);
-      const datagram = this.#run.next();
-      writeShardHeader(datagram, { count, index, length, blockId }, this.#peerId);
-      datagram.set(PACKET.subarray(from, from + part), SHARD_HEADER);
-      this.#run.push(SHARD_HEADER + part, to);
-    }
+  close(): void {
+    this.#arrivals.close();
+    this.#delivery?.close();
   }
 }
 
-/** One for all connections of a thread: what quiche writes into it is on its way before the next packet is asked for. */
-const PACKET = new Uint8Array(MAX_PACKET);
+/** One for all connections of a thread. */
 const POOL = new BlockPool();
-/** Bytes: quiche 0.18 makes none larger (docs/MEASURED.md). */
-const LARGEST_PACKET = 16_383;

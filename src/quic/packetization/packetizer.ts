@@ -4,35 +4,57 @@ import type { UdpAddress } from '../../udp/socket.ts';
  * How the packets of one connection become datagrams and datagrams packets again (the "packetization layer" of RFC 8899). quiche on one side,
  * a UDP socket on the other; neither knows what is between them.
  *
- *     sending    packetBuffer() ─ quiche writes a packet ─▶ push(length) … flush()
+ *     sending    handleTurn() ─▶ while hasRoom(): packetBuffer() ─ quiche writes a packet ─▶ push(length) … ─▶ flush()
  *     receiving  handleDatagram() ─▶ sink, packet by packet
  */
 export interface Packetizer {
-  /** Datagrams that a packet takes at most at the moment. */
-  readonly shards: number;
+  /** What is known of the path; null as long as QUIC's own congestion control is in charge. */
+  readonly path: PathFigures | null;
   /** The peer has shown who it is: takes blocks from it. Until then they are dropped, so that a stranger takes up no memory. */
   acceptBlocks(): void;
-  /** Sends blocks as well: the peer, known by this connection id, takes packets in up to `peerShards` shards. */
-  startBlocks(peerShards: number, peerId: Uint8Array): void;
-  /** How the path does; told at a steady pace while there is traffic. */
-  handlePath(path: PathFigures): void;
+  /** Sends blocks as well, if the peer takes them. */
+  startBlocks(peer: BlockPeer): void;
+  /** Begins a turn: what was lost is sent to `to` again. */
+  handleTurn(to: UdpAddress): void;
+  /** Whether there may be another packet now. */
+  hasRoom(): boolean;
+  /** There was room, and nothing to fill it with. */
+  handleIdle(): void;
   /** Where the next packet is to be written; its length is the largest size that the packet should have now. Valid until the next call. */
   packetBuffer(): Uint8Array;
-  /** The first `length` bytes of the last `packetBuffer()` are a packet for `to`. */
-  push(length: number, to: UdpAddress): void;
-  /** Sends what is still held back for a fuller run. */
-  flush(): void;
+  /** The first `length` bytes of the last `packetBuffer()` are a packet for `to`; without `hasData` it acknowledges at most, and may get lost. */
+  push(length: number, to: UdpAddress, hasData: boolean): void;
+  /** Ends a turn: sends what is still held back for a fuller run, and what is due to the peer. */
+  flush(to: UdpAddress): void;
+  /** When a turn is wanted even if nothing happens, in milliseconds on the connection's clock; Infinity for never. */
+  deadline(): number;
   handleDatagram(bytes: Uint8Array, offset: number, length: number): void;
+  /** The connection is being closed: what is sent from now on says so, goes out as it is, and waits for nothing. */
+  finish(): void;
   /** The connection has ended. */
   close(): void;
 }
 
-export interface PathFigures {
-  /** Milliseconds. */
+/** What the handshake told of the peer. */
+export interface BlockPeer {
+  /** Shards that it takes in a block; below 1, it takes no blocks. */
+  readonly shards: number;
+  /** Its connection id. */
+  readonly id: Uint8Array;
+  /** What the reports to it, and those from it, are authenticated with. */
+  readonly reportKeys: { readonly toPeer: Uint8Array; readonly fromPeer: Uint8Array };
+  /** Milliseconds, as far as QUIC knows it already. */
   readonly rtt: number;
-  /** Bytes. */
-  readonly cwnd: number;
-  /** Packets, in all. */
+}
+
+export interface PathFigures {
+  /** Milliseconds, smoothed. */
+  readonly rtt: number;
+  /** Bytes that may be on their way at once. */
+  readonly window: number;
+  /** Bytes a second. */
+  readonly deliveryRate: number;
+  /** Datagrams in all, those sent again among them, and those found lost. */
   readonly sent: number;
   readonly lost: number;
 }

@@ -1,0 +1,255 @@
+import type { Arrivals } from '../../protocol/delivery/arrivals.ts';
+import type { BlockPool } from '../../protocol/delivery/block-pool.ts';
+import { Flight, type KeptPacket } from '../../protocol/delivery/flight.ts';
+import { Pacer } from '../../protocol/delivery/pacer.ts';
+import { PathModel } from '../../protocol/delivery/path-model.ts';
+import { MAX_AHEAD } from '../../protocol/delivery/arrivals.ts';
+import { ReportReader, ReportWriter } from '../../protocol/delivery/report.ts';
+import type { Hmac } from '../../protocol/handshake.ts';
+import { MAX_SHARDS, SHARD_HEADER, writeShardHeader } from '../../protocol/shard.ts';
+import type { UdpAddress } from '../../udp/socket.ts';
+import type { Clock } from '../clock.ts';
+import type { BlockPeer, PathFigures } from './packetizer.ts';
+import type { DatagramRun } from './run.ts';
+
+export interface DeliveryParts {
+  readonly run: DatagramRun;
+  /** Bytes of UDP payload in a full datagram. */
+  readonly size: number;
+  readonly clock: Clock;
+  readonly hmac: Hmac;
+  readonly arrivals: Arrivals;
+  readonly pool: BlockPool;
+}
+
+/**
+ * Carries the packets of one connection reliably and at the path's pace: cuts each into shards, keeps it until all of them have come, sends those again
+ * that are lost, and reports what came from the peer.
+ *
+ *     packet ─▶ flight ──shards──▶ UDP           model: how much may be on its way, and how fast
+ *                 ▲ lost                          pacer: when
+ *     UDP ──report┴─▶ model ─▶ pacer
+ *     UDP ──shards──▶ arrivals ──report──▶ UDP
+ */
+export class Delivery {
+  readonly #run: DatagramRun;
+  readonly #payload: number;
+  readonly #clock: Clock;
+  readonly #arrivals: Arrivals;
+  readonly #pool: BlockPool;
+  readonly #flight: Flight;
+  readonly #model: PathModel;
+  readonly #pacer: Pacer;
+  readonly #writer: ReportWriter;
+  readonly #reader: ReportReader;
+  readonly #peerId: Uint8Array;
+  readonly #mostShards: number;
+  /** Where quiche writes the next packet. */
+  #buffer: Uint8Array | null = null;
+  #reportNumber = 0;
+  #reportDue = Infinity;
+  #unreported = 0;
+  /** Shards to be sent a second time, soonest first. */
+  readonly #copies: { packet: KeptPacket; first: number; index: number; at: number }[] = [];
+  /** Probes since something was last heard of. */
+  #probes = 0;
+
+  constructor({ run, size, clock, hmac, arrivals, pool }: DeliveryParts, peer: BlockPeer) {
+    const now = clock.now();
+    this.#run = run;
+    this.#payload = size - SHARD_HEADER;
+    this.#clock = clock;
+    this.#arrivals = arrivals;
+    this.#pool = pool;
+    this.#flight = new Flight(pool);
+    this.#model = new PathModel(size, peer.rtt, now);
+    this.#pacer = new Pacer(now);
+    this.#peerId = Uint8Array.from(peer.id);
+    this.#writer = new ReportWriter(hmac, peer.reportKeys.toPeer, this.#peerId);
+    this.#reader = new ReportReader(hmac, peer.reportKeys.fromPeer);
+    this.#mostShards = Math.min(peer.shards, MAX_SHARDS, Math.floor(LARGEST_PACKET / this.#payload));
+  }
+
+  get path(): PathFigures {
+    const { smoothedRtt, window, rate } = this.#model;
+    return { rtt: smoothedRtt, window, deliveryRate: rate * 1_000, ...this.#flight.counts };
+  }
+
+  /** Sends again what is lost, as far as there is room. */
+  handleTurn(to: UdpAddress): void {
+    const now = this.#clock.now();
+    const flight = this.#flight;
+    this.#pacer.handleTime(now, this.#model.pacingRate);
+    if (flight.bytes > 0 && now >= this.#silenceEnds()) {
+      this.#probes = Math.min(this.#probes + 1, MAX_BACKOFF);
+      flight.handleSilence(now);
+      this.#pacer.allow(this.#payload);
+    }
+    while (flight.hasLost && this.hasRoom()) {
+      const lost = flight.takeLost(now);
+      if (lost === null) break;
+      this.#sendShard(lost.packet, lost.first, lost.index, to);
+      if (this.#isRisky(2)) this.#copies.push({ ...lost, at: now + COPY_AFTER });
+    }
+    while (this.#copies.length > 0 && this.#copies[0]!.at <= now) {
+      const { packet, first, index } = this.#copies.shift()!;
+      if (flight.isMissing(first + index)) this.#sendShard(packet, first, index, to);
+    }
+  }
+
+  hasRoom(): boolean {
+    const { bytes, shards } = this.#flight;
+    return bytes < this.#model.window && this.#pacer.mayGo() && shards + MAX_SHARDS <= MAX_AHEAD;
+  }
+
+  handleIdle(): void {
+    // As long as the path is full, the path sets the pace.
+    if (this.#flight.bytes < this.#model.product) this.#flight.handleIdle();
+  }
+
+  packetBuffer(): Uint8Array {
+    const size = this.#shards() * this.#payload;
+    if (this.#buffer === null || this.#buffer.length < size) {
+      if (this.#buffer !== null) this.#pool.give(this.#buffer);
+      this.#buffer = this.#pool.take(size);
+    }
+    return this.#buffer.subarray(0, size);
+  }
+
+  push(length: number, to: UdpAddress, hasData: boolean): void {
+    const payload = this.#payload;
+    if (!hasData && length <= payload && this.#flight.bytes < QUIET) return this.#pushAsIs(length, to);
+    const count = Math.ceil(length / payload);
+    const share = Math.min(length, payload);
+    const packet = { bytes: this.#keep(length), length, count, share, missing: count };
+    const first = this.#flight.next;
+    this.#flight.add(packet, SHARD_HEADER + share, SHARD_HEADER + length - (count - 1) * share, this.#clock.now());
+    for (let index = 0; index < count; index++) this.#sendShard(packet, first, index, to);
+    if (length <= SMALL && this.#isRisky(1)) this.#copies.push({ packet, first, index: 0, at: this.#clock.now() + COPY_AFTER });
+  }
+
+  /**
+   * An acknowledgement need not come: the next says the same and more. It is not sent after data that may be missing yet, because to whom that is not
+   * handed on, QUIC's sender would take it for lost.
+   */
+  #pushAsIs(length: number, to: UdpAddress): void {
+    this.#run.next().set(this.#buffer!.subarray(0, length));
+    this.#run.push(length, to);
+  }
+
+  /** A shard of `length` bytes came from the peer. */
+  handleArrival(length: number): void {
+    this.#unreported += length;
+    const wait = this.#arrivals.hasGap ? GAP_REPORT_AFTER : REPORT_AFTER;
+    const due = this.#unreported >= REPORT_EVERY ? 0 : this.#clock.now() + wait;
+    if (due < this.#reportDue) this.#reportDue = due;
+  }
+
+  handleReport(bytes: Uint8Array, offset: number, length: number): void {
+    const report = this.#reader.read(bytes, offset, length, this.#flight.next, this.#arrivals.next);
+    if (report === null) return;
+    const now = this.#clock.now();
+    const outcome = this.#flight.handleReport(report, now, this.#model.reordering);
+    if (outcome === null) return;
+    if (outcome.delivered > 0) this.#probes = 0;
+    this.#model.handleReport(outcome, this.#flight.delivered, this.#flight.bytes, now);
+    this.#arrivals.handleForward(report.forward);
+  }
+
+  /** Reports to the peer, if that is due. */
+  report(to: UdpAddress): void {
+    const now = this.#clock.now();
+    if (now < this.#reportDue) return;
+    this.#reportDue = Infinity;
+    this.#unreported = 0;
+    this.#run.flush();
+    const { latest, bytes } = this.#arrivals;
+    const report = {
+      number: ++this.#reportNumber,
+      clock: latest.at * 1_000,
+      delay: now - latest.at,
+      latest: latest.shard,
+      bytes,
+      forward: this.#flight.oldest,
+      ...this.#arrivals.account(),
+    };
+    this.#run.push(this.#writer.write(report, this.#run.next()), to);
+    this.#run.flush();
+  }
+
+  deadline(): number {
+    const silence = this.#flight.bytes > 0 ? this.#silenceEnds() : Infinity;
+    const pace = this.#flight.bytes < this.#model.window ? this.#pacer.deadline() : Infinity;
+    const copy = this.#copies.length > 0 ? this.#copies[0]!.at : Infinity;
+    return Math.min(this.#reportDue, silence, pace, copy);
+  }
+
+  close(): void {
+    this.#flight.close();
+    if (this.#buffer !== null) this.#pool.give(this.#buffer);
+    this.#buffer = null;
+  }
+
+  #silenceEnds(): number {
+    return this.#flight.progressAt + Math.min(this.#model.silence * 2 ** this.#probes, MAX_SILENCE);
+  }
+
+  /**
+   * Whether it is likely that in a round trip one of the shards is lost so many times in a row. Everything behind it would wait for another round trip,
+   * so that a copy is sent at once.
+   */
+  #isRisky(times: number): boolean {
+    const shards = this.#model.product / this.#payload;
+    return shards * this.#flight.lossRate ** times > RISK;
+  }
+
+  /** As many as go out in a moment: quiche's cost is for each packet, not for each byte, but a large one takes long on a slow path. */
+  #shards(): number {
+    const shards = Math.floor((this.#model.rate * BLOCK_DURATION) / this.#payload);
+    return Math.max(1, Math.min(shards, this.#mostShards));
+  }
+
+  /** The buffer with the packet that quiche has written, or a smaller one with the same. */
+  #keep(length: number): Uint8Array {
+    const written = this.#buffer!;
+    const small = this.#pool.take(length);
+    if (small.length < written.length) {
+      small.set(written.subarray(0, length));
+      return small;
+    }
+    this.#pool.give(small);
+    this.#buffer = null;
+    return written;
+  }
+
+  #sendShard(packet: KeptPacket, first: number, index: number, to: UdpAddress): void {
+    const { count, length, share } = packet;
+    const from = index * share;
+    const part = Math.min(share, length - from);
+    const datagram = this.#run.next();
+    writeShardHeader(datagram, { count, index, length, blockId: first }, this.#peerId);
+    datagram.set(packet.bytes.subarray(from, from + part), SHARD_HEADER);
+    this.#run.push(SHARD_HEADER + part, to);
+    this.#pacer.handleSent(SHARD_HEADER + part);
+  }
+}
+
+/** Bytes: quiche 0.18 makes none larger (docs/MEASURED.md). */
+const LARGEST_PACKET = 16_383;
+/** Milliseconds that a block may take to go out. */
+const BLOCK_DURATION = 1;
+/** A report goes out so many ms after the first shard that it tells of, sooner when something is missing or so many bytes have come. */
+const REPORT_AFTER = 4;
+const GAP_REPORT_AFTER = 1;
+const REPORT_EVERY = 256 * 1024;
+/** Bytes under way up to which this side sends nothing to speak of. */
+const QUIET = 64 * 1024;
+/** Bytes of a packet whose copy costs nothing. */
+const SMALL = 300;
+/** The share of round trips in which something may be lost once more than is provided for. */
+const RISK = 0.1;
+/** Milliseconds between a shard and its copy: longer than most bursts of loss. */
+const COPY_AFTER = 5;
+/** How often the time before a probe doubles, and the longest it becomes, in milliseconds: after an outage the path is found again within it. */
+const MAX_BACKOFF = 6;
+const MAX_SILENCE = 500;
