@@ -1,7 +1,6 @@
 import { CONNECTION_ID, SHARD_TYPE } from '../connection-id.ts';
 import { MAX_SHARDS, SHARD_HEADER } from '../shard.ts';
-import { BlockPool } from './block-pool.ts';
-import { MAX_PACKET } from './block-pool.ts';
+import { type BlockPool, MAX_PACKET } from './block-pool.ts';
 import { MAX_RANGES } from './report.ts';
 import { expand } from './serial.ts';
 
@@ -83,8 +82,8 @@ export class Arrivals {
     if ((block.have & bit) !== 0) return;
     block.have |= bit;
     this.#mark(first + index, length, now);
-    const isWhole = block.have === (1 << count) - 1;
-    if (isWhole && count === 1 && first === this.#next) {
+    const whole = isWhole(block);
+    if (whole && count === 1 && first === this.#next) {
       // Nothing to put together and nothing to wait for.
       this.#release(first, block);
       this.#handOn(first, count, bytes.subarray(offset + SHARD_HEADER, offset + length));
@@ -92,7 +91,7 @@ export class Arrivals {
     }
     block.bytes ??= this.#pool.take(total);
     block.bytes.set(bytes.subarray(offset + SHARD_HEADER, offset + length), index * share);
-    if (isWhole && first === this.#next) this.#handOnHeld();
+    if (whole && first === this.#next) this.#handOnHeld();
   }
 
   /** The sender will not send shards below this one again: what is whole of them is handed on, the rest given up. */

@@ -35,13 +35,17 @@ export class Flight {
   #delivered = 0;
   #clock = 0;
   #lastClock = -1;
+  /** The peer's clock since its first report, without what pauses added to the estimate. */
+  #peerClock = 0;
   #clockSetAt = 0;
   #flightBegan = 0;
+  #leastRtt = Infinity;
+  /** Shards that fly for the second time or more. */
+  #repeated = 0;
   #newestSentAt = -Infinity;
   /** Up to this many delivered bytes, the application and not the path set the pace. */
   #limitedUntil = 0;
   #progressAt = 0;
-  #lostBytes = 0;
   #lostShards = 0;
   #sentShards = 0;
   /** Sums in which what was before weighs less and less. */
@@ -153,7 +157,7 @@ export class Flight {
       this.#sample(newest, outcome);
     }
     while (this.#oldest < this.#next && this.#state[this.#oldest & (this.#capacity - 1)] === DONE) this.#oldest++;
-    if (report.ranges.length > 0 || this.#hasRepeated) outcome.lost = this.#findLost(reordering);
+    if (report.ranges.length > 0 || this.#repeated > 0) outcome.lost = this.#findLost(reordering);
     return outcome;
   }
 
@@ -174,12 +178,6 @@ export class Flight {
     this.#packets.clear();
     this.#lost.length = 0;
   }
-
-  get #hasRepeated(): boolean {
-    return this.#repeated > 0;
-  }
-  /** Shards that fly for the second time or more. */
-  #repeated = 0;
 
   #launch(at: number, now: number): void {
     if (this.#bytes === 0) {
@@ -218,7 +216,6 @@ export class Flight {
     this.#lastClock = report.clock;
     this.#clockSetAt = now;
   }
-  #peerClock = 0;
 
   /** Returns the newest shard that this report is the first to tell of, or -1. */
   #acknowledge(report: Report, now: number, outcome: Outcome): number {
@@ -252,7 +249,6 @@ export class Flight {
     if (outcome.rtt < this.#leastRtt) this.#leastRtt = outcome.rtt;
     return newest;
   }
-  #leastRtt = Infinity;
 
   /** The rate at which bytes came while this shard was on its way (draft-cheng-iccrg-delivery-rate-estimation). */
   #sample(newest: number, outcome: Outcome): void {
@@ -284,7 +280,6 @@ export class Flight {
     if (this.#transmissions[at]! > 1) this.#repeated--;
     this.#state[at] = LOST;
     this.#bytes -= this.#size[at]!;
-    this.#lostBytes += this.#size[at]!;
     this.#lostShards++;
     this.#recentLost++;
     this.#lost.push(shard);

@@ -8,6 +8,8 @@ import type { Outcome } from './flight.ts';
  *     startup ── the rate no longer rises ──▶ drain ── the queue is gone ──▶ probe bandwidth ◀── 200 ms ──▶ probe rtt
  */
 export class PathModel {
+  readonly #initial: number;
+  readonly #minimum: number;
   #phase: Phase = 'startup';
   readonly #rates = new RecentMaximum(RATE_ROUNDS);
   #leastRtt = Infinity;
@@ -40,8 +42,6 @@ export class PathModel {
     this.#rttVariation = rtt / 2;
     this.#leastRttAt = now;
   }
-  readonly #initial: number;
-  readonly #minimum: number;
 
   get phase(): Phase {
     return this.#phase;
