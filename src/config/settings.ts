@@ -25,6 +25,8 @@ export interface TunnelSettings {
   readonly stateDir: string;
 
   readonly congestion: 'bbr' | 'cubic' | 'reno';
+  readonly blocks: 'auto' | 'off';
+  readonly udp: 'auto' | 'dgram' | 'batch';
   readonly idleTimeout: number;
   readonly keepalive: number;
   readonly dialTimeout: number;

@@ -3,6 +3,7 @@ import { ALPN } from '../protocol/handshake.ts';
 
 export interface QuicTuning {
   readonly congestion: 'bbr' | 'cubic' | 'reno';
+  readonly blocks: 'auto' | 'off';
   /** Milliseconds of silence after which a connection is given up. */
   readonly idleTimeout: number;
 }
@@ -28,15 +29,21 @@ export function serverConfig(tuning: QuicTuning, certificatePem: string, private
   return tune(config, tuning);
 }
 
-function tune(config: Config, { congestion, idleTimeout }: QuicTuning): Config {
+/** Whether packets travel in blocks, whose layer then does what congestion control has to do. CUBIC and Reno are quiche's own. */
+export function usesBlocks({ congestion, blocks }: Pick<QuicTuning, 'congestion' | 'blocks'>): boolean {
+  return blocks === 'auto' && congestion === 'bbr';
+}
+
+function tune(config: Config, tuning: QuicTuning): Config {
+  const { congestion, idleTimeout } = tuning;
   config.setApplicationProtos([ALPN]);
   config.setMaxIdleTimeout(idleTimeout);
-  config.setMaxRecvUdpPayloadSize(MAX_RECEIVE);
-  // quiche makes no packet that large, but its first window is ten of them, and what is lost keeps that from growing at first: acknowledgements wait as well.
-  config.setMaxSendUdpPayloadSize(MAX_RECEIVE);
-  // With `bbr` the layer below does it (packetization/delivery.ts), and quiche must not stand in its way: it sees no loss, so that this window only grows.
-  config.setCcAlgorithmName(congestion === 'bbr' ? 'cubic' : congestion);
-  if (congestion === 'bbr') config.enableHystart(false);
+  if (usesBlocks(tuning)) openWide(config);
+  else {
+    config.setMaxRecvUdpPayloadSize(MAX_DATAGRAM);
+    config.setMaxSendUdpPayloadSize(MAX_DATAGRAM);
+    config.setCcAlgorithmName(congestion);
+  }
   config.enablePacing(false);
   config.setDisableActiveMigration(false);
   // The tunnel bounds streams and bytes itself (protocol/credit.ts): quiche's own windows collapse once they are used up, and it never repeats a
@@ -52,7 +59,19 @@ function tune(config: Config, { congestion, idleTimeout }: QuicTuning): Config {
   return config;
 }
 
+/**
+ * The layer below keeps the pace (packetization/delivery.ts), and quiche must not stand in its way: it sees no loss, so that its window only grows. It begins
+ * with ten packets of the largest size that both sides name; a peer without blocks names that of a datagram, and then all is as usual.
+ */
+function openWide(config: Config): void {
+  config.setMaxRecvUdpPayloadSize(LARGEST_NAMED);
+  config.setMaxSendUdpPayloadSize(LARGEST_NAMED);
+  config.setCcAlgorithmName('cubic');
+  config.enableHystart(false);
+}
+
 /** Bytes of UDP payload that pass nearly everywhere: IPv6's 1280-byte links aside, 1350 is what Google's QUIC measured as safe. */
 export const MAX_DATAGRAM = 1350;
-const MAX_RECEIVE = 1_600_000;
+/** Bytes: a tenth of the first window, which a path of 1 Gbit/s and 100 ms does not fill. */
+const LARGEST_NAMED = 1_600_000;
 const UNLIMITED = 2 ** 50;

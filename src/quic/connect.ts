@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { quiche, type Config, type Connection as QuicheConnection } from '@matrixai/quic/native/index.js';
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
-import type { CheckServer, LinkOptions, LinkTarget } from '../link/options.ts';
+import type { CheckServer, LinkTarget } from '../link/options.ts';
 import { CONNECTION_ID, endsWithToken } from '../protocol/connection-id.ts';
 import { ALONE, type Place, placeOf } from '../protocol/place.ts';
 import type { Hmac } from '../protocol/handshake.ts';
@@ -11,14 +11,15 @@ import type { Clock } from './clock.ts';
 import { CLOSE } from './close.ts';
 import { clientConfig, MAX_DATAGRAM, type QuicTuning } from './config.ts';
 import { type ConnectionHost, QuicConnection } from './connection.ts';
-import { type QuicEnvironment, systemEnvironment } from './environment.ts';
+import { environmentFor, type QuicEnvironment } from './environment.ts';
 import { ClientGreeting } from './greeting.ts';
+import type { QuicOptions } from './link-settings.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
 import { BlockPacketizer } from './packetization/blocks.ts';
 import { segmentOf } from './packetization/segment.ts';
 import { Turns } from './turns.ts';
 
-export type QuicConnectOptions = LinkOptions & QuicTuning & { readonly checkServer: CheckServer };
+export type QuicConnectOptions = QuicOptions & { readonly checkServer: CheckServer };
 
 /**
  * Makes a link over QUIC: handshake, judgement on the server, proofs. Takes at most `HANDSHAKE_TIMEOUT`.
@@ -29,7 +30,7 @@ export async function connectQuic(
   target: LinkTarget,
   options: QuicConnectOptions,
   signal: AbortSignal,
-  environment: QuicEnvironment = systemEnvironment,
+  environment: QuicEnvironment = environmentFor(options.udp),
 ): Promise<Link> {
   if (signal.aborted) throw givenUp();
   const peer = { host: target.host, port: target.port };
@@ -144,11 +145,11 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
 }
 
 /** quiche's settings are shared by all connections with the same tuning. */
-function configFor({ congestion, idleTimeout }: QuicTuning): Config {
-  const key = `${congestion} ${idleTimeout}`;
+function configFor({ congestion, blocks, idleTimeout }: QuicTuning): Config {
+  const key = `${congestion} ${blocks} ${idleTimeout}`;
   let config = configs.get(key);
   if (config === undefined) {
-    config = clientConfig({ congestion, idleTimeout });
+    config = clientConfig({ congestion, blocks, idleTimeout });
     configs.set(key, config);
   }
   return config;

@@ -1,4 +1,4 @@
-import { openUdp } from '../udp/open.ts';
+import { openUdpBy, type UdpKind } from '../udp/open.ts';
 import type { OpenUdp } from '../udp/socket.ts';
 import type { Place } from '../protocol/place.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -11,4 +11,7 @@ export interface QuicEnvironment {
   readonly place?: Place;
 }
 
-export const systemEnvironment: QuicEnvironment = { openUdp, clock: systemClock };
+/** The machine's own. @throws QtunnelError `QUIC_UNAVAILABLE`; see `openUdpBy`. */
+export function environmentFor(udp: UdpKind): QuicEnvironment {
+  return { openUdp: openUdpBy(udp), clock: systemClock };
+}

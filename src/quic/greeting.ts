@@ -1,12 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { asQtunnelError, QtunnelError } from '../errors.ts';
-import type { CheckServer, LinkOptions } from '../link/options.ts';
+import type { CheckServer } from '../link/options.ts';
 import { ClientHandshake, type HandshakeContext, judgeHello, reportKeys } from '../protocol/handshake.ts';
 import { LINK_ID, type LinkSettings, NONCE } from '../protocol/messages.ts';
 import { closeCodeFor } from './close.ts';
 import type { QuicConnection } from './connection.ts';
 import { ControlStream } from './control-stream.ts';
-import { settingsOf } from './link-settings.ts';
+import { type QuicOptions, settingsOf } from './link-settings.ts';
 import { QuicLink } from './link.ts';
 import { CONTROL_STREAM, type Stage } from './stage.ts';
 
@@ -19,14 +19,14 @@ export interface GreetingOutcome {
 /** The time from the first packet to the link, and what both greetings do when it does not come. */
 abstract class Greeting implements Stage {
   protected readonly connection: QuicConnection;
-  protected readonly options: LinkOptions;
+  protected readonly options: QuicOptions;
   protected readonly outcome: GreetingOutcome;
   protected readonly control: ControlStream;
   /** What the peer is told; made once the path's round trip is known. */
   protected settings: LinkSettings;
   readonly #deadline: number;
 
-  constructor(connection: QuicConnection, options: LinkOptions, outcome: GreetingOutcome, timeout: number) {
+  constructor(connection: QuicConnection, options: QuicOptions, outcome: GreetingOutcome, timeout: number) {
     this.connection = connection;
     this.options = options;
     this.outcome = outcome;
@@ -96,7 +96,7 @@ export class ClientGreeting extends Greeting {
 
   constructor(
     connection: QuicConnection,
-    options: LinkOptions & { checkServer: CheckServer },
+    options: QuicOptions & { checkServer: CheckServer },
     outcome: GreetingOutcome,
     timeout: number,
   ) {
@@ -146,7 +146,7 @@ export class ServerGreeting extends Greeting {
 
   constructor(
     connection: QuicConnection,
-    options: LinkOptions,
+    options: QuicOptions,
     server: { certificateDer: Uint8Array; resetToken: Uint8Array },
     outcome: GreetingOutcome,
     timeout: number,

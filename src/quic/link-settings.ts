@@ -1,11 +1,21 @@
 import type { LinkOptions } from '../link/options.ts';
 import type { LinkSettings } from '../protocol/messages.ts';
 import { MAX_SHARDS } from '../protocol/shard.ts';
+import type { UdpKind } from '../udp/open.ts';
+import { type QuicTuning, usesBlocks } from './config.ts';
+
+export type QuicOptions = LinkOptions & QuicTuning & { readonly udp: UdpKind };
 
 /** What this side tells the peer in HELLO or WELCOME; `rtt` is the path's round trip in milliseconds. */
-export function settingsOf(options: LinkOptions, rtt: number): LinkSettings {
+export function settingsOf(options: QuicOptions, rtt: number): LinkSettings {
   const { maxStreams, idleTimeout, buffer } = options;
-  return { initialCredit: initialCredit(buffer, rtt), maxStreams, idleTimeout, shards: MAX_SHARDS, reuse: 0 };
+  return {
+    initialCredit: initialCredit(buffer, rtt),
+    maxStreams,
+    idleTimeout,
+    shards: usesBlocks(options) ? MAX_SHARDS : 0,
+    reuse: 0,
+  };
 }
 
 /**

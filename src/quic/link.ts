@@ -82,7 +82,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#budget = new CreditBudget(BUDGET_STREAMS * options.buffer);
     connection.refreshPath();
     connection.packetizer.startBlocks({
-      shards: link.peer.shards,
+      shards: Math.min(link.own.shards, link.peer.shards),
       id: connection.native.destinationId(),
       reportKeys: link.reports,
       rtt: connection.path?.rtt ?? 0,

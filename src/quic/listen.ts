@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { quiche, type Config, type Connection as QuicheConnection } from '@matrixai/quic/native/index.js';
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
-import type { LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
+import type { LinkListener, ServerKeys } from '../link/options.ts';
 import {
   CONNECTION_ID,
   ConnectionIdIssuer,
@@ -16,23 +16,24 @@ import { ALONE, type Place, placeId } from '../protocol/place.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import { CLOSE } from './close.ts';
 import type { Clock } from './clock.ts';
-import { MAX_DATAGRAM, type QuicTuning, serverConfig } from './config.ts';
+import { MAX_DATAGRAM, serverConfig } from './config.ts';
 import { type ConnectionHost, QuicConnection } from './connection.ts';
-import { type QuicEnvironment, systemEnvironment } from './environment.ts';
+import { environmentFor, type QuicEnvironment } from './environment.ts';
 import { type GreetingOutcome, ServerGreeting } from './greeting.ts';
+import type { QuicOptions } from './link-settings.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
 import { BlockPacketizer } from './packetization/blocks.ts';
 import { segmentOf } from './packetization/segment.ts';
 import { Turns } from './turns.ts';
 
-export type QuicListenOptions = LinkOptions & QuicTuning;
+export type QuicListenOptions = QuicOptions;
 
 /** Listens for links over QUIC. @throws QtunnelError `LISTEN_FAILED`. */
 export async function listenQuic(
   address: UdpAddress,
   keys: ServerKeys,
   options: QuicListenOptions,
-  environment: QuicEnvironment = systemEnvironment,
+  environment: QuicEnvironment = environmentFor(options.udp),
 ): Promise<LinkListener<QuicListenOptions>> {
   const config = serverConfig(options, keys.certificatePem, keys.privateKeyPem);
   return new QuicListener(await environment.openUdp({ bind: address }), environment, config, keys, options);

@@ -46,12 +46,15 @@ export class WorkerSupplies implements Supplies {
   }
 
   async loadQuic(): Promise<Quic> {
-    const [{ connectQuic, listenQuic }, { systemEnvironment }] = await Promise.all([loadQuic(), import('../quic/environment.ts')]);
-    const openUdp = (options: UdpOptions): Promise<UdpSocket> => this.#adoptUdp(options, systemEnvironment.openUdp);
+    const [{ connectQuic, listenQuic }, { environmentFor }] = await Promise.all([loadQuic(), import('../quic/environment.ts')]);
+    const place = this.#place;
     return {
-      connectQuic: (target, options, signal) => connectQuic(target, options, signal, { ...systemEnvironment, place: this.#place }),
-      listenQuic: (_, keys, options) =>
-        listenQuic(this.#opened('udp').address, keys, options, { ...systemEnvironment, openUdp, place: this.#place }),
+      connectQuic: (target, options, signal) => connectQuic(target, options, signal, { ...environmentFor(options.udp), place }),
+      listenQuic: (_, keys, options) => {
+        const environment = environmentFor(options.udp);
+        const openUdp = (udp: UdpOptions): Promise<UdpSocket> => this.#adoptUdp(udp, environment.openUdp);
+        return listenQuic(this.#opened('udp').address, keys, options, { ...environment, openUdp, place });
+      },
     };
   }
 

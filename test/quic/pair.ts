@@ -20,7 +20,9 @@ export function quicOptions(options: Partial<QuicListenOptions> & { key?: Uint8A
   const { key = SECRET, ...rest } = options;
   return {
     auth: { hmac: hmacSha256, key },
-    congestion: 'cubic',
+    congestion: 'bbr',
+    blocks: 'auto',
+    udp: 'auto',
     keepalive: 10_000,
     idleTimeout: 30_000,
     maxStreams: 1024,

@@ -16,7 +16,7 @@ export class RawClient {
   constructor(world: World, udp: UdpSocket, alpn: string) {
     this.#world = world;
     this.#udp = udp;
-    const config = clientConfig({ congestion: 'cubic', idleTimeout: 30_000 });
+    const config = clientConfig({ congestion: 'cubic', blocks: 'off', idleTimeout: 30_000 });
     config.setApplicationProtos([alpn]);
     this.native = quiche.Connection.connect('localhost', randomBytes(16), udp.address, SERVER, config);
     udp.handler = {

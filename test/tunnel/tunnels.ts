@@ -80,6 +80,8 @@ export function tunnelSettings(t: Test, settings: Partial<TunnelSettings>): Tunn
     knownHosts: `${stateDir}/known_hosts`,
     stateDir,
     congestion: 'bbr',
+    blocks: 'auto',
+    udp: 'auto',
     idleTimeout: 30_000,
     keepalive: 10_000,
     dialTimeout: 10_000,
