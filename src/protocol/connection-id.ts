@@ -8,13 +8,16 @@ export const CONNECTION_ID = 16;
 export const SHARD_TYPE = 0x20;
 /** The first byte of a report (delivery/report.ts). */
 export const REPORT_TYPE = 0x21;
+/** The first byte of a probe (delivery/probe.ts). */
+export const PROBE_TYPE = 0x22;
 
-export type PacketForm = 'long' | 'short' | 'shard' | 'report' | 'other';
+export type PacketForm = 'long' | 'short' | 'shard' | 'report' | 'probe' | 'other';
 
 /** What a datagram is by its first byte. One with QUIC's fixed bit (0x40) clear is never QUIC v1 (RFC 9000 §17.2, RFC 9443). */
 export function packetForm(firstByte: number): PacketForm {
   if (firstByte === SHARD_TYPE) return 'shard';
   if (firstByte === REPORT_TYPE) return 'report';
+  if (firstByte === PROBE_TYPE) return 'probe';
   if ((firstByte & 0x40) === 0) return 'other';
   return (firstByte & 0x80) === 0 ? 'short' : 'long';
 }

@@ -9,7 +9,7 @@ import type { Hmac } from '../protocol/handshake.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import type { Clock } from './clock.ts';
 import { CLOSE } from './close.ts';
-import { clientConfig, MAX_DATAGRAM, type QuicTuning } from './config.ts';
+import { clientConfig, DATAGRAM_SIZES, type QuicTuning } from './config.ts';
 import { type ConnectionHost, QuicConnection } from './connection.ts';
 import { environmentFor, type QuicEnvironment } from './environment.ts';
 import { ClientGreeting } from './greeting.ts';
@@ -110,7 +110,7 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
   }
 
   makePacketizer(sink: PacketSink): Packetizer {
-    return new BlockPacketizer(this.udp, MAX_DATAGRAM, this.clock, this.#hmac, sink);
+    return new BlockPacketizer(this.udp, DATAGRAM_SIZES, this.clock, this.#hmac, sink);
   }
 
   schedule(connection: QuicConnection): void {

@@ -16,7 +16,7 @@ import { ALONE, type Place, placeId } from '../protocol/place.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import { CLOSE } from './close.ts';
 import type { Clock } from './clock.ts';
-import { MAX_DATAGRAM, serverConfig } from './config.ts';
+import { DATAGRAM_SIZES, serverConfig } from './config.ts';
 import { type ConnectionHost, QuicConnection } from './connection.ts';
 import { environmentFor, type QuicEnvironment } from './environment.ts';
 import { type GreetingOutcome, ServerGreeting } from './greeting.ts';
@@ -96,7 +96,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   }
 
   makePacketizer(sink: PacketSink): Packetizer {
-    return new BlockPacketizer(this.udp, MAX_DATAGRAM, this.clock, this.#options.auth.hmac, sink);
+    return new BlockPacketizer(this.udp, DATAGRAM_SIZES, this.clock, this.#options.auth.hmac, sink);
   }
 
   schedule(connection: QuicConnection): void {

@@ -11,11 +11,16 @@ import {
   EIO,
   EMSGSIZE,
   IOVEC,
+  IP_MTU_DISCOVER,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_MTU_DISCOVER,
   type Libc,
   loadLibc,
   MSG,
   MSG_DONTWAIT,
   MSGHDR,
+  PMTUDISC_PROBE,
   SO_RCVBUFFORCE,
   SO_SNDBUFFORCE,
   SOCKADDR,
@@ -47,6 +52,7 @@ export function batchUdp(libc: Libc | null = loadLibc()): OpenUdp | null {
 class BatchSocket implements UdpSocket {
   readonly address: UdpAddress;
   readonly sendBuffer = new Uint8Array(SEND_BUFFER);
+  readonly keepsWhole: boolean;
   handler: UdpHandler = IGNORE;
   readonly #socket: dgram.Socket;
   readonly #libc: Libc;
@@ -70,6 +76,7 @@ class BatchSocket implements UdpSocket {
     this.#ipv6 = local.family === 'IPv6';
     this.#message = new SendMessage(libc, this.sendBuffer);
     enlargeBuffers(libc, this.#fd);
+    this.keepsWhole = forbidFragments(libc, this.#fd, this.#ipv6);
     this.#receiver = new BatchReceiver(libc, this.#fd);
     socket.on('message', (message, from) => {
       const bytes = new Uint8Array(message.buffer, message.byteOffset, message.length);
@@ -130,6 +137,15 @@ function enlargeBuffers(libc: Libc, fd: number): void {
   const size = Buffer.alloc(4);
   size.writeInt32LE(KERNEL_BUFFER);
   for (const option of [SO_SNDBUFFORCE, SO_RCVBUFFORCE]) libc.setsockopt(fd, SOL_SOCKET, option, size, size.length);
+}
+
+/** Whether the kernel will not cut datagrams into fragments, nor have routers do it, whatever MTU it has heard of (RFC 8899 §3, requirement 2). */
+function forbidFragments(libc: Libc, fd: number, ipv6: boolean): boolean {
+  const probe = Buffer.alloc(4);
+  probe.writeInt32LE(PMTUDISC_PROBE);
+  // A socket for IPv6 carries IPv4 as well.
+  const four = libc.setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, probe, probe.length) === 0;
+  return four && (!ipv6 || libc.setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, probe, probe.length) === 0);
 }
 
 /** The arguments of `sendmsg`, laid out once. */

@@ -50,6 +50,12 @@ export const SOCKADDR = 28;
 /** Linux's numbers. */
 export const AF_INET = 2;
 export const AF_INET6 = 10;
+export const IPPROTO_IP = 0;
+export const IP_MTU_DISCOVER = 10;
+export const IPPROTO_IPV6 = 41;
+export const IPV6_MTU_DISCOVER = 23;
+/** Sets DF and does not look at the MTU that the kernel has heard of. */
+export const PMTUDISC_PROBE = 3;
 export const SOL_SOCKET = 1;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;

@@ -12,6 +12,8 @@ export interface UdpSocket {
    */
   readonly sendBuffer: Uint8Array;
   handler: UdpHandler;
+  /** Whether datagrams that are too large for the path are lost, rather than cut into fragments on the way: only then can its MTU be probed. */
+  readonly keepsWhole: boolean;
 
   /**
    * Sends the first `length` bytes of `sendBuffer` as datagrams of `segment` bytes each, of which the last may be shorter. Never throws: a datagram

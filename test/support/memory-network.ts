@@ -35,6 +35,8 @@ export class MemoryNetwork {
   readonly clients: MemorySocket[] = [];
   /** Whether a datagram to a port where nobody listens is answered as a real machine does. */
   icmp = true;
+  /** Whether sockets say that datagrams are not cut into fragments on the way, so that the MTU is probed. */
+  keepsWhole = false;
   /** Sees each datagram that a socket sends. */
   onSend: (bytes: Uint8Array, from: MemorySocket, to: UdpAddress) => void = () => {};
   readonly clock: FakeClock;
@@ -169,6 +171,7 @@ export class MemorySocket implements UdpSocket {
   readonly address: UdpAddress;
   readonly isClient: boolean;
   outerPort: number;
+  readonly keepsWhole: boolean;
   sendBuffer: Uint8Array = new Uint8Array(SEND_BUFFER);
   handler: UdpHandler = IGNORE;
   readonly #network: MemoryNetwork;
@@ -178,6 +181,7 @@ export class MemorySocket implements UdpSocket {
   constructor(network: MemoryNetwork, port: number, isClient: boolean) {
     this.#network = network;
     this.isClient = isClient;
+    this.keepsWhole = network.keepsWhole;
     this.outerPort = port;
     this.address = { host: HOST, port };
   }

@@ -96,7 +96,7 @@ export class Arrivals {
 
   /** The sender will not send shards below this one again: what is whole of them is handed on, the rest given up. */
   handleForward(forward: number): void {
-    if (forward > this.#end) return;
+    if (forward > this.#next + MAX_AHEAD) return;
     while (this.#next < forward) {
       const block = this.#blocks.get(this.#next);
       if (block === undefined) this.#skip(1);

@@ -172,11 +172,21 @@ export class Flight {
     }
   }
 
+  /** None of what is under way will be sent again. */
+  giveUp(): void {
+    for (let shard = this.#oldest; shard < this.#next; shard++) this.#state[shard & (this.#capacity - 1)] = DONE;
+    this.#oldest = this.#next;
+    this.#bytes = 0;
+    this.#repeated = 0;
+    this.close();
+  }
+
   /** Gives everything up; the connection has ended. */
   close(): void {
     for (const packet of this.#packets.values()) this.#pool.give(packet.bytes);
     this.#packets.clear();
     this.#lost.length = 0;
+    this.#lostFrom = 0;
   }
 
   #launch(at: number, now: number): void {

@@ -23,6 +23,7 @@ export class PathModel {
   #fullRounds = 0;
   #roundDelivered = 0;
   #roundLost = 0;
+  #shortFloor = SHORT_WINDOW;
   #roundSamples = 0;
   /** The least of the round so far. */
   #roundRtt = Infinity;
@@ -105,6 +106,10 @@ export class PathModel {
   }
 
   #beginRound(): void {
+    const isLossy = this.#roundLost > SHORT_LOSS * (this.#roundLost + this.#roundDelivered);
+    this.#shortFloor = isLossy
+      ? Math.max(this.#shortFloor / 2, this.#minimum)
+      : Math.min(this.#shortFloor * SHORT_GROWTH, SHORT_WINDOW);
     this.#roundDelivered = this.#roundLost = this.#roundSamples = 0;
     this.#roundRtt = Infinity;
   }
@@ -197,7 +202,8 @@ export class PathModel {
       return;
     }
     const target = WINDOW_GAIN * this.product + this.#rates.value * REPORT_SLACK;
-    const bounded = Math.min(Math.max(target, this.#minimum), MAXIMUM_WINDOW);
+    const least = this.#leastRtt < SHORTEST_PACED ? this.#shortFloor : this.#minimum;
+    const bounded = Math.min(Math.max(target, least), MAXIMUM_WINDOW);
     if (this.#phase === 'startup') this.#window = Math.max(this.#window, bounded);
     else this.#window = Math.min(this.#window + delivered, bounded);
   }
@@ -251,7 +257,7 @@ const OVERFLOW = 0.2;
 const RTT_WINDOW = 10_000;
 const PROBE_RTT = 200;
 /** Datagrams. */
-const INITIAL_WINDOW = 32;
+const INITIAL_WINDOW = 64;
 const MINIMUM_WINDOW = 16;
 /** Bytes. */
 const MAXIMUM_WINDOW = 32 << 20;
@@ -259,6 +265,13 @@ const MAXIMUM_WINDOW = 32 << 20;
 const REPORT_SLACK = 4;
 /** Milliseconds. */
 const SHORTEST_PACED = 2;
+/**
+ * On a path shorter than that it is the machines that take time, not the path: rate and round trip say little, so that this many bytes may be on their way as long
+ * as fewer than this share of them are lost.
+ */
+const SHORT_WINDOW = 1024 * 1024;
+const SHORT_LOSS = 0.02;
+const SHORT_GROWTH = 1.05;
 const LEAST_REORDERING = 1;
 const MOST_REORDERING = 20;
 const SILENCE_SLACK = 10;

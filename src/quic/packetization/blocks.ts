@@ -20,7 +20,7 @@ import { DatagramRun } from './run.ts';
  */
 export class BlockPacketizer implements Packetizer {
   readonly #run: DatagramRun;
-  readonly #size: number;
+  readonly #sizes: readonly number[];
   readonly #sink: PacketSink;
   readonly #clock: Clock;
   readonly #hmac: Hmac;
@@ -30,10 +30,10 @@ export class BlockPacketizer implements Packetizer {
   /** Null until the peer has said that it takes blocks. */
   #delivery: Delivery | null = null;
 
-  /** `size` is the largest datagram, in bytes of UDP payload. */
-  constructor(udp: UdpSocket, size: number, clock: Clock, hmac: Hmac, sink: PacketSink) {
-    this.#run = new DatagramRun(udp, size);
-    this.#size = size;
+  /** `sizes` are those that a full datagram may have, in bytes of UDP payload and rising; the first is used until the path is known to carry others. */
+  constructor(udp: UdpSocket, sizes: readonly number[], clock: Clock, hmac: Hmac, sink: PacketSink) {
+    this.#run = new DatagramRun(udp, sizes[0]!);
+    this.#sizes = udp.keepsWhole ? sizes : sizes.slice(0, 1);
     this.#clock = clock;
     this.#hmac = hmac;
     this.#sink = sink;
@@ -52,7 +52,7 @@ export class BlockPacketizer implements Packetizer {
     this.#accepting = true;
     if (peer.shards < 1 || peer.id.length !== CONNECTION_ID) return;
     this.#delivery = new Delivery(
-      { run: this.#run, size: this.#size, clock: this.#clock, hmac: this.#hmac, arrivals: this.#arrivals, pool: POOL },
+      { run: this.#run, sizes: this.#sizes, clock: this.#clock, hmac: this.#hmac, arrivals: this.#arrivals, pool: POOL },
       peer,
     );
   }
@@ -94,6 +94,7 @@ export class BlockPacketizer implements Packetizer {
       this.#arrivals.handleShard(bytes, offset, length, this.#clock.now());
       return this.#delivery?.handleArrival(length);
     }
+    if (form === 'probe') return this.#delivery?.handleProbe(bytes, offset, length);
     if (form === 'report') return this.#delivery?.handleReport(bytes, offset, length);
     this.#sink(offset === 0 && length === bytes.length ? bytes : bytes.subarray(offset, offset + length));
   }

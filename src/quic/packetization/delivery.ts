@@ -10,12 +10,13 @@ import { MAX_SHARDS, SHARD_HEADER, writeShardHeader } from '../../protocol/shard
 import type { UdpAddress } from '../../udp/socket.ts';
 import type { Clock } from '../clock.ts';
 import type { BlockPeer, PathFigures } from './packetizer.ts';
+import { MtuProbes } from './mtu-probes.ts';
 import type { DatagramRun } from './run.ts';
 
 export interface DeliveryParts {
   readonly run: DatagramRun;
-  /** Bytes of UDP payload in a full datagram. */
-  readonly size: number;
+  /** Bytes of UDP payload that a full datagram may have, the first of them at once, the others if the path carries them. */
+  readonly sizes: readonly number[];
   readonly clock: Clock;
   readonly hmac: Hmac;
   readonly arrivals: Arrivals;
@@ -33,7 +34,8 @@ export interface DeliveryParts {
  */
 export class Delivery {
   readonly #run: DatagramRun;
-  readonly #payload: number;
+  #payload: number;
+  readonly #probes: MtuProbes;
   readonly #clock: Clock;
   readonly #arrivals: Arrivals;
   readonly #pool: BlockPool;
@@ -43,7 +45,7 @@ export class Delivery {
   readonly #writer: ReportWriter;
   readonly #reader: ReportReader;
   readonly #peerId: Uint8Array;
-  readonly #mostShards: number;
+  readonly #peerShards: number;
   /** Where quiche writes the next packet. */
   #buffer: Uint8Array | null = null;
   #reportNumber = 0;
@@ -51,23 +53,24 @@ export class Delivery {
   #unreported = 0;
   /** Shards to be sent a second time, soonest first. */
   readonly #copies: { packet: KeptPacket; first: number; index: number; at: number }[] = [];
-  /** Probes since something was last heard of. */
-  #probes = 0;
+  /** How often in a row nothing was heard for long. */
+  #silences = 0;
 
-  constructor({ run, size, clock, hmac, arrivals, pool }: DeliveryParts, peer: BlockPeer) {
+  constructor({ run, sizes, clock, hmac, arrivals, pool }: DeliveryParts, peer: BlockPeer) {
     const now = clock.now();
     this.#run = run;
-    this.#payload = size - SHARD_HEADER;
+    this.#payload = sizes[0]! - SHARD_HEADER;
     this.#clock = clock;
     this.#arrivals = arrivals;
     this.#pool = pool;
     this.#flight = new Flight(pool);
-    this.#model = new PathModel(size, peer.rtt, now);
+    this.#model = new PathModel(sizes[0]!, peer.rtt, now);
     this.#pacer = new Pacer(now);
     this.#peerId = Uint8Array.from(peer.id);
     this.#writer = new ReportWriter(hmac, peer.reportKeys.toPeer, this.#peerId);
     this.#reader = new ReportReader(hmac, peer.reportKeys.fromPeer);
-    this.#mostShards = Math.min(peer.shards, MAX_SHARDS, Math.floor(LARGEST_PACKET / this.#payload));
+    this.#peerShards = Math.min(peer.shards, MAX_SHARDS);
+    this.#probes = new MtuProbes({ run, hmac, peerId: this.#peerId, keys: peer.reportKeys, sizes, now });
   }
 
   get path(): PathFigures {
@@ -81,10 +84,12 @@ export class Delivery {
     const flight = this.#flight;
     this.#pacer.handleTime(now, this.#model.pacingRate);
     if (flight.bytes > 0 && now >= this.#silenceEnds()) {
-      this.#probes = Math.min(this.#probes + 1, MAX_BACKOFF);
+      this.#silences = Math.min(this.#silences + 1, MAX_BACKOFF);
+      if (this.#silences >= BLACK_HOLE && this.#probes.handleBlackHole(now)) this.#fallBack();
       flight.handleSilence(now);
       this.#pacer.allow(this.#payload);
     }
+    this.#probes.handleTurn(now, this.#model.smoothedRtt, to);
     while (flight.hasLost && this.hasRoom()) {
       const lost = flight.takeLost(now);
       if (lost === null) break;
@@ -151,9 +156,13 @@ export class Delivery {
     const now = this.#clock.now();
     const outcome = this.#flight.handleReport(report, now, this.#model.reordering);
     if (outcome === null) return;
-    if (outcome.delivered > 0) this.#probes = 0;
+    if (outcome.delivered > 0) this.#silences = 0;
     this.#model.handleReport(outcome, this.#flight.delivered, this.#flight.bytes, now);
     this.#arrivals.handleForward(report.forward);
+  }
+
+  handleProbe(bytes: Uint8Array, offset: number, length: number): void {
+    if (this.#probes.handleProbe(bytes, offset, length, this.#clock.now())) this.#resize();
   }
 
   /** Reports to the peer, if that is due. */
@@ -181,7 +190,7 @@ export class Delivery {
     const silence = this.#flight.bytes > 0 ? this.#silenceEnds() : Infinity;
     const pace = this.#flight.bytes < this.#model.window ? this.#pacer.deadline() : Infinity;
     const copy = this.#copies.length > 0 ? this.#copies[0]!.at : Infinity;
-    return Math.min(this.#reportDue, silence, pace, copy);
+    return Math.min(this.#reportDue, silence, pace, copy, this.#probes.deadline);
   }
 
   close(): void {
@@ -190,8 +199,22 @@ export class Delivery {
     this.#buffer = null;
   }
 
+  #resize(): void {
+    const { size } = this.#probes;
+    this.#payload = size - SHARD_HEADER;
+    this.#run.resize(size);
+  }
+
+  /** What was cut for larger datagrams cannot be sent again in smaller ones: QUIC has to, and the peer need not wait. */
+  #fallBack(): void {
+    this.#resize();
+    this.#flight.giveUp();
+    this.#copies.length = 0;
+    this.#reportDue = this.#clock.now();
+  }
+
   #silenceEnds(): number {
-    return this.#flight.progressAt + Math.min(this.#model.silence * 2 ** this.#probes, MAX_SILENCE);
+    return this.#flight.progressAt + Math.min(this.#model.silence * 2 ** this.#silences, MAX_SILENCE);
   }
 
   /**
@@ -206,7 +229,7 @@ export class Delivery {
   /** As many as go out in a moment: quiche's cost is for each packet, not for each byte, but a large one takes long on a slow path. */
   #shards(): number {
     const shards = Math.floor((this.#model.rate * BLOCK_DURATION) / this.#payload);
-    return Math.max(1, Math.min(shards, this.#mostShards));
+    return Math.max(1, Math.min(shards, this.#peerShards, Math.floor(LARGEST_PACKET / this.#payload)));
   }
 
   /** The buffer with the packet that quiche has written, or a smaller one with the same. */
@@ -250,6 +273,8 @@ const SMALL = 300;
 const RISK = 0.1;
 /** Milliseconds between a shard and its copy: longer than most bursts of loss. */
 const COPY_AFTER = 5;
+/** So many silences in a row: what is sent is too large, or the path is gone altogether. */
+const BLACK_HOLE = 4;
 /** How often the time before a probe doubles, and the longest it becomes, in milliseconds: after an outage the path is found again within it. */
 const MAX_BACKOFF = 6;
 const MAX_SILENCE = 500;

@@ -3,7 +3,7 @@ import type { UdpAddress, UdpSocket } from '../../udp/socket.ts';
 /** Collects datagrams of equal size for one receiver in the socket's send buffer, so that they go out in one call. */
 export class DatagramRun {
   readonly #udp: UdpSocket;
-  readonly #size: number;
+  #size: number;
   #used = 0;
   #to: UdpAddress | null = null;
 
@@ -11,6 +11,19 @@ export class DatagramRun {
   constructor(udp: UdpSocket, size: number) {
     this.#udp = udp;
     this.#size = size;
+  }
+
+  /** Changes the size of a full datagram. */
+  resize(size: number): void {
+    this.flush();
+    this.#size = size;
+  }
+
+  /** Sends one datagram by itself, of any size up to the send buffer's; `write` fills the beginning of it and returns the length. */
+  sendAlone(write: (into: Uint8Array) => number, to: UdpAddress): void {
+    this.flush();
+    const length = write(this.#udp.sendBuffer);
+    this.#udp.send(length, length, to);
   }
 
   /** Room for one more full datagram, to be filled from its beginning. Valid until `push`. */
