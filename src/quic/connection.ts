@@ -306,8 +306,8 @@ export class QuicConnection {
   #handleElsewhere(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
     const known = from.port === this.peer.port && from.host === this.peer.host;
     const before = known ? 0 : this.native.stats().recv;
-    this.packetizer.handleDatagram(bytes, offset, length);
-    if (known || (this.#established && this.native.stats().recv > before)) this.peer = from;
+    const isGenuine = this.packetizer.handleDatagram(bytes, offset, length);
+    if (known || isGenuine || (this.#established && this.native.stats().recv > before)) this.peer = from;
   }
 
   /** A peer can make these without end (CVE-2026-12707), so they are taken out at each turn. */

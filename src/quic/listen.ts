@@ -121,7 +121,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     const connection = this.#router.find(id);
     if (connection !== undefined) this.#pass(connection, bytes, offset, length, from);
     else if (form === 'long') this.#accept(bytes.subarray(offset, offset + length), id, from);
-    else if (form === 'short') this.#sendReset(id, length, from);
+    else if (form !== 'other') this.#sendReset(id, length, from);
   }
 
   segmentOf(bytes: Uint8Array, offset: number, length: number): number {

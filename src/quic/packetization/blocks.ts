@@ -87,16 +87,13 @@ export class BlockPacketizer implements Packetizer {
     return this.#finishing ? Infinity : (this.#delivery?.deadline() ?? Infinity);
   }
 
-  handleDatagram(bytes: Uint8Array, offset: number, length: number): void {
+  handleDatagram(bytes: Uint8Array, offset: number, length: number): boolean {
     const form = packetForm(bytes[offset]!);
-    if (form === 'shard') {
-      if (!this.#accepting) return;
-      this.#arrivals.handleShard(bytes, offset, length, this.#clock.now());
-      return this.#delivery?.handleArrival(length);
-    }
-    if (form === 'probe') return this.#delivery?.handleProbe(bytes, offset, length);
-    if (form === 'report') return this.#delivery?.handleReport(bytes, offset, length);
-    this.#sink(offset === 0 && length === bytes.length ? bytes : bytes.subarray(offset, offset + length));
+    if (form === 'report') return this.#delivery?.handleReport(bytes, offset, length) ?? false;
+    if (form === 'probe') return this.#delivery?.handleProbe(bytes, offset, length) ?? false;
+    if (form === 'shard') this.#handleShard(bytes, offset, length);
+    else this.#sink(offset === 0 && length === bytes.length ? bytes : bytes.subarray(offset, offset + length));
+    return false;
   }
 
   finish(): void {
@@ -106,6 +103,12 @@ export class BlockPacketizer implements Packetizer {
   close(): void {
     this.#arrivals.close();
     this.#delivery?.close();
+  }
+
+  #handleShard(bytes: Uint8Array, offset: number, length: number): void {
+    if (!this.#accepting) return;
+    this.#arrivals.handleShard(bytes, offset, length, this.#clock.now());
+    this.#delivery?.handleArrival(length);
   }
 }
 

@@ -90,7 +90,7 @@ export class Delivery {
       this.#pacer.allow(this.#payload);
     }
     this.#probes.handleTurn(now, this.#model.smoothedRtt, to);
-    while (flight.hasLost && this.hasRoom()) {
+    for (let budget = RESENT_PER_TURN; budget > 0 && flight.hasLost && this.hasRoom(); budget--) {
       const lost = flight.takeLost(now);
       if (lost === null) break;
       this.#sendShard(lost.packet, lost.first, lost.index, to);
@@ -150,19 +150,24 @@ export class Delivery {
     if (due < this.#reportDue) this.#reportDue = due;
   }
 
-  handleReport(bytes: Uint8Array, offset: number, length: number): void {
+  /** Returns whether the peer wrote it. */
+  handleReport(bytes: Uint8Array, offset: number, length: number): boolean {
     const report = this.#reader.read(bytes, offset, length, this.#flight.next, this.#arrivals.next);
-    if (report === null) return;
+    if (report === null) return false;
     const now = this.#clock.now();
     const outcome = this.#flight.handleReport(report, now, this.#model.reordering);
-    if (outcome === null) return;
+    if (outcome === null) return true;
     if (outcome.delivered > 0) this.#silences = 0;
     this.#model.handleReport(outcome, this.#flight.delivered, this.#flight.bytes, now);
     this.#arrivals.handleForward(report.forward);
+    return true;
   }
 
-  handleProbe(bytes: Uint8Array, offset: number, length: number): void {
-    if (this.#probes.handleProbe(bytes, offset, length, this.#clock.now())) this.#resize();
+  /** Returns whether the peer wrote it. */
+  handleProbe(bytes: Uint8Array, offset: number, length: number): boolean {
+    const isGenuine = this.#probes.handleProbe(bytes, offset, length, this.#clock.now());
+    if (this.#probes.size !== this.#payload + SHARD_HEADER) this.#resize();
+    return isGenuine;
   }
 
   /** Reports to the peer, if that is due. */
@@ -190,6 +195,7 @@ export class Delivery {
     const silence = this.#flight.bytes > 0 ? this.#silenceEnds() : Infinity;
     const pace = this.#flight.bytes < this.#model.window ? this.#pacer.deadline() : Infinity;
     const copy = this.#copies.length > 0 ? this.#copies[0]!.at : Infinity;
+    if (this.#flight.hasLost && this.hasRoom()) return -Infinity;
     return Math.min(this.#reportDue, silence, pace, copy, this.#probes.deadline);
   }
 
@@ -265,6 +271,8 @@ const BLOCK_DURATION = 1;
 const REPORT_AFTER = 4;
 const GAP_REPORT_AFTER = 1;
 const REPORT_EVERY = 256 * 1024;
+/** Shards; more wait for the next turn, so that others have theirs. */
+const RESENT_PER_TURN = 128;
 /** Bytes under way up to which this side sends nothing to speak of. */
 const QUIET = 64 * 1024;
 /** Bytes of a packet whose copy costs nothing. */

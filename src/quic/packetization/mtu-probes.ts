@@ -45,14 +45,14 @@ export class MtuProbes {
     if (size > 0) this.#send({ size, number: ++this.#number, isAnswer: false }, to);
   }
 
-  /** Takes a probe or an answer in. Returns whether the size has changed. */
+  /** Takes a probe or an answer in. Returns whether the peer wrote it. */
   handleProbe(bytes: Uint8Array, offset: number, length: number, now: number): boolean {
     const { hmac, keys } = this.#parts;
     const probe = readProbe(bytes, offset, length, hmac, keys.fromPeer);
     if (probe === null) return false;
-    if (probe.isAnswer) return probe.number === this.#number && this.#mtu.handleAnswer(probe.size, now);
-    this.#asked = probe;
-    return false;
+    if (!probe.isAnswer) this.#asked = probe;
+    else if (probe.number === this.#number) this.#mtu.handleAnswer(probe.size, now);
+    return true;
   }
 
   /** Nothing comes through. Returns whether the size has changed. */

@@ -28,7 +28,8 @@ export interface Packetizer {
   flush(to: UdpAddress): void;
   /** When a turn is wanted even if nothing happens, in milliseconds on the connection's clock; Infinity for never. */
   deadline(): number;
-  handleDatagram(bytes: Uint8Array, offset: number, length: number): void;
+  /** Returns whether the datagram itself shows that the peer wrote it; a packet shows that to QUIC only. */
+  handleDatagram(bytes: Uint8Array, offset: number, length: number): boolean;
   /** The connection is being closed: what is sent from now on says so, goes out as it is, and waits for nothing. */
   finish(): void;
   /** The connection has ended. */
