@@ -18,6 +18,8 @@ export class RawClient {
     this.#udp = udp;
     const config = clientConfig({ congestion: 'cubic', blocks: 'off', idleTimeout: 30_000 });
     config.setApplicationProtos([alpn]);
+    // A first window with room for all that a test says at once.
+    config.setMaxSendUdpPayloadSize(16_384);
     this.native = quiche.Connection.connect('localhost', randomBytes(16), udp.address, SERVER, config);
     udp.handler = {
       onDatagram: (bytes, offset, length) => {

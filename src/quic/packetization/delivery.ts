@@ -87,6 +87,8 @@ export class Delivery {
       this.#silences = Math.min(this.#silences + 1, MAX_BACKOFF);
       if (this.#silences >= BLACK_HOLE && this.#probes.handleBlackHole(now)) this.#fallBack();
       flight.handleSilence(now);
+      // The peer may be waiting as well, for this side at an address that a NAT has forgotten: a report shows it the new one.
+      this.#reportDue = now;
       this.#pacer.allow(this.#payload);
     }
     this.#probes.handleTurn(now, this.#model.smoothedRtt, to);
