@@ -1,5 +1,5 @@
 import { CONNECTION_ID } from '../../src/protocol/connection-id.ts';
-import { BlockPool } from '../../src/protocol/reassembly.ts';
+import { BlockPool } from '../../src/protocol/delivery/block-pool.ts';
 import { SHARD_HEADER, type Shard, writeShardHeader } from '../../src/protocol/shard.ts';
 
 export const ID = Uint8Array.from({ length: CONNECTION_ID }, (_, i) => 0xa0 + i);
@@ -12,11 +12,11 @@ export function shard(header: Shard, payload: Uint8Array): Uint8Array<ArrayBuffe
   return datagram;
 }
 
-/** The datagrams of a block with `share` bytes of the packet in each. */
-export function shardsOf(packet: Uint8Array, share: number, blockId: number): Uint8Array<ArrayBuffer>[] {
+/** The datagrams of a block with `share` bytes of the packet in each; `first` may be beyond what fits the wire. */
+export function shardsOf(packet: Uint8Array, share: number, first: number): Uint8Array<ArrayBuffer>[] {
   const count = Math.ceil(packet.length / share);
   return Array.from({ length: count }, (_, index) =>
-    shard({ count, index, length: packet.length, blockId }, packet.subarray(index * share, (index + 1) * share)),
+    shard({ count, index, length: packet.length, blockId: first }, packet.subarray(index * share, (index + 1) * share)),
   );
 }
 
@@ -25,19 +25,29 @@ export function packetOf(seed: number, length: number): Uint8Array<ArrayBuffer> 
   return Uint8Array.from({ length }, (_, i) => Math.imul(i + 1, 2654435761 + 2 * seed) >>> 24);
 }
 
-/** Counts the buffers that are in use. */
+/** Counts the buffers that are in use, and their bytes; as hard on its users as it may be. */
 export class CountingPool extends BlockPool {
   used = 0;
-  most = 0;
+  usedBytes = 0;
+  mostBytes = 0;
+  readonly #out = new Set<Uint8Array>();
 
-  override take(): Uint8Array {
-    this.most = Math.max(this.most, ++this.used);
+  override take(size: number): Uint8Array {
+    const bytes = super.take(size);
+    if (bytes.length < size) throw new Error(`${bytes.length} bytes instead of ${size}`);
+    if (this.#out.has(bytes)) throw new Error('a buffer that is in use');
+    this.#out.add(bytes);
+    this.used++;
+    this.usedBytes += bytes.length;
+    this.mostBytes = Math.max(this.mostBytes, this.usedBytes);
     // What a block leaves unwritten is not another block's bytes.
-    return super.take().fill(0xee);
+    return bytes.fill(0xee);
   }
 
   override give(bytes: Uint8Array): void {
+    if (!this.#out.delete(bytes)) throw new Error('a buffer that is not in use was given back');
     this.used--;
-    super.give(bytes);
+    this.usedBytes -= bytes.length;
+    super.give(bytes.fill(0xdd));
   }
 }

@@ -26,6 +26,8 @@ export class Arrivals {
   #cumulative = 0;
   /** One beyond the highest shard that has come. */
   #end = 0;
+  /** Bytes of the packets of all blocks that are not handed on yet. */
+  #held = 0;
   #latest = 0;
   #latestAt = 0;
   #bytes = 0;
@@ -75,9 +77,10 @@ export class Arrivals {
     const share = shareOf(count, index, total, size);
     if (share < 0) return this.#refuse();
     const first = expand((bytes[rest + 4]! << 16) | (bytes[rest + 5]! << 8) | bytes[rest + 6]!, this.#next);
-    if (first < this.#next) return;
+    if (first < this.#next) return this.#handleOverlap(first + index, length, now);
     if (first + count > this.#next + MAX_AHEAD) return this.#refuse();
     const block = this.#blockFor(first, count, total, share);
+    if (block === null) return this.#refuse();
     const bit = 1 << index;
     if ((block.have & bit) !== 0) return;
     block.have |= bit;
@@ -86,7 +89,7 @@ export class Arrivals {
     if (whole && count === 1 && first === this.#next) {
       // Nothing to put together and nothing to wait for.
       this.#release(first, block);
-      this.#handOn(first, count, bytes.subarray(offset + SHARD_HEADER, offset + length));
+      this.#handOn(count, bytes.subarray(offset + SHARD_HEADER, offset + length));
       return this.#handOnHeld();
     }
     block.bytes ??= this.#pool.take(total);
@@ -126,7 +129,18 @@ export class Arrivals {
     for (const [first, block] of this.#blocks) this.#release(first, block);
   }
 
-  #blockFor(first: number, count: number, total: number, share: number): Block {
+  /**
+   * A shard whose block began below what was handed on: most often it has come twice. If it has not, a forged block lies across its own. It is of no use any
+   * more, but it has come: else the sender would send it again for ever.
+   */
+  #handleOverlap(shard: number, length: number, now: number): void {
+    if (shard < this.#next || this.#marks[shard % MAX_AHEAD] !== 0) return;
+    this.#refuse();
+    this.#mark(shard, length, now);
+  }
+
+  /** Null when there is no memory for another block. */
+  #blockFor(first: number, count: number, total: number, share: number): Block | null {
     const known = this.#blocks.get(first);
     if (known !== undefined) {
       if (known.count === count && known.total === total && known.share === share) return known;
@@ -134,8 +148,11 @@ export class Arrivals {
       this.#refuse();
       this.#release(first, known);
     }
+    // The one that all others wait for is always taken.
+    if (this.#held + total > MAX_HELD && first !== this.#next) return null;
     const block = { count, total, share, have: 0, bytes: null };
     this.#blocks.set(first, block);
+    this.#held += total;
     return block;
   }
 
@@ -154,15 +171,15 @@ export class Arrivals {
       const block = this.#blocks.get(first);
       if (block === undefined || !isWhole(block)) return;
       this.#blocks.delete(first);
-      this.#handOn(first, block.count, block.bytes!.subarray(0, block.total));
+      this.#held -= block.total;
+      this.#handOn(block.count, block.bytes!.subarray(0, block.total));
       this.#pool.give(block.bytes!);
     }
   }
 
-  #handOn(first: number, count: number, packet: Uint8Array): void {
+  #handOn(count: number, packet: Uint8Array): void {
     this.#skip(count);
     this.#completed++;
-    if (this.#blocks.size > this.#end - this.#next) this.#releaseBelow(first + count);
     this.#sink(packet);
   }
 
@@ -188,18 +205,23 @@ export class Arrivals {
 
   #skip(count: number): void {
     for (let i = 0; i < count; i++) this.#marks[(this.#next + i) % MAX_AHEAD] = 0;
+    if (this.#blocks.size > 0 && count > 1) this.#releaseOverlapping(count);
     this.#next += count;
     if (this.#end < this.#next) this.#end = this.#next;
   }
 
-  /** Blocks that overlap others can only be forged; nothing else would take them away. */
-  #releaseBelow(next: number): void {
-    for (const [first, block] of this.#blocks) if (first < next) this.#release(first, block);
+  /** Blocks that begin inside another can only be forged; nothing else would take them away. */
+  #releaseOverlapping(count: number): void {
+    for (let first = this.#next + 1; first < this.#next + count; first++) {
+      const block = this.#blocks.get(first);
+      if (block !== undefined) this.#release(first, block);
+    }
   }
 
   #release(first: number, block: Block): void {
     if (block.bytes !== null) this.#pool.give(block.bytes);
     this.#blocks.delete(first);
+    this.#held -= block.total;
   }
 
   #skipMarked(from: number): number {
@@ -249,3 +271,5 @@ function shareOf(count: number, index: number, total: number, size: number): num
 
 /** Shards that may come before one that is missing: with 1350 bytes each 44 MB, more than any sender has under way (path-model.ts). A power of two. */
 export const MAX_AHEAD = 32_768;
+/** Bytes: more than any sender has under way, far less than so many blocks could be said to have. */
+const MAX_HELD = 48 << 20;
