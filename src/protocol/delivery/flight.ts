@@ -1,5 +1,5 @@
 import type { BlockPool } from './block-pool.ts';
-import type { Report } from './report.ts';
+import { MAX_DELAY, type Report } from './report.ts';
 
 /**
  * What was sent and not yet acknowledged. Shards are numbered one after another, those of one block consecutively; a shard that is lost is sent again under
@@ -35,6 +35,7 @@ export class Flight {
   #delivered = 0;
   #clock = 0;
   #lastClock = -1;
+  #reportAt = 0;
   /** The peer's clock since its first report, without what pauses added to the estimate. */
   #peerClock = 0;
   #clockSetAt = 0;
@@ -124,8 +125,8 @@ export class Flight {
   takeLost(now: number): { packet: KeptPacket; first: number; index: number } | null {
     while (this.#lostFrom < this.#lost.length) {
       const shard = this.#lost[this.#lostFrom++]!;
-      if (this.#lostFrom === this.#lost.length) {
-        this.#lost.length = 0;
+      if (this.#lostFrom === this.#lost.length || this.#lostFrom === MOST_TAKEN) {
+        this.#lost.splice(0, this.#lostFrom);
         this.#lostFrom = 0;
       }
       const at = shard & (this.#capacity - 1);
@@ -143,10 +144,10 @@ export class Flight {
     this.#limitedUntil = this.#delivered + this.#bytes + 1;
   }
 
-  /** Takes a report in; null for one that speaks of shards that were never sent. `reordering` is how many ms late a shard may be. */
-  handleReport(report: Report, now: number, reordering: number): Outcome | null {
-    const end = report.cumulative + report.ranges.reduce((sum, length) => sum + length, 0);
-    if (end > this.#next || report.latest >= Math.max(this.#next, 1)) return null;
+  /**
+   * Takes a report in. `reordering` is how many ms late a shard may be. What it says of shards that were never sent says nothing: forged ones may have come.
+   */
+  handleReport(report: Report, now: number, reordering: number): Outcome {
     const outcome: Outcome = { rtt: Number.NaN, rate: Number.NaN, limited: false, delivered: 0, deliveredThen: -1, lost: 0 };
     const before = this.#delivered;
     this.#takeClock(report, now);
@@ -218,20 +219,27 @@ export class Flight {
   /** Brings the clock of deliveries to the peer's latest arrival. Both clocks run equally fast; what is between them does not matter. */
   #takeClock(report: Report, now: number): void {
     if (this.#lastClock >= 0) {
-      const passed = ((report.clock - this.#lastClock + CLOCK_WRAP) % CLOCK_WRAP) / 1_000;
+      const passed = this.#passed(report.clock, now);
       // After a pause the own estimate may be ahead.
       this.#clock = Math.max(this.#clock, this.#peerClock + passed);
       this.#peerClock += passed;
     } else this.#peerClock = this.#clock;
     this.#lastClock = report.clock;
-    this.#clockSetAt = now;
+    this.#reportAt = this.#clockSetAt = now;
+  }
+
+  /** Milliseconds on the peer's clock since its last report. A clock of 32 bits goes round in 72 minutes, and a link may be silent for longer. */
+  #passed(clock: number, now: number): number {
+    const passed = ((clock - this.#lastClock + CLOCK_WRAP) % CLOCK_WRAP) / 1_000;
+    const rounds = Math.round((now - this.#reportAt - passed) / (CLOCK_WRAP / 1_000));
+    return Math.max(0, passed + (rounds * CLOCK_WRAP) / 1_000);
   }
 
   /** Returns the newest shard that this report is the first to tell of, or -1. */
   #acknowledge(report: Report, now: number, outcome: Outcome): number {
     let newest = -1;
     const acknowledge = (from: number, to: number): void => {
-      for (let shard = Math.max(from, this.#oldest); shard < to; shard++) {
+      for (let shard = Math.max(from, this.#oldest); shard < Math.min(to, this.#next); shard++) {
         const at = shard & (this.#capacity - 1);
         const state = this.#state[at];
         if (state === DONE) continue;
@@ -241,7 +249,7 @@ export class Flight {
         if (state === FLYING && !isFirst) this.#repeated--;
         this.#delivered += this.#size[at]!;
         this.#state[at] = DONE;
-        if (shard === report.latest && isFirst) outcome.rtt = Math.max(0, age - report.delay);
+        if (shard === report.latest && isFirst && report.delay < MAX_DELAY) outcome.rtt = Math.max(0, age - report.delay);
         // An answer that comes sooner than any can is to an earlier transmission, of which nothing is known any more.
         if (isFirst || age >= this.#leastRtt) {
           if (newest < 0 || this.#sentAt[at]! >= this.#sentAt[newest & (this.#capacity - 1)]!) newest = shard;
@@ -360,3 +368,5 @@ const FIRST_CAPACITY = 256;
 /** Shards that the loss rate looks back on, at least. */
 const RECENT = 1_000;
 const CLOCK_WRAP = 2 ** 32;
+/** Entries of the list of lost shards that were taken and not removed. */
+const MOST_TAKEN = 1_024;

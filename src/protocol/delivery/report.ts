@@ -5,19 +5,19 @@ import { expand } from './serial.ts';
 /**
  * What a receiver of shards tells their sender (docs/PROTOCOL.md, "Reports"):
  *
- *      0       1                   17          21        25         27        30        36        39            42
+ *      0       1                   17          23        27         29        32        38        41            44
  *      +-------+-------------------+-----------+---------+----------+---------+---------+---------+-------------+-----------------+-----------+
- *      | 0x21  | connection id (16)| number u32| clock   | delay u16| latest  | bytes   | forward | cumulative  | gap u16, run u16| tag (16)  |
+ *      | 0x21  | connection id (16)| number u48| clock   | delay u16| latest  | bytes   | forward | cumulative  | gap u16, run u16| tag (16)  |
  *      +-------+-------------------+-----------+---------+----------+---------+---------+---------+-------------+-----------------+-----------+
  *
  * A report is not a packet of QUIC's: it has to come at once, whatever windows say, and is authenticated by itself.
  */
 export interface Report {
-  /** Rises with each report; an older one than the last is dropped, so a copy says nothing. */
+  /** Rises with each report and never begins again; an older one than the last is dropped, so a copy says nothing. */
   readonly number: number;
   /** When the latest shard came, in microseconds of the reporter's clock, modulo 2^32. */
   readonly clock: number;
-  /** Milliseconds from then to this report. */
+  /** Milliseconds from then to this report, `MAX_DELAY` for that many and more. */
   readonly delay: number;
   /** The shard that came latest. */
   readonly latest: number;
@@ -48,7 +48,7 @@ export class ReportWriter {
   write(report: Report, into: Uint8Array): number {
     into[0] = REPORT_TYPE;
     into.set(this.#peerId, 1);
-    writeNumber(into, NUMBER, 4, report.number);
+    writeNumber(into, NUMBER, 6, report.number);
     writeNumber(into, CLOCK, 4, report.clock);
     writeNumber(into, DELAY, 2, Math.min(Math.round(report.delay * DELAY_UNITS), 0xffff));
     writeNumber(into, LATEST, 3, report.latest);
@@ -85,7 +85,7 @@ export class ReportReader {
     const end = length - TAG;
     if (end < RANGES || (end - RANGES) % 4 !== 0) return null;
     const report = bytes.subarray(offset, offset + length);
-    const number = readNumber(report, NUMBER, 4);
+    const number = readNumber(report, NUMBER, 6);
     if (number <= this.#number || !isTag(this.#hmac(this.#key, report.subarray(0, end)), report, end)) return null;
     this.#number = number;
     const ranges: number[] = [];
@@ -125,7 +125,7 @@ function readNumber(bytes: Uint8Array, at: number, size: number): number {
 }
 
 const NUMBER = 1 + CONNECTION_ID;
-const CLOCK = NUMBER + 4;
+const CLOCK = NUMBER + 6;
 const DELAY = CLOCK + 4;
 const LATEST = DELAY + 2;
 const BYTES = LATEST + 3;
@@ -135,6 +135,8 @@ const RANGES = CUMULATIVE + 3;
 const TAG = 16;
 /** A millisecond in the units that `delay` travels in. */
 const DELAY_UNITS = 100;
+/** Milliseconds. */
+export const MAX_DELAY = 0xffff / DELAY_UNITS;
 /** Pairs of a gap and a run. */
 export const MAX_RANGES = 300;
 export const MAX_REPORT = RANGES + 4 * MAX_RANGES + TAG;

@@ -90,9 +90,11 @@ export class Delivery {
       // The peer may be waiting as well, for this side at an address that a NAT has forgotten: a report shows it the new one.
       this.#reportDue = now;
       this.#pacer.allow(this.#payload);
+      // The peer's reports may go to an address that this side had before: a report shows it where this side is now.
+      this.#reportDue = now;
     }
     this.#probes.handleTurn(now, this.#model.smoothedRtt, to);
-    for (let budget = RESENT_PER_TURN; budget > 0 && flight.hasLost && this.hasRoom(); budget--) {
+    for (let budget = RESENT_PER_TURN; budget > 0 && flight.hasLost && this.#mayGo(); budget--) {
       const lost = flight.takeLost(now);
       if (lost === null) break;
       this.#sendShard(lost.packet, lost.first, lost.index, to);
@@ -105,8 +107,7 @@ export class Delivery {
   }
 
   hasRoom(): boolean {
-    const { bytes, shards } = this.#flight;
-    return bytes < this.#model.window && this.#pacer.mayGo() && shards + MAX_SHARDS <= MAX_AHEAD;
+    return this.#mayGo() && this.#flight.shards + MAX_SHARDS <= MAX_AHEAD;
   }
 
   handleIdle(): void {
@@ -158,7 +159,6 @@ export class Delivery {
     if (report === null) return false;
     const now = this.#clock.now();
     const outcome = this.#flight.handleReport(report, now, this.#model.reordering);
-    if (outcome === null) return true;
     if (outcome.delivered > 0) this.#silences = 0;
     this.#model.handleReport(outcome, this.#flight.delivered, this.#flight.bytes, now);
     this.#arrivals.handleForward(report.forward);
@@ -180,10 +180,11 @@ export class Delivery {
     this.#unreported = 0;
     this.#run.flush();
     const { latest, bytes } = this.#arrivals;
+    const at = bytes > 0 ? latest.at : now;
     const report = {
       number: ++this.#reportNumber,
-      clock: latest.at * 1_000,
-      delay: now - latest.at,
+      clock: at * 1_000,
+      delay: now - at,
       latest: latest.shard,
       bytes,
       forward: this.#flight.oldest,
@@ -197,14 +198,19 @@ export class Delivery {
     const silence = this.#flight.bytes > 0 ? this.#silenceEnds() : Infinity;
     const pace = this.#flight.bytes < this.#model.window ? this.#pacer.deadline() : Infinity;
     const copy = this.#copies.length > 0 ? this.#copies[0]!.at : Infinity;
-    if (this.#flight.hasLost && this.hasRoom()) return -Infinity;
+    if (this.#flight.hasLost && this.#mayGo()) return -Infinity;
     return Math.min(this.#reportDue, silence, pace, copy, this.#probes.deadline);
   }
 
   close(): void {
     this.#flight.close();
+    this.#copies.length = 0;
     if (this.#buffer !== null) this.#pool.give(this.#buffer);
     this.#buffer = null;
+  }
+
+  #mayGo(): boolean {
+    return this.#flight.bytes < this.#model.window && this.#pacer.mayGo();
   }
 
   #resize(): void {
