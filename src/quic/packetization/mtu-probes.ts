@@ -22,6 +22,7 @@ export class MtuProbes {
   #number = 0;
   /** The peer's probe that is still to be answered. */
   #asked: { size: number; number: number } | null = null;
+  #askedNumber = 0;
 
   constructor(parts: MtuProbesParts) {
     this.#parts = parts;
@@ -45,13 +46,15 @@ export class MtuProbes {
     if (size > 0) this.#send({ size, number: ++this.#number, isAnswer: false }, to);
   }
 
-  /** Takes a probe or an answer in. Returns whether the peer wrote it. */
+  /** Takes a probe or an answer in. Returns whether the peer wrote it just now; of copies that anybody may send nothing comes. */
   handleProbe(bytes: Uint8Array, offset: number, length: number, now: number): boolean {
     const { hmac, keys } = this.#parts;
     const probe = readProbe(bytes, offset, length, hmac, keys.fromPeer);
     if (probe === null) return false;
-    if (!probe.isAnswer) this.#asked = probe;
-    else if (probe.number === this.#number) this.#mtu.handleAnswer(probe.size, now);
+    if (probe.isAnswer) return probe.number === this.#number && this.#mtu.handleAnswer(probe.size, now);
+    if (probe.number <= this.#askedNumber) return false;
+    this.#askedNumber = probe.number;
+    this.#asked = probe;
     return true;
   }
 
