@@ -150,6 +150,7 @@ export class Flight {
   handleReport(report: Report, now: number, reordering: number): Outcome {
     const outcome: Outcome = { rtt: Number.NaN, rate: Number.NaN, limited: false, delivered: 0, deliveredThen: -1, lost: 0 };
     const before = this.#delivered;
+    const isInOrder = report.ranges.length === 0 && this.#repeated === 0;
     this.#takeClock(report, now);
     const newest = this.#acknowledge(report, now, outcome);
     outcome.delivered = this.#delivered - before;
@@ -158,7 +159,7 @@ export class Flight {
       this.#sample(newest, outcome);
     }
     while (this.#oldest < this.#next && this.#state[this.#oldest & (this.#capacity - 1)] === DONE) this.#oldest++;
-    if (report.ranges.length > 0 || this.#repeated > 0) outcome.lost = this.#findLost(reordering);
+    if (!isInOrder) outcome.lost = this.#findLost(reordering);
     return outcome;
   }
 
@@ -251,7 +252,7 @@ export class Flight {
         this.#state[at] = DONE;
         if (shard === report.latest && isFirst && report.delay < MAX_DELAY) outcome.rtt = Math.max(0, age - report.delay);
         // An answer that comes sooner than any can is to an earlier transmission, of which nothing is known any more.
-        if (isFirst || age >= this.#leastRtt) {
+        if (isFirst || age >= this.#leastRtt || this.#leastRtt === Infinity) {
           if (newest < 0 || this.#sentAt[at]! >= this.#sentAt[newest & (this.#capacity - 1)]!) newest = shard;
         }
         this.#finishShard(shard, at);

@@ -90,8 +90,6 @@ export class Delivery {
       // The peer may be waiting as well, for this side at an address that a NAT has forgotten: a report shows it the new one.
       this.#reportDue = now;
       this.#pacer.allow(this.#payload);
-      // The peer's reports may go to an address that this side had before: a report shows it where this side is now.
-      this.#reportDue = now;
     }
     this.#probes.handleTurn(now, this.#model.smoothedRtt, to);
     for (let budget = RESENT_PER_TURN; budget > 0 && flight.hasLost && this.#mayGo(); budget--) {
