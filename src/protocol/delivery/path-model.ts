@@ -158,9 +158,12 @@ export class PathModel {
       this.#probedRtt = Infinity;
     }
     if (this.#phase === 'probe rtt' && now >= this.#probeRttUntil && this.#probedRtt < Infinity) {
+      // With a round trip that is too short the window was, and so the rate that was seen in it.
+      const isOther = this.#probedRtt > 2 * this.#leastRtt;
       this.#leastRtt = this.#probedRtt;
       this.#leastRttAt = now;
-      this.#probeBandwidth(now);
+      if (isOther) this.#startUp();
+      else this.#probeBandwidth(now);
     }
   }
 

@@ -87,17 +87,13 @@ export class Delivery {
       this.#silences = Math.min(this.#silences + 1, MAX_BACKOFF);
       if (this.#silences >= BLACK_HOLE && this.#probes.handleBlackHole(now)) this.#fallBack();
       flight.handleSilence(now);
+      // Whatever the window says: with the last reports lost it may be full for ever.
+      this.#sendAgain(now, to);
       // The peer may be waiting as well, for this side at an address that a NAT has forgotten: a report shows it the new one.
       this.#reportDue = now;
-      this.#pacer.allow(this.#payload);
     }
     this.#probes.handleTurn(now, this.#model.smoothedRtt, to);
-    for (let budget = RESENT_PER_TURN; budget > 0 && flight.hasLost && this.#mayGo(); budget--) {
-      const lost = flight.takeLost(now);
-      if (lost === null) break;
-      this.#sendShard(lost.packet, lost.first, lost.index, to);
-      if (this.#isRisky(2)) this.#copies.push({ ...lost, at: now + COPY_AFTER });
-    }
+    for (let budget = RESENT_PER_TURN; budget > 0 && flight.hasLost && this.#mayGo(); budget--) this.#sendAgain(now, to);
     while (this.#copies.length > 0 && this.#copies[0]!.at <= now) {
       const { packet, first, index } = this.#copies.shift()!;
       if (flight.isMissing(first + index)) this.#sendShard(packet, first, index, to);
@@ -205,6 +201,13 @@ export class Delivery {
     this.#copies.length = 0;
     if (this.#buffer !== null) this.#pool.give(this.#buffer);
     this.#buffer = null;
+  }
+
+  #sendAgain(now: number, to: UdpAddress): void {
+    const lost = this.#flight.takeLost(now);
+    if (lost === null) return;
+    this.#sendShard(lost.packet, lost.first, lost.index, to);
+    if (this.#isRisky(2)) this.#copies.push({ ...lost, at: now + COPY_AFTER });
   }
 
   #mayGo(): boolean {
