@@ -106,7 +106,7 @@ export class Delivery {
 
   handleIdle(): void {
     // As long as the path is full, the path sets the pace.
-    if (this.#flight.bytes < this.#model.product) this.#flight.handleIdle();
+    if (this.#flight.bytes <= this.#model.product) this.#flight.handleIdle();
   }
 
   packetBuffer(): Uint8Array {

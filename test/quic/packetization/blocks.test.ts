@@ -1,50 +1,81 @@
 import { type Test, test } from 'tap';
+import { hmacSha256 } from '../../../src/identity/secret.ts';
+import type { Clock } from '../../../src/quic/clock.ts';
 import { BlockPacketizer } from '../../../src/quic/packetization/blocks.ts';
 import { segmentOf } from '../../../src/quic/packetization/segment.ts';
-import { integerBetween, seededRandom } from '../../support/random.ts';
+import type { UdpAddress } from '../../../src/udp/socket.ts';
+import { integerBetween, randomBytes, seededRandom } from '../../support/random.ts';
 import { ID, packetOf } from '../../protocol/shards.ts';
 import { datagramsOf, FakeUdp } from './fake-udp.ts';
 
 const SIZE = 1_350;
-const PAYLOAD = SIZE - 24;
+const HEADER = 24;
+const PAYLOAD = SIZE - HEADER;
 const PEER = { host: '127.0.0.1', port: 2 };
+const KEYS = { toPeer: new Uint8Array(32).fill(1), fromPeer: new Uint8Array(32).fill(2) };
+const SHARD = 0x20;
+const REPORT = 0x21;
 
 const BYTES = packetOf(1, 20_000);
 
+class HandClock implements Clock {
+  time = 1_000;
+  now(): number {
+    return this.time;
+  }
+  setTimer(): never {
+    throw new Error('A packetizer sets no timers.');
+  }
+  defer(): never {
+    throw new Error('A packetizer defers nothing.');
+  }
+}
+
 /** Two packetizers: what the one sends, the other receives when told to. */
 class Pair {
+  readonly clock = new HandClock();
   readonly udp = new FakeUdp();
+  readonly back = new FakeUdp();
   readonly sender: BlockPacketizer;
   readonly receiver: BlockPacketizer;
   /** What the receiver's packets were. */
   received: Uint8Array[] = [];
-  readonly #payload: number;
 
   constructor(size = SIZE) {
-    this.#payload = size - 24;
-    this.sender = new BlockPacketizer(this.udp, size, () => {});
-    this.receiver = new BlockPacketizer(new FakeUdp(), size, (packet) => this.received.push(Uint8Array.from(packet)));
+    this.sender = new BlockPacketizer(this.udp, [size], this.clock, hmacSha256, () => {});
+    this.receiver = new BlockPacketizer(this.back, [size], this.clock, hmacSha256, (packet) => {
+      this.received.push(Uint8Array.from(packet));
+    });
   }
 
-  static started(shards: number, size = SIZE): Pair {
+  static started(shards = 16, size = SIZE): Pair {
     const pair = new Pair(size);
-    pair.receiver.acceptBlocks();
-    pair.sender.startBlocks(16, ID);
-    pair.sender.handlePath({ rtt: 1, cwnd: shards * pair.#payload, sent: 1, lost: 0 });
+    pair.sender.startBlocks({ shards, id: ID, reportKeys: KEYS, rtt: 5 });
+    pair.receiver.startBlocks({ shards: 16, id: ID, reportKeys: { toPeer: KEYS.fromPeer, fromPeer: KEYS.toPeer }, rtt: 5 });
+    return pair;
+  }
+
+  /** The same on a path that is known to be fast. */
+  static fast(shards = 16, size = SIZE): Pair {
+    const pair = Pair.started(shards, size);
+    for (let i = 0; i < 20; i++) {
+      for (let n = 0; n < 60 && pair.sender.hasRoom(); n++) pair.send(quicPacket(n, pair.sender.packetBuffer().length));
+      pair.exchange();
+    }
     return pair;
   }
 
   /** What quiche would do. */
-  send(packet: Uint8Array): void {
+  send(packet: Uint8Array, hasData = true, to: UdpAddress = PEER): void {
     const into = this.sender.packetBuffer();
     if (into.length < packet.length) throw new Error(`${packet.length} bytes do not fit ${into.length}`);
     into.set(packet);
-    this.sender.push(packet.length, PEER);
+    this.sender.push(packet.length, to, hasData);
   }
 
   /** The datagrams that went out since the last call. */
   flush(): Uint8Array[] {
-    this.sender.flush();
+    this.sender.flush(PEER);
     return this.udp.takeRuns().flatMap(datagramsOf);
   }
 
@@ -54,8 +85,31 @@ class Pair {
       const input = new Uint8Array(datagram.length + 10).fill(0xdd);
       input.set(datagram, 3);
       this.receiver.handleDatagram(input, 3, datagram.length);
+      input.fill(0xdd);
     }
     return this.received;
+  }
+
+  /** The report that is due now, if one is. */
+  report(): Uint8Array | null {
+    this.receiver.handleTurn(PEER);
+    this.receiver.flush(PEER);
+    return this.back.takeRuns().flatMap(datagramsOf)[0] ?? null;
+  }
+
+  answer(report: Uint8Array): boolean {
+    const genuine = this.sender.handleDatagram(report, 0, report.length);
+    this.sender.handleTurn(PEER);
+    return genuine;
+  }
+
+  /** All that was sent arrives, and the report of it. */
+  exchange(): Uint8Array[] {
+    const packets = this.deliver(this.flush());
+    this.clock.time += 5;
+    const report = this.report();
+    if (report !== null) this.answer(report);
+    return packets;
   }
 }
 
@@ -67,60 +121,210 @@ function quicPacket(seed: number, length: number): Uint8Array {
   return packet;
 }
 
-/** Sends packets of these lengths in runs and checks that they arrive, in datagrams no larger than allowed. */
+const equalAll = (a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean =>
+  a.length === b.length && a.every((packet, i) => Buffer.compare(packet, b[i]!) === 0);
+
+/** Sends packets of these lengths and checks that they arrive, in datagrams no larger than allowed. */
 function carries(t: Test, pair: Pair, lengths: readonly number[], size: number, what: string): void {
   let wrong = 0;
-  for (let at = 0; at < lengths.length; at += 50) {
-    const packets = lengths.slice(at, at + 50).map((length) => quicPacket(length, length));
+  for (let at = 0; at < lengths.length; at += 10) {
+    const packets = lengths.slice(at, at + 10).map((length) => quicPacket(length, length));
+    // That there is no more to send says nothing of the path.
+    pair.sender.handleIdle();
     for (const packet of packets) pair.send(packet);
     const datagrams = pair.flush();
-    if (datagrams.some((datagram) => datagram.length > size)) wrong++;
-    const received = pair.deliver(datagrams);
-    if (received.length !== packets.length || !packets.every((packet, i) => Buffer.compare(packet, received[i]!) === 0)) wrong++;
+    if (datagrams.some((datagram) => datagram.length > size || (datagram[0] !== SHARD && datagram[0] !== REPORT))) wrong++;
+    if (!equalAll(pair.deliver(datagrams), packets)) wrong++;
+    pair.exchange();
   }
   t.equal(wrong, 0, what);
 }
 
 test('packets of every size come out as they went in, whatever the number of shards', async (t) => {
-  for (let shards = 1; shards <= 12; shards++) {
-    const pair = Pair.started(shards);
+  for (const shards of [1, 2, 5, 11, 12]) {
+    const pair = Pair.fast(shards);
     const room = pair.sender.packetBuffer().length;
-    t.equal(pair.sender.shards, shards);
-    t.equal(room, shards === 1 ? SIZE : shards * PAYLOAD);
+    t.equal(room, shards * PAYLOAD);
     // Every length at which something changes, and every length with the most shards.
     const step = shards === 12 ? 1 : 13;
     const edges = Array.from({ length: shards }, (_, i) => (i + 1) * PAYLOAD).flatMap((edge) => [edge - 1, edge, edge + 1]);
-    const lengths = [...edges.filter((edge) => edge <= room), SIZE - 1, SIZE];
+    const lengths = edges.filter((edge) => edge <= room);
     for (let length = 1; length <= room; length += step) lengths.push(length);
     carries(t, pair, lengths, SIZE, `${shards} shards`);
   }
 });
 
 test('the largest packet there is', async (t) => {
-  const size = 24 + 16_383 / 3;
-  const pair = Pair.started(16, size);
-  t.equal(pair.sender.shards, 3);
+  const size = HEADER + 16_383 / 3;
+  const pair = Pair.fast(16, size);
+  t.equal(pair.sender.packetBuffer().length, 16_383);
   carries(t, pair, [16_383, 16_382, size, size + 1, 1], size, '16,383 bytes in three shards');
 });
 
-test('plain packets and blocks of all sizes in one run', async (t) => {
-  const random = seededRandom(3);
-  const lengths = Array.from({ length: 3_000 }, () => {
-    const kind = random();
-    if (kind < 0.3) return SIZE;
-    if (kind < 0.5) return PAYLOAD * integerBetween(random, 1, 12);
-    return integerBetween(random, 1, kind < 0.7 ? SIZE : 12 * PAYLOAD);
-  });
-  carries(t, Pair.started(12), lengths, SIZE, '3,000 packets');
+test('packets have one datagram until the path is known to be fast, and no more than the peer takes', async (t) => {
+  for (const [peer, expected] of [
+    [1, 1],
+    [2, 2],
+    [11, 11],
+    [12, 12],
+    [16, 12],
+    [2 ** 53, 12],
+  ] as const) {
+    t.equal(Pair.started(peer).sender.packetBuffer().length, PAYLOAD, 'before');
+    t.equal(Pair.fast(peer).sender.packetBuffer().length, expected * PAYLOAD);
+  }
 });
 
-test('blocks whose last shard is full and plain full packets share a run; the kernel may join what it sends', async (t) => {
-  const pair = Pair.started(12);
+test('no blocks to a peer that takes none, or that has no connection id to find it by', async (t) => {
+  for (const [shards, id] of [
+    [0, ID],
+    [-1, ID],
+    [16, ID.subarray(1)],
+    [16, new Uint8Array(0)],
+  ] as const) {
+    const { sender, udp } = new Pair();
+    sender.startBlocks({ shards, id, reportKeys: KEYS, rtt: 5 });
+    t.equal(sender.path, null);
+    t.equal(sender.packetBuffer().length, SIZE, `${shards} shards, an id of ${id.length} bytes`);
+    const packet = quicPacket(1, SIZE);
+    sender.packetBuffer().set(packet);
+    sender.push(SIZE, PEER, true);
+    sender.flush(PEER);
+    t.same(udp.takeRuns().flatMap(datagramsOf), [packet]);
+    t.equal(sender.deadline(), Infinity);
+  }
+});
+
+test('each block takes as many numbers as it has shards, and a number of its own for each', async (t) => {
+  const pair = Pair.fast();
+  const first = numberOf(startOf(pair, 1_000));
+  const lengths = [2_000, 100, 12 * PAYLOAD, PAYLOAD, 3_000];
+  for (const length of lengths) pair.send(quicPacket(length, length));
+  const firsts = new Set(pair.flush().map(numberOf));
+  t.same([...firsts], [first + 1, first + 3, first + 4, first + 16, first + 17]);
+});
+
+test('shards are dropped before the peer has shown who it is; plain packets are not', async (t) => {
+  const pair = Pair.fast();
+  const received: Uint8Array[] = [];
+  const receiver = new BlockPacketizer(new FakeUdp(), [SIZE], pair.clock, hmacSha256, (packet) => {
+    received.push(Uint8Array.from(packet));
+  });
+  const fresh = Pair.started();
+  fresh.send(quicPacket(1, 1_000));
+  const plain = quicPacket(2, 100);
+  const datagrams = [...fresh.flush(), plain];
+  const take = (): void => datagrams.forEach((datagram) => receiver.handleDatagram(datagram, 0, datagram.length));
+  take();
+  t.same(received, [plain]);
+  receiver.acceptBlocks();
+  take();
+  t.same(received.slice(1), [quicPacket(1, 1_000), plain], 'nothing was kept of those that were dropped');
+  receiver.close();
+});
+
+test('an acknowledgement goes as it is while little is under way, behind the data when there is much', async (t) => {
+  const pair = Pair.fast();
+  const acknowledgement = quicPacket(1, 40);
+  pair.send(acknowledgement, false);
+  t.same(pair.deliver(pair.flush()), [acknowledgement]);
+  pair.send(acknowledgement, false);
+  t.equal(pair.flush()[0]![0], 0x40);
+  for (let i = 0; i < 6; i++) pair.send(quicPacket(i, 12 * PAYLOAD));
+  pair.send(acknowledgement, false);
+  const datagrams = pair.flush();
+  t.equal(datagrams.at(-1)![0], SHARD);
+  t.same(pair.deliver(datagrams).at(-1), acknowledgement);
+});
+
+test('what says that the connection is closed goes as it is, and nothing follows', async (t) => {
+  const pair = Pair.fast();
+  pair.send(quicPacket(1, 5_000));
+  pair.flush();
+  pair.sender.finish();
+  const farewell = quicPacket(2, 60);
+  t.ok(pair.sender.hasRoom());
+  pair.send(farewell, false);
+  t.same(pair.flush(), [farewell]);
+  pair.clock.time += 10_000;
+  pair.sender.handleTurn(PEER);
+  t.same([pair.flush(), pair.sender.deadline()], [[], Infinity]);
+  pair.sender.close();
+  pair.sender.close();
+});
+
+test('what is not reported is sent again, to where the peer is now, and only that', async (t) => {
+  const pair = Pair.fast();
+  const packets = [quicPacket(1, 12 * PAYLOAD), quicPacket(2, 12 * PAYLOAD)];
+  for (const packet of packets) pair.send(packet);
+  const datagrams = pair.flush();
+  t.equal(datagrams.length, 24);
+  const [lost] = datagrams.splice(5, 1);
+  t.same(pair.deliver(datagrams), [], 'the second waits for the first');
+  pair.clock.time += 5;
+  pair.send(quicPacket(3, 100));
+  pair.deliver(pair.flush());
+  pair.clock.time += 50;
+  const report = pair.report()!;
+  t.equal(report[0], REPORT);
+  pair.sender.handleDatagram(report, 0, report.length);
+  const elsewhere = { host: '127.0.0.1', port: 3 };
+  pair.sender.handleTurn(elsewhere);
+  pair.sender.flush(elsewhere);
+  const runs = pair.udp.takeRuns();
+  t.same(runs.flatMap(datagramsOf), [lost]);
+  t.equal(runs[0]!.to, elsewhere);
+  t.same(pair.deliver([lost!]), [...packets, quicPacket(3, 100)]);
+  t.equal(pair.sender.path!.lost, 1);
+});
+
+test('only a report that the peer wrote just now shows where it is, and counts', async (t) => {
+  const pair = Pair.fast();
+  pair.send(quicPacket(1, 5_000));
+  pair.deliver(pair.flush());
+  pair.clock.time += 5;
+  const report = pair.report()!;
+  const deadline = pair.sender.deadline();
+  t.ok(deadline < Infinity);
+  const wrong = Uint8Array.from(report);
+  wrong[wrong.length - 1]! ^= 1;
+  for (const [what, bytes] of [
+    ['a wrong tag', wrong],
+    ['cut', report.subarray(0, report.length - 1)],
+    ['nothing but the type', report.subarray(0, 1)],
+    ['longer', Uint8Array.of(...report, 0, 0, 0, 0)],
+  ] as const) {
+    t.equal(pair.sender.handleDatagram(bytes, 0, bytes.length), false, what);
+    t.equal(pair.sender.deadline(), deadline, 'and says nothing');
+  }
+  t.equal(pair.answer(report), true);
+  t.equal(pair.sender.deadline(), Infinity, 'nothing is under way');
+  t.equal(pair.answer(report), false, 'a copy');
+});
+
+test('reports come soon, sooner when something is missing, and at once when much has come', async (t) => {
+  const pair = Pair.fast();
+  pair.send(quicPacket(1, 100));
+  pair.deliver(pair.flush());
+  t.equal(pair.report(), null);
+  t.equal(pair.receiver.deadline(), pair.clock.time + 4);
+  pair.exchange();
+  pair.clock.time += 4;
+  pair.report();
+  pair.send(quicPacket(1, 3_000));
+  pair.deliver(pair.flush().slice(1));
+  t.equal(pair.receiver.deadline(), pair.clock.time + 1);
+  pair.clock.time += 1;
+  t.ok(pair.report());
+  t.equal(pair.receiver.deadline(), Infinity);
+});
+
+test('blocks whose shards are full share a run; the kernel may join what it sends', async (t) => {
+  const pair = Pair.fast();
   const packets = [2, 12, 3].map((shards) => quicPacket(shards, shards * PAYLOAD));
-  packets.splice(1, 0, quicPacket(1, SIZE), quicPacket(5, SIZE));
   for (const packet of packets) pair.send(packet);
   pair.send(quicPacket(9, 40));
-  pair.sender.flush();
+  pair.sender.flush(PEER);
   const [run, ...more] = pair.udp.takeRuns();
   t.equal(more.length, 0, 'one run');
   const { bytes } = run!;
@@ -131,78 +335,34 @@ test('blocks whose last shard is full and plain full packets share a run; the ke
   t.same(pair.deliver(datagrams), [...packets, quicPacket(9, 40)]);
 });
 
-test('a change of the number of shards between two packets', async (t) => {
-  const pair = Pair.started(12);
-  const packets: Uint8Array[] = [];
-  for (const shards of [12, 1, 5, 1, 1, 2, 12, 3]) {
-    pair.sender.handlePath({ rtt: 1, cwnd: shards * PAYLOAD, sent: 1, lost: 0 });
-    const packet = quicPacket(shards, pair.sender.packetBuffer().length);
-    packets.push(packet);
-    pair.send(packet);
+test('garbage of every kind: nothing throws, nothing is taken for the peer’s, and a link goes on', async (t) => {
+  const random = seededRandom(8);
+  const pair = Pair.fast();
+  for (let round = 0; round < 20_000; round++) {
+    const bytes = randomBytes(random, integerBetween(random, 1, 120));
+    bytes[0] = 0x20 + integerBetween(random, 0, 3);
+    bytes.set(ID.subarray(0, bytes.length - 1), 1);
+    if (pair.sender.handleDatagram(bytes, 0, bytes.length)) t.fail(`round ${round}`);
+    if (pair.receiver.handleDatagram(bytes, 0, bytes.length)) t.fail(`round ${round}`);
   }
-  t.same(pair.deliver(pair.flush()), packets);
-});
-
-test('shards are dropped before the peer has shown who it is; plain packets are not', async (t) => {
-  const pair = Pair.started(12);
-  const receiver = new BlockPacketizer(new FakeUdp(), SIZE, (packet) => pair.received.push(Uint8Array.from(packet)));
-  const packets = [quicPacket(1, 5_000), quicPacket(2, 100)];
-  for (const packet of packets) pair.send(packet);
-  const datagrams = pair.flush();
-  const take = (): void => datagrams.forEach((datagram) => receiver.handleDatagram(datagram, 0, datagram.length));
-  take();
-  t.same(pair.received, [packets[1]]);
-  receiver.acceptBlocks();
-  take();
-  t.same(pair.received.slice(1), packets, 'nothing was kept of those that were dropped');
-  receiver.close();
-});
-
-test('a side that may send blocks takes them', async (t) => {
-  const pair = Pair.started(12);
-  const other = new Pair();
-  other.receiver.startBlocks(0, ID);
-  pair.send(quicPacket(1, 5_000));
-  t.same(other.deliver(pair.flush()), [quicPacket(1, 5_000)]);
-});
-
-test('no blocks to a peer that takes none, or that has no connection id to find it by', async (t) => {
-  const figures = { rtt: 1, cwnd: 1e9, sent: 1, lost: 0 };
-  for (const [peerShards, id] of [
-    [0, ID],
-    [1, ID],
-    [-1, ID],
-    [16, ID.subarray(1)],
-    [16, new Uint8Array(0)],
-  ] as const) {
-    const { sender } = new Pair();
-    sender.startBlocks(peerShards, id);
-    sender.handlePath(figures);
-    t.equal(sender.shards, 1);
-    t.equal(sender.packetBuffer().length, SIZE, `${peerShards} shards, an id of ${id.length} bytes`);
+  pair.exchange();
+  pair.received = [];
+  // What was forged into the numbers just ahead is lost; QUIC sends it again.
+  let came = 0;
+  for (let i = 0; i < 400; i++) {
+    pair.send(quicPacket(i, 1_000));
+    came += pair.exchange().filter((packet) => Buffer.compare(packet, quicPacket(i, 1_000)) === 0).length;
   }
-  for (const [peerShards, expected] of [
-    [2, 2],
-    [11, 11],
-    [12, 12],
-    [16, 12],
-    [2 ** 53, 12],
-  ] as const) {
-    const { sender } = new Pair();
-    t.equal(sender.packetBuffer().length, SIZE);
-    sender.startBlocks(peerShards, ID);
-    t.equal(sender.packetBuffer().length, SIZE, 'none before the path is known');
-    sender.handlePath(figures);
-    t.equal(sender.shards, expected);
-  }
+  t.ok(came > 350, `${came} of 400`);
+  pair.sender.close();
+  pair.receiver.close();
 });
 
-test('each block has an id of its own', async (t) => {
-  const pair = Pair.started(12);
-  for (let i = 0; i < 300; i++) pair.send(quicPacket(i, 2_000));
-  const ids = pair.flush().map((datagram) => (datagram[21]! << 16) | (datagram[22]! << 8) | datagram[23]!);
-  t.same(
-    ids,
-    Array.from({ length: 600 }, (_, i) => i >> 1),
-  );
-});
+const numberOf = (datagram: Uint8Array): number => (datagram[21]! << 16) | (datagram[22]! << 8) | datagram[23]!;
+
+function startOf(pair: Pair, length: number): Uint8Array {
+  pair.send(quicPacket(1, length));
+  const [datagram] = pair.flush();
+  pair.deliver([datagram!]);
+  return datagram!;
+}
