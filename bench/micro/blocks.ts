@@ -1,6 +1,7 @@
 import { CONNECTION_ID } from '../../src/protocol/connection-id.ts';
-import { BlockPool, Reassembly } from '../../src/protocol/reassembly.ts';
-import { BLOCK_IDS, SHARD_HEADER, writeShardHeader } from '../../src/protocol/shard.ts';
+import { Arrivals } from '../../src/protocol/delivery/arrivals.ts';
+import { BlockPool } from '../../src/protocol/delivery/block-pool.ts';
+import { SHARD_HEADER, writeShardHeader } from '../../src/protocol/shard.ts';
 import type { Case } from './case.ts';
 
 /** A packet cut into the shards of a block, and put together again. */
@@ -11,18 +12,18 @@ export function blockCases(): Case[] {
     const shards = Array.from({ length: count }, () => new Uint8Array(DATAGRAM));
     const peerId = new Uint8Array(CONNECTION_ID).fill(2);
     let whole = 0;
-    const reassembly = new Reassembly(new BlockPool(), () => void whole++);
-    let blockId = 0;
+    const arrivals = new Arrivals(new BlockPool(), () => void whole++);
+    let next = 0;
     const run = () => {
       whole = 0;
       for (let block = 0; block < BLOCKS; block++) {
-        blockId = (blockId + 1) % BLOCK_IDS;
         for (const [index, shard] of shards.entries()) {
-          writeShardHeader(shard, { count, index, length: packet.length, blockId }, peerId);
+          writeShardHeader(shard, { count, index, length: packet.length, blockId: next }, peerId);
           const part = packet.subarray(index * payload, (index + 1) * payload);
           shard.set(part, SHARD_HEADER);
-          reassembly.handleShard(shard, 0, SHARD_HEADER + part.length);
+          arrivals.handleShard(shard, 0, SHARD_HEADER + part.length, 0);
         }
+        next += count;
       }
       if (whole !== BLOCKS) throw new Error('Blocks are missing.');
     };

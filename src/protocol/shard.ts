@@ -1,8 +1,8 @@
 import { CONNECTION_ID, SHARD_TYPE } from './connection-id.ts';
 
 /**
- * Blocks (docs/PROTOCOL.md, "Blocks"): a QUIC packet larger than a datagram travels as a block of `count` shards, each a datagram with this header. A
- * packet that fits one datagram travels as it is.
+ * Blocks (docs/PROTOCOL.md, "Blocks"): a QUIC packet travels as a block of `count` shards, each a datagram with this header. Shards are numbered
+ * one after another; `block id` is the number of the block's first.
  *
  *      0        1                          17       18       19                21                         24
  *      +--------+--------------------------+--------+--------+-----------------+--------------------------+--------------
@@ -24,6 +24,7 @@ export interface Shard {
   readonly index: number;
   /** Of the whole packet. */
   readonly length: number;
+  /** The number of the block's first shard; its last 24 bits are what travels. */
   readonly blockId: number;
 }
 

@@ -54,12 +54,14 @@ test('nothing given: one tunnel with the documented defaults', (t) => {
     pin: null,
     insecure: false,
     congestion: 'bbr',
+    blocks: 'auto',
+    udp: 'auto',
     idleTimeout: 30_000,
     keepalive: 1000,
     dialTimeout: 10_000,
     drainTimeout: 30_000,
     maxConnections: 10_000,
-    buffer: 4 * 1024 ** 2,
+    buffer: 16 * 1024 ** 2,
   });
   t.end();
 });
@@ -84,7 +86,7 @@ test('a file: tags, relative paths, numbers, and what does not fit a role left o
   t.same(
     tunnels.map(({ tag, pin, secretFile, buffer, quic }) => ({ tag, pin, secretFile, buffer, quic })),
     [
-      { tag: 'web', pin: null, secretFile: path.join(path.dirname(file), 'etc/secret'), buffer: 4 * 1024 ** 2, quic: true },
+      { tag: 'web', pin: null, secretFile: path.join(path.dirname(file), 'etc/secret'), buffer: 16 * 1024 ** 2, quic: true },
       { tag: 'ssh', pin: '12'.repeat(32), secretFile: path.join(path.dirname(file), 'etc/secret'), buffer: 131_072, quic: true },
     ],
   );
