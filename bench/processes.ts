@@ -29,7 +29,11 @@ function family(pid: number): number[] {
 }
 
 function cpuSecondsOf(pid: number): number {
-  const stat = read(`/proc/${pid}/stat`);
+  return cpuSecondsIn(read(`/proc/${pid}/stat`));
+}
+
+/** The same of the text of a process's or a thread's `stat`. */
+export function cpuSecondsIn(stat: string): number {
   // The command's name stands in brackets and may have spaces in it.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[UTIME] ?? 0) + Number(fields[STIME] ?? 0)) / CLOCK_TICKS_PER_SECOND;
