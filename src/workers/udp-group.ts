@@ -55,10 +55,10 @@ function attachProgram(fd: number, workers: number, calls: SocketCalls): void {
   const code = Buffer.alloc(8 * 7);
   const instructions = [
     [LOAD_BYTE, 0, 0, 0], // the packet's first byte
-    [JUMP_IF_SET, 0, 2, 0x80], // a short header or a shard: over the next two
+    [JUMP_IF_SET, 0, 2, 0x80], // not a long header: over the next two
     [LOAD_BYTE, 0, 0, 6], // a long header's destination connection id (RFC 8999 §5.1)
     [JUMP, 0, 0, 1],
-    [LOAD_BYTE, 0, 0, 1], // a short header's
+    [LOAD_BYTE, 0, 0, 1], // a short header's, a shard's, a report's, a probe's
     [MODULO, 0, 0, workers],
     [RETURN, 0, 0, 0],
   ] as const;
