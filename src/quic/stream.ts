@@ -52,7 +52,8 @@ export class QuicStream implements LinkStream {
 
   read(into: Uint8Array): number {
     if (this.#endRead) return END;
-    if (this.#over || into.length === 0) return NOTHING_YET;
+    // Before it has been opened quiche does not know the stream, and the peer cannot have sent anything.
+    if (this.#over || this.#opening !== null || into.length === 0) return NOTHING_YET;
     if (this.#endSeen) return this.#readEnd();
     const { connection } = this.#host;
     let n;

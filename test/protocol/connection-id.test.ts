@@ -20,12 +20,15 @@ const hmac: Hmac = (key, ...parts) => {
   return sum.digest();
 };
 
-test('the form of a packet is in the first two bits, and a shard is of a form of its own', async (t) => {
+test('the form of a packet is in the first two bits; shards, reports and probes are of forms of their own', async (t) => {
+  const OWN = new Map([
+    [0x20, 'shard'],
+    [0x21, 'report'],
+    [0x22, 'probe'],
+  ]);
   for (let first = 0; first < 256; first++) {
-    t.equal(
-      packetForm(first),
-      first === 0x20 ? 'shard' : first < 0x40 ? 'other' : first < 0x80 ? 'short' : first < 0xc0 ? 'other' : 'long',
-    );
+    const form = first < 0x40 ? 'other' : first < 0x80 ? 'short' : first < 0xc0 ? 'other' : 'long';
+    t.equal(packetForm(first), OWN.get(first) ?? form);
   }
 });
 

@@ -72,6 +72,8 @@ void test('the end may come with the first bytes, with none, and before there is
   const late = new StreamRecorder(client.link.open(REQUEST));
   t.equal(late.stream.write(Buffer.from('no room')), 0, 'the window is full');
   late.stream.end();
+  late.stream.read(new Uint8Array(10));
+  t.equal(late.resets.length, 0, 'to read a stream that is not open yet does it no harm');
   const reset = client.link.open(REQUEST);
   reset.reset('LIMIT', 'never mind');
   await world.drive(() => server.accepted.some(({ recorder }) => recorder.stream.id === late.stream.id && recorder.ended), 'it');
