@@ -66,7 +66,7 @@ export class PathModel {
   /** Bytes a millisecond to send at. Infinity on a path so short that no timer could keep the pace. */
   get pacingRate(): number {
     if (this.#leastRtt < SHORTEST_PACED) return Infinity;
-    const rate = this.#gain() * this.#rates.value * PACING_MARGIN;
+    const rate = Math.max(this.#gain() * this.#rates.value * PACING_MARGIN, LEAST_RATE);
     // What little there was to send before says nothing of what the path takes.
     return this.#phase === 'startup' ? Math.max(rate, (STARTUP_GAIN * this.#initial) / Math.max(this.#smoothedRtt, 1)) : rate;
   }
@@ -201,7 +201,7 @@ export class PathModel {
 
   #resize(delivered: number): void {
     if (this.#phase === 'probe rtt') {
-      this.#window = Math.max(this.product / 2, this.#minimum);
+      this.#window = Math.max(Math.min(this.product, MAXIMUM_WINDOW) / 2, this.#minimum);
       return;
     }
     const target = WINDOW_GAIN * this.product + this.#rates.value * REPORT_SLACK;
@@ -248,6 +248,8 @@ const GAINS = [1.25, 0.75, 1, 1, 1, 1, 1, 1];
 const CRUISE = 2;
 /** A little below the rate, so that a queue that has formed goes away. */
 const PACING_MARGIN = 0.99;
+/** Bytes a millisecond: without a rate, or with one that an outage has left, the path could not be found out about any more. */
+const LEAST_RATE = 4;
 const FULL_GROWTH = 1.25;
 const FULL_ROUNDS = 3;
 /** Milliseconds by which the least round trip of a round, of so many samples, may be longer than the least of all. */
