@@ -1,20 +1,28 @@
 import { createHash } from 'node:crypto';
-import { test } from 'tap';
+import { type Test, test } from 'tap';
 import type { QtunnelError } from '../../src/errors.ts';
 import type { Link } from '../../src/link/link.ts';
+import { REPORT_TYPE, SHARD_TYPE } from '../../src/protocol/connection-id.ts';
 import { LinkRecorder, StreamRecorder } from '../link/recorder.ts';
 import { randomBytes, seededRandom } from '../support/random.ts';
 import { makeWorld, newKeys, OVER, PORT, quic, quicOptions, REQUEST, World, type WorldPair } from './pair.ts';
 
 const MIB = 1024 * 1024;
-const BAD = { delay: 2, loss: 0.02, burst: 2, duplicate: 0.02, reorder: 0.02, corrupt: 0.01 };
+const BAD = { delay: 5, loss: 0.02, burst: 2, duplicate: 0.02, reorder: 0.02, corrupt: 0.01 };
 
 for (const congestion of ['bbr', 'cubic'] as const) {
   void test(`5 MB each way at once over a bad network (${congestion})`, { timeout: 120_000 }, async (t) => {
     for (const seed of [1, 2, 3]) {
       const pair = await makeWorld({ seed, conditions: BAD, link: { congestion } });
+      const seen = countForms(pair);
       const { here, there } = await transfer(pair, seed, 5 * MIB);
       t.equal(here, there, `seed ${seed}`);
+      if (congestion === 'bbr') carriedInBlocks(t, seen);
+      else
+        t.notOk(
+          seen.some((counts) => counts.has(SHARD_TYPE) || counts.has(REPORT_TYPE)),
+          'QUIC alone',
+        );
       t.ok(quic(pair.client).stats().packetsLost > 0, 'the network was bad');
       pair.client.link.close(OVER);
     }
@@ -22,10 +30,12 @@ for (const congestion of ['bbr', 'cubic'] as const) {
 }
 
 void test('a slow network with a short queue', { timeout: 120_000 }, async (t) => {
-  const conditions = { delay: 3, rate: 4e6, queue: 40_000 };
+  const conditions = { delay: 5, rate: 4e6, queue: 40_000 };
   const pair = await makeWorld({ seed: 4, conditions });
+  const seen = countForms(pair);
   const { here, there } = await transfer(pair, 4, MIB);
   t.equal(here, there);
+  carriedInBlocks(t, seen);
   pair.client.link.close(OVER);
 });
 
@@ -125,8 +135,9 @@ void test(
   'a client whose address changes goes on, again and again, in the middle of a transfer',
   { timeout: 120_000 },
   async (t) => {
-    const pair = await makeWorld({ conditions: { delay: 2 } });
+    const pair = await makeWorld({ conditions: { delay: 5 } });
     const { world, server } = pair;
+    const seen = countForms(pair);
     const nat = world.network.clients[0]!;
     let rebinds = 0;
     const chunk = 500_000;
@@ -137,10 +148,45 @@ void test(
     });
     t.equal(here, there);
     t.equal(rebinds, 8);
+    carriedInBlocks(t, seen);
     t.equal(server.link.peer, `127.0.0.1:${nat.outerPort}`, 'the server knows where the client is');
     pair.client.link.close(OVER);
   },
 );
+
+void test('a client whose address changes in the midst of an upload goes on within a second', { timeout: 120_000 }, async (t) => {
+  for (const loss of [0, 0.02]) {
+    const pair = await makeWorld({ seed: 3, conditions: { delay: 20, rate: 5e6, queue: 300_000, loss } });
+    const { world, client, server } = pair;
+    const here = new StreamRecorder(client.link.open(REQUEST));
+    const { recorder: there } = await world.until(server.accept());
+    here.write(new Uint8Array(20 * MIB)).catch(() => {});
+    for (let n = 1; n <= 5; n++) {
+      await world.drive(() => there.received > n * MIB, 'a part of the upload');
+      world.network.rebind(world.network.clients[0]!);
+      const { received } = there;
+      await world.clock.advance(1_000);
+      t.ok(there.received > received + MIB / 4, `${there.received - received} bytes after ${n} moves at ${100 * loss} % loss`);
+    }
+    client.link.close(OVER);
+  }
+});
+
+void test('an outage of ten seconds in the midst of an upload: it goes on within two', { timeout: 120_000 }, async (t) => {
+  const pair = await makeWorld({ conditions: { delay: 20, rate: 5e6, queue: 300_000 } });
+  const { world, client, server } = pair;
+  const here = new StreamRecorder(client.link.open(REQUEST));
+  const { recorder: there } = await world.until(server.accept());
+  here.write(new Uint8Array(40 * MIB)).catch(() => {});
+  await world.drive(() => there.received > MIB, 'a part of the upload');
+  world.network.set({ down: true });
+  await world.clock.advance(10_000);
+  const { received } = there;
+  world.network.set({ down: false });
+  await world.clock.advance(2_000);
+  t.ok(there.received > received + MIB, `${there.received - received} bytes`);
+  client.link.close(OVER);
+});
 
 void test('an idle client whose address changes is found again', async (t) => {
   const pair = await makeWorld();
@@ -156,6 +202,25 @@ void test('an idle client whose address changes is found again', async (t) => {
   t.strictSame([client.states, server.states], [[], []]);
   client.link.close(OVER);
 });
+
+/** How many datagrams of each first byte are sent from now on, by clients and by servers. */
+function countForms({ world }: WorldPair): Map<number, number>[] {
+  const seen = [new Map<number, number>(), new Map<number, number>()];
+  world.network.onSend = (bytes, from) => {
+    const counts = seen[from.isClient ? 0 : 1]!;
+    counts.set(bytes[0]!, (counts.get(bytes[0]!) ?? 0) + 1);
+  };
+  return seen;
+}
+
+/** Both sides sent shards and reports, and hardly anything else. */
+function carriedInBlocks(t: Test, seen: readonly Map<number, number>[]): void {
+  for (const counts of seen) {
+    const [shards, reports] = [counts.get(SHARD_TYPE) ?? 0, counts.get(REPORT_TYPE) ?? 0];
+    const all = [...counts.values()].reduce((sum, count) => sum + count, 0);
+    t.ok(shards > 0.6 * all && reports > 0, `${shards} shards and ${reports} reports of ${all} datagrams`);
+  }
+}
 
 /** The server's process is gone without a word. */
 function kill(world: World): void {
