@@ -26,8 +26,9 @@ export class Flight {
   #limitedThen = new Uint8Array(FIRST_CAPACITY);
   /** By the number of their first shard. */
   readonly #packets = new Map<number, KeptPacket>();
-  readonly #lost: number[] = [];
-  #lostFrom = 0;
+  /** Shards that wait to be sent again; there is none below `#lowestLost`. */
+  #toResend = 0;
+  #lowestLost = 0;
   #oldest = 0;
   #next = 0;
   #bytes = 0;
@@ -78,7 +79,7 @@ export class Flight {
   }
 
   get hasLost(): boolean {
-    return this.#lostFrom < this.#lost.length;
+    return this.#toResend > 0;
   }
 
   /** Bytes that have come in all. */
@@ -121,20 +122,20 @@ export class Flight {
     this.#next += count;
   }
 
-  /** The next shard to be sent again, which counts as sent with that; null when there is none. */
+  /**
+   * The lowest shard to be sent again, which counts as sent with that; null when there is none. The lowest, because everything waits for it, and because a
+   * report has room for the first holes only: what fills a later one would not be told of.
+   */
   takeLost(now: number): { packet: KeptPacket; first: number; index: number } | null {
-    while (this.#lostFrom < this.#lost.length) {
-      const shard = this.#lost[this.#lostFrom++]!;
-      if (this.#lostFrom === this.#lost.length || this.#lostFrom === MOST_TAKEN) {
-        this.#lost.splice(0, this.#lostFrom);
-        this.#lostFrom = 0;
-      }
+    if (this.#toResend === 0) return null;
+    for (let shard = Math.max(this.#lowestLost, this.#oldest); shard < this.#next; shard++) {
       const at = shard & (this.#capacity - 1);
-      if (shard < this.#oldest || this.#state[at] !== LOST) continue;
+      if (this.#state[at] !== LOST) continue;
+      this.#lowestLost = shard + 1;
+      this.#toResend--;
       const index = this.#index[at]!;
-      const first = shard - index;
       this.#launch(at, now);
-      return { packet: this.#packets.get(first)!, first, index };
+      return { packet: this.#packets.get(shard - index)!, first: shard - index, index };
     }
     return null;
   }
@@ -187,8 +188,7 @@ export class Flight {
   close(): void {
     for (const packet of this.#packets.values()) this.#pool.give(packet.bytes);
     this.#packets.clear();
-    this.#lost.length = 0;
-    this.#lostFrom = 0;
+    this.#toResend = 0;
   }
 
   #launch(at: number, now: number): void {
@@ -248,6 +248,7 @@ export class Flight {
         const isFirst = this.#transmissions[at] === 1;
         if (state === FLYING) this.#bytes -= this.#size[at]!;
         if (state === FLYING && !isFirst) this.#repeated--;
+        if (state === LOST) this.#toResend--;
         this.#delivered += this.#size[at]!;
         this.#state[at] = DONE;
         if (shard === report.latest && isFirst && report.delay < MAX_DELAY) outcome.rtt = Math.max(0, age - report.delay);
@@ -301,7 +302,8 @@ export class Flight {
     this.#bytes -= this.#size[at]!;
     this.#lostShards++;
     this.#recentLost++;
-    this.#lost.push(shard);
+    this.#toResend++;
+    if (shard < this.#lowestLost) this.#lowestLost = shard;
   }
 
   #finishShard(shard: number, at: number): void {
@@ -369,5 +371,3 @@ const FIRST_CAPACITY = 256;
 /** Shards that the loss rate looks back on, at least. */
 const RECENT = 1_000;
 const CLOCK_WRAP = 2 ** 32;
-/** Entries of the list of lost shards that were taken and not removed. */
-const MOST_TAKEN = 1_024;

@@ -157,10 +157,12 @@ export class PathModel {
       this.#probeRttUntil = now + PROBE_RTT + this.#smoothedRtt;
       this.#probedRtt = Infinity;
     }
-    if (this.#phase === 'probe rtt' && now >= this.#probeRttUntil && this.#probedRtt < Infinity) {
+    if (this.#phase === 'probe rtt' && now >= this.#probeRttUntil) {
+      // Shards that are sent again tell of no round trip; when all are, the one that is known holds on.
+      const probed = this.#probedRtt < Infinity ? this.#probedRtt : this.#leastRtt;
       // With a round trip that is too short the window was, and so the rate that was seen in it.
-      const isOther = this.#probedRtt > 2 * this.#leastRtt;
-      this.#leastRtt = this.#probedRtt;
+      const isOther = probed > 2 * this.#leastRtt;
+      this.#leastRtt = probed;
       this.#leastRttAt = now;
       if (isOther) this.#startUp();
       else this.#probeBandwidth(now);
@@ -263,7 +265,7 @@ const RTT_WINDOW = 10_000;
 const PROBE_RTT = 200;
 /** Datagrams. */
 const INITIAL_WINDOW = 64;
-const MINIMUM_WINDOW = 16;
+const MINIMUM_WINDOW = 8;
 /** Bytes. */
 const MAXIMUM_WINDOW = 32 << 20;
 /** Milliseconds that reports and turns take at most on top of the path's round trip; what comes in that time is on its way as well. */

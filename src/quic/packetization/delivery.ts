@@ -96,6 +96,7 @@ export class Delivery {
     for (let budget = RESENT_PER_TURN; budget > 0 && flight.hasLost && this.#mayGo(); budget--) this.#sendAgain(now, to);
     while (this.#copies.length > 0 && this.#copies[0]!.at <= now) {
       const { packet, first, index } = this.#copies.shift()!;
+      // The pace is that of what comes, and of a copy nothing comes: charged for it, the rate would fall from round to round.
       if (flight.isMissing(first + index)) this.#sendShard(packet, first, index, to);
     }
   }
@@ -126,7 +127,7 @@ export class Delivery {
     const packet = { bytes: this.#keep(length), length, count, share, missing: count };
     const first = this.#flight.next;
     this.#flight.add(packet, SHARD_HEADER + share, SHARD_HEADER + length - (count - 1) * share, this.#clock.now());
-    for (let index = 0; index < count; index++) this.#sendShard(packet, first, index, to);
+    for (let index = 0; index < count; index++) this.#pacer.handleSent(this.#sendShard(packet, first, index, to));
     if (length <= SMALL && this.#isRisky(1)) this.#copies.push({ packet, first, index: 0, at: this.#clock.now() + COPY_AFTER });
   }
 
@@ -206,7 +207,7 @@ export class Delivery {
   #sendAgain(now: number, to: UdpAddress): void {
     const lost = this.#flight.takeLost(now);
     if (lost === null) return;
-    this.#sendShard(lost.packet, lost.first, lost.index, to);
+    this.#pacer.handleSent(this.#sendShard(lost.packet, lost.first, lost.index, to));
     if (this.#isRisky(2)) this.#copies.push({ ...lost, at: now + COPY_AFTER });
   }
 
@@ -237,8 +238,11 @@ export class Delivery {
    * so that a copy is sent at once.
    */
   #isRisky(times: number): boolean {
+    const { lossRate } = this.#flight;
+    // What loses as much is full, and copies would fill it further.
+    if (lossRate > OVERFLOW) return false;
     const shards = this.#model.product / this.#payload;
-    return shards * this.#flight.lossRate ** times > RISK;
+    return shards * lossRate ** times > RISK;
   }
 
   /** As many as go out in a moment: quiche's cost is for each packet, not for each byte, but a large one takes long on a slow path. */
@@ -260,7 +264,8 @@ export class Delivery {
     return written;
   }
 
-  #sendShard(packet: KeptPacket, first: number, index: number, to: UdpAddress): void {
+  /** Returns the datagram's size. */
+  #sendShard(packet: KeptPacket, first: number, index: number, to: UdpAddress): number {
     const { count, length, share } = packet;
     const from = index * share;
     const part = Math.min(share, length - from);
@@ -268,7 +273,7 @@ export class Delivery {
     writeShardHeader(datagram, { count, index, length, blockId: first }, this.#peerId);
     datagram.set(packet.bytes.subarray(from, from + part), SHARD_HEADER);
     this.#run.push(SHARD_HEADER + part, to);
-    this.#pacer.handleSent(SHARD_HEADER + part);
+    return SHARD_HEADER + part;
   }
 }
 
@@ -288,6 +293,8 @@ const QUIET = 64 * 1024;
 const SMALL = 300;
 /** The share of round trips in which something may be lost once more than is provided for. */
 const RISK = 0.1;
+/** The share of shards lost from which on a queue must have overflown. */
+const OVERFLOW = 0.15;
 /** Milliseconds between a shard and its copy: longer than most bursts of loss. */
 const COPY_AFTER = 5;
 /** So many silences in a row: what is sent is too large, or the path is gone altogether. */

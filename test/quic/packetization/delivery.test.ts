@@ -238,7 +238,8 @@ test('datagrams with wrong bits cost what they carried and no more', async (t) =
       [pair.here, pair.there, pair.up],
       [pair.there, pair.here, pair.down],
     ] as const) {
-      if (to.misplaced > 0) t.fail(`seed ${seed}: a packet came twice or out of order`);
+      // A shard whose number was changed puts its packet in another's place; QUIC sorts that out.
+      if (to.misplaced > direction.corrupted) t.fail(`seed ${seed}: ${to.misplaced} packets came twice or out of order`);
       const missing = from.sent - to.received;
       if (missing > 2 * direction.corrupted) t.fail(`seed ${seed}: ${missing} packets for ${direction.corrupted} datagrams`);
     }
