@@ -149,5 +149,6 @@ const EXAMPLES = {
   integer: '100',
   enum: 'WORD',
   fingerprint: 'FINGERPRINT',
+  fec: '10:1',
   list: 'A,B',
 } as const;

@@ -80,6 +80,7 @@ const METAVARS = {
   integer: 'N',
   enum: 'WORD',
   fingerprint: 'SHA256',
+  fec: 'WORD',
   list: 'A,B',
 } as const;
 

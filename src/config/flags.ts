@@ -1,3 +1,4 @@
+import type { Fec } from '../protocol/fec.ts';
 import type { Address } from './settings.ts';
 
 /**
@@ -141,6 +142,14 @@ export const FLAGS = [
     choices: ['auto', 'off'],
     default: 'auto',
     help: 'carry QUIC packets in blocks of datagrams, sent again below QUIC; with bbr only',
+  },
+  {
+    name: 'fec',
+    group: 'Limits and times',
+    scope: 'tunnel',
+    kind: 'fec',
+    default: 'auto',
+    help: 'parity that brings lost datagrams back: auto, where it costs nothing; off; or P for each D, as in 10:1; with blocks only',
   },
   {
     name: 'udp',
@@ -373,6 +382,7 @@ export interface KindValues {
   integer: number;
   enum: string;
   fingerprint: string;
+  fec: Fec;
   list: readonly string[];
 }
 

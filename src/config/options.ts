@@ -1,3 +1,4 @@
+import { type Fec, formatFec } from '../protocol/fec.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import { type CamelCase, camelCase, type FlagName, type Given, TUNNEL_FLAGS, type TunnelFlag } from './flags.ts';
@@ -40,6 +41,7 @@ function asText(flag: TunnelFlag, option: string, value: unknown): string {
   if (typeof value === 'boolean' && flag.kind === 'boolean') return String(value);
   if (typeof value === 'number') return flag.kind === 'duration' ? `${value}ms` : String(value);
   if (flag.kind === 'address' && isAddress(value)) return formatAddress(value);
+  if (flag.kind === 'fec' && isFec(value)) return formatFec(value);
   const shown = 'secret' in flag ? 'a value of another type' : quote(value);
   throw new QtunnelError('CONFIG_INVALID', `${option}: expected ${TYPE_NAMES[flag.kind]}, got ${shown}`);
 }
@@ -47,6 +49,11 @@ function asText(flag: TunnelFlag, option: string, value: unknown): string {
 function isAddress(value: unknown): value is Address {
   if (typeof value !== 'object' || value === null) return false;
   return 'host' in value && 'port' in value && typeof value.host === 'string' && typeof value.port === 'number';
+}
+
+function isFec(value: unknown): value is Exclude<Fec, string> {
+  if (typeof value !== 'object' || value === null) return false;
+  return 'data' in value && 'parity' in value && typeof value.data === 'number' && typeof value.parity === 'number';
 }
 
 function unknownOption(option: string): QtunnelError {
@@ -64,4 +71,5 @@ const TYPE_NAMES = {
   integer: 'a whole number',
   enum: 'one of its words',
   fingerprint: 'a SHA-256 fingerprint of 64 hexadecimal digits',
+  fec: "'auto', 'off', { data, parity } or text such as '10:1'",
 } as const;

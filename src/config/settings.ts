@@ -1,3 +1,5 @@
+import type { Fec } from '../protocol/fec.ts';
+
 /**
  * The settings of one tunnel, complete and checked: what the command line, the environment, a YAML file and the library's options all
  * come down to. Names are the flags' names in camel case; durations are milliseconds, sizes bytes.
@@ -26,6 +28,7 @@ export interface TunnelSettings {
 
   readonly congestion: 'bbr' | 'cubic' | 'reno';
   readonly blocks: 'auto' | 'off';
+  readonly fec: Fec;
   readonly udp: 'auto' | 'dgram' | 'batch';
   readonly idleTimeout: number;
   readonly keepalive: number;

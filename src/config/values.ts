@@ -3,6 +3,7 @@ import { isIP, isIPv6 } from 'node:net';
 import path from 'node:path';
 import { parseFingerprint as readFingerprint } from '../identity/fingerprint.ts';
 import { formatAddress } from '../link/address.ts';
+import { type Fec, formatFec, parseFec } from '../protocol/fec.ts';
 import type { FlagShape, KindValues } from './flags.ts';
 import type { Address } from './settings.ts';
 
@@ -31,6 +32,8 @@ export function parseValue(flag: FlagShape, text: string, folder?: string): Pars
       return parsePath(flag, text, folder);
     case 'fingerprint':
       return parseFingerprint(text);
+    case 'fec':
+      return parseFecValue(text);
     case 'list':
       return parseList(text);
     case 'string':
@@ -44,6 +47,7 @@ export function formatValue(flag: FlagShape, value: KindValues[keyof KindValues]
     if (flag.kind === 'duration') return formatDuration(value);
     return flag.kind === 'size' ? formatSize(value) : value;
   }
+  if (typeof value === 'object' && 'parity' in value) return formatFec(value);
   if (typeof value === 'object') return 'port' in value ? formatAddress(value) : value.join(',');
   return value;
 }
@@ -132,6 +136,11 @@ function parseFingerprint(text: string): Parsed<string> {
   }
 }
 
+function parseFecValue(text: string): Parsed<Fec> {
+  const value = parseFec(text);
+  return value === null ? { expected: EXPECTED.fec } : { value };
+}
+
 function parseList(text: string): Parsed<readonly string[]> {
   const items = text.split(',').map((item) => item.trim());
   return items.includes('') ? { expected: 'names with commas between them' } : { value: items };
@@ -163,5 +172,6 @@ const EXPECTED = {
   duration: 'a duration such as 500ms, 5s, 2m or 1h',
   size: 'a size in bytes such as 65536, 64K, 4M or 1G',
   integer: 'a whole number',
+  fec: 'auto, off, or P datagrams for each D as D:P (D from 1 to 100, P from 1 to 20)',
   fingerprint: 'a SHA-256 fingerprint of 64 hexadecimal digits',
 } as const;

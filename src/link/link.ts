@@ -97,6 +97,9 @@ export interface LinkStats {
   /** Packets sent and packets declared lost since the link came up; NaN where the transport does not tell. */
   readonly packetsSent: number;
   readonly packetsLost: number;
+  /** Parity shards sent, and lost shards that the peer's parity brought back; NaN where there is no parity. */
+  readonly paritySent: number;
+  readonly shardsRestored: number;
   /** Bytes on the wire as far as the transport counts them. */
   readonly bytesSent: number;
   readonly bytesReceived: number;

@@ -134,6 +134,20 @@ const FAMILIES: readonly Family[] = [
   },
   {
     kind: Counter,
+    name: 'link_parity_sent_total',
+    help: 'Parity shards sent.',
+    labels: ['transport'],
+    samples: (tunnel) => perTransport((transport) => tunnel.linkTotal(transport, 'paritySent')),
+  },
+  {
+    kind: Counter,
+    name: 'link_shards_restored_total',
+    help: 'Lost shards that parity brought back.',
+    labels: ['transport'],
+    samples: (tunnel) => perTransport((transport) => tunnel.linkTotal(transport, 'shardsRestored')),
+  },
+  {
+    kind: Counter,
     name: 'link_bytes_sent_total',
     help: 'Bytes sent on the wire, as far as the transport counts them.',
     labels: ['transport'],

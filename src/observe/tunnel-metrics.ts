@@ -148,7 +148,7 @@ type LinkTotals = Record<Link['transport'], Record<LinkCounter, number>>;
 type Count = (typeof COUNTS)[number];
 
 function noTotals(): Record<LinkCounter, number> {
-  return { packetsSent: 0, packetsLost: 0, bytesSent: 0, bytesReceived: 0 };
+  return { packetsSent: 0, packetsLost: 0, paritySent: 0, shardsRestored: 0, bytesSent: 0, bytesReceived: 0 };
 }
 
 function countReason(counts: Map<string, number>, reason: string, count = 1): void {
@@ -163,5 +163,5 @@ function numberOr(value: number, otherwise: number): number {
   return Number.isNaN(value) ? otherwise : value;
 }
 
-const LINK_COUNTERS = ['packetsSent', 'packetsLost', 'bytesSent', 'bytesReceived'] as const;
+const LINK_COUNTERS = ['packetsSent', 'packetsLost', 'paritySent', 'shardsRestored', 'bytesSent', 'bytesReceived'] as const;
 const COUNTS = ['sent', 'received', 'opened', 'closed', 'reconnects'] as const;

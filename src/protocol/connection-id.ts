@@ -10,14 +10,17 @@ export const SHARD_TYPE = 0x20;
 export const REPORT_TYPE = 0x21;
 /** The first byte of a probe (delivery/probe.ts). */
 export const PROBE_TYPE = 0x22;
+/** The first byte of a parity shard (delivery/parity-shard.ts). */
+export const PARITY_TYPE = 0x23;
 
-export type PacketForm = 'long' | 'short' | 'shard' | 'report' | 'probe' | 'other';
+export type PacketForm = 'long' | 'short' | 'shard' | 'report' | 'probe' | 'parity' | 'other';
 
 /** What a datagram is by its first byte. One with QUIC's fixed bit (0x40) clear is never QUIC v1 (RFC 9000 §17.2, RFC 9443). */
 export function packetForm(firstByte: number): PacketForm {
   if (firstByte === SHARD_TYPE) return 'shard';
   if (firstByte === REPORT_TYPE) return 'report';
   if (firstByte === PROBE_TYPE) return 'probe';
+  if (firstByte === PARITY_TYPE) return 'parity';
   if ((firstByte & 0x40) === 0) return 'other';
   return (firstByte & 0x80) === 0 ? 'short' : 'long';
 }

@@ -17,6 +17,8 @@ export interface LinkSettings {
   readonly idleTimeout: number;
   /** Shards that a block to this side may have (QUIC only); 0 when it takes no blocks. */
   readonly shards: number;
+  /** 1 when this side takes parity shards, otherwise 0 (QUIC only). */
+  readonly parity: number;
   /** 1 when this side takes one stream after another on a TLS connection, otherwise 0 (TLS only). */
   readonly reuse: number;
 }
@@ -156,6 +158,8 @@ function writeSettings(writer: ByteWriter, settings: LinkSettings): ByteWriter {
     .varint(settings.idleTimeout)
     .varint(SETTING.SHARDS)
     .varint(settings.shards)
+    .varint(SETTING.PARITY)
+    .varint(settings.parity)
     .varint(SETTING.REUSE)
     .varint(settings.reuse);
 }
@@ -168,6 +172,7 @@ function readSettings(reader: ByteReader): LinkSettings {
     maxStreams: values.get(SETTING.MAX_STREAMS) ?? 1_024,
     idleTimeout: values.get(SETTING.IDLE_TIMEOUT) ?? 30_000,
     shards: values.get(SETTING.SHARDS) ?? 0,
+    parity: values.get(SETTING.PARITY) ?? 0,
     reuse: values.get(SETTING.REUSE) ?? 0,
   };
 }
@@ -179,4 +184,4 @@ export const RESET_TOKEN = 16;
 const PROOF = 32;
 /** Keeps a frame far below MAX_CONTROL, whatever the characters. */
 const LONGEST_MESSAGE = 200;
-const SETTING = { INITIAL_CREDIT: 0x01, MAX_STREAMS: 0x02, IDLE_TIMEOUT: 0x03, SHARDS: 0x04, REUSE: 0x10 };
+const SETTING = { INITIAL_CREDIT: 0x01, MAX_STREAMS: 0x02, IDLE_TIMEOUT: 0x03, SHARDS: 0x04, PARITY: 0x05, REUSE: 0x10 };

@@ -1,23 +1,28 @@
 import { quiche, type Config } from '@matrixai/quic/native/index.js';
+import type { Fec } from '../protocol/fec.ts';
 import { ALPN } from '../protocol/handshake.ts';
 
 export interface QuicTuning {
   readonly congestion: 'bbr' | 'cubic' | 'reno';
   readonly blocks: 'auto' | 'off';
+  readonly fec: Fec;
   /** Milliseconds of silence after which a connection is given up. */
   readonly idleTimeout: number;
 }
+
+/** What of it quiche's own settings depend on. */
+export type NativeTuning = Pick<QuicTuning, 'congestion' | 'blocks' | 'idleTimeout'>;
 
 /**
  * quiche's settings for every connection of a client. One is shared by all connections: that is what makes session tickets work.
  * The server's certificate is not judged here but after the handshake, by `CheckServer` and the proofs.
  */
-export function clientConfig(tuning: QuicTuning): Config {
+export function clientConfig(tuning: NativeTuning): Config {
   return tune(quiche.Config.withBoringSslCtx(false, false, null, null, null, null), tuning);
 }
 
 /** The same for a server. The PEM texts must have been checked: the binding aborts the process on what BoringSSL does not take. */
-export function serverConfig(tuning: QuicTuning, certificatePem: string, privateKeyPem: string): Config {
+export function serverConfig(tuning: NativeTuning, certificatePem: string, privateKeyPem: string): Config {
   const config = quiche.Config.withBoringSslCtx(
     false,
     false,
@@ -34,7 +39,7 @@ export function usesBlocks({ congestion, blocks }: Pick<QuicTuning, 'congestion'
   return blocks === 'auto' && congestion === 'bbr';
 }
 
-function tune(config: Config, tuning: QuicTuning): Config {
+function tune(config: Config, tuning: NativeTuning): Config {
   const { congestion, idleTimeout } = tuning;
   config.setApplicationProtos([ALPN]);
   config.setMaxIdleTimeout(idleTimeout);

@@ -9,7 +9,7 @@ import type { Hmac } from '../protocol/handshake.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import type { Clock } from './clock.ts';
 import { CLOSE } from './close.ts';
-import { clientConfig, DATAGRAM_SIZES, type QuicTuning } from './config.ts';
+import { clientConfig, DATAGRAM_SIZES, type NativeTuning } from './config.ts';
 import { type ConnectionHost, QuicConnection } from './connection.ts';
 import { environmentFor, type QuicEnvironment } from './environment.ts';
 import { ClientGreeting } from './greeting.ts';
@@ -145,7 +145,7 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
 }
 
 /** quiche's settings are shared by all connections with the same tuning. */
-function configFor({ congestion, blocks, idleTimeout }: QuicTuning): Config {
+function configFor({ congestion, blocks, idleTimeout }: NativeTuning): Config {
   const key = `${congestion} ${blocks} ${idleTimeout}`;
   let config = configs.get(key);
   if (config === undefined) {

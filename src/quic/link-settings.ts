@@ -14,6 +14,7 @@ export function settingsOf(options: QuicOptions, rtt: number): LinkSettings {
     maxStreams,
     idleTimeout,
     shards: usesBlocks(options) ? MAX_SHARDS : 0,
+    parity: usesBlocks(options) && options.fec !== 'off' ? 1 : 0,
     reuse: 0,
   };
 }

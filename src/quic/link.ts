@@ -1,6 +1,5 @@
 import { asQtunnelError, QtunnelError } from '../errors.ts';
 import type { Link, LinkHandler, LinkState, LinkStats, LinkStream, OpenRequest } from '../link/link.ts';
-import type { LinkOptions } from '../link/options.ts';
 import { CreditBudget, ReceiveCredit, SendCredit } from '../protocol/credit.ts';
 import { FRAME } from '../protocol/frames.ts';
 import { Liveness } from '../protocol/liveness.ts';
@@ -21,6 +20,7 @@ import { CLOSE, closeCodeFor } from './close.ts';
 import { type QuicConnection, StreamCut } from './connection.ts';
 import type { ControlStream } from './control-stream.ts';
 import { IncomingStream } from './incoming.ts';
+import type { QuicOptions } from './link-settings.ts';
 import type { BlockPeer } from './packetization/packetizer.ts';
 import { CONTROL_STREAM, type Stage } from './stage.ts';
 import { QuicStream, type StreamHost } from './stream.ts';
@@ -32,7 +32,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   readonly connection: QuicConnection;
   handler: LinkHandler = NOBODY;
   readonly #control: ControlStream;
-  readonly #options: LinkOptions;
+  readonly #options: QuicOptions;
   readonly #own: LinkSettings;
   readonly #peer: LinkSettings;
   readonly #liveness: Liveness;
@@ -63,7 +63,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   constructor(
     connection: QuicConnection,
     control: ControlStream,
-    options: LinkOptions,
+    options: QuicOptions,
     link: { id: string; role: 'client' | 'server'; own: LinkSettings; peer: LinkSettings; reports: BlockPeer['reportKeys'] },
   ) {
     this.id = link.id;
@@ -85,6 +85,7 @@ export class QuicLink implements Link, Stage, StreamHost {
       shards: Math.min(link.own.shards, link.peer.shards),
       id: connection.native.destinationId(),
       reportKeys: link.reports,
+      fec: link.peer.parity > 0 ? options.fec : 'off',
       rtt: connection.path?.rtt ?? 0,
     });
     control.onFrame = (type, payload) => this.#handleFrame(type, payload);
@@ -141,6 +142,8 @@ export class QuicLink implements Link, Stage, StreamHost {
       congestionWindow: delivery?.window ?? path?.cwnd ?? Number.NaN,
       packetsSent: delivery?.sent ?? sent,
       packetsLost: delivery?.lost ?? lost,
+      paritySent: delivery?.parity ?? 0,
+      shardsRestored: delivery?.restored ?? 0,
       bytesSent: sentBytes,
       bytesReceived: recvBytes,
       deliveryRate: delivery?.deliveryRate ?? path?.deliveryRate ?? Number.NaN,

@@ -6,7 +6,7 @@ import type { HandshakeContext } from '../protocol/handshake.ts';
 export function handshakeContext(options: LinkOptions, certificate: Uint8Array, nonce: Uint8Array): HandshakeContext {
   const { auth, software, buffer, maxStreams, idleTimeout } = options;
   // TCP is the flow control here and cuts into packets: nobody counts credit, and there are no shards.
-  const settings = { initialCredit: buffer, maxStreams, idleTimeout, shards: 0, reuse: 1 };
+  const settings = { initialCredit: buffer, maxStreams, idleTimeout, shards: 0, parity: 0, reuse: 1 };
   return { ...auth, certificate, nonce, software, settings };
 }
 

@@ -287,6 +287,8 @@ const UNKNOWN = {
   congestionWindow: Number.NaN,
   packetsSent: Number.NaN,
   packetsLost: Number.NaN,
+  paritySent: Number.NaN,
+  shardsRestored: Number.NaN,
   deliveryRate: Number.NaN,
 };
 /** Control, the client's warm pool (64), and connections of ended streams that linger for a second. */

@@ -66,7 +66,13 @@ export class Listeners {
    */
   async prepare(settings: TunnelSettings, keys: ServerKeys, auth: LinkAuth): Promise<ListenersChange> {
     checkKeys(keys);
-    const options = { ...linkOptions(settings, auth), congestion: settings.congestion, blocks: settings.blocks, udp: settings.udp };
+    const options = {
+      ...linkOptions(settings, auth),
+      congestion: settings.congestion,
+      blocks: settings.blocks,
+      fec: settings.fec,
+      udp: settings.udp,
+    };
     const wanted = transportsOf(settings);
     const stays = isDeepStrictEqual(settings.listen, this.#listen);
     const kept = stays ? only(this.#ears, wanted) : {};

@@ -32,8 +32,8 @@ export async function loadRoute(settings: RunningSettings, context: TunnelContex
 
 /** The limit on connections is the client's own: the server opens no streams. */
 function basisOf(settings: RunningSettings, { key }: LinkAuth, trust: TrustPolicy): unknown {
-  const { backend, quic, fallback, congestion, blocks, udp, idleTimeout, keepalive, buffer } = settings;
-  return { backend, quic, fallback, congestion, blocks, udp, idleTimeout, keepalive, buffer, key, trust: trust.basis };
+  const { backend, quic, fallback, congestion, blocks, fec, udp, idleTimeout, keepalive, buffer } = settings;
+  return { backend, quic, fallback, congestion, blocks, fec, udp, idleTimeout, keepalive, buffer, key, trust: trust.basis };
 }
 
 interface Means {
@@ -43,10 +43,10 @@ interface Means {
 }
 
 function connectors(settings: RunningSettings, context: TunnelContext, means: Means): Connect {
-  const { backend, quic, fallback, congestion, blocks, udp } = settings;
+  const { backend, quic, fallback, congestion, blocks, fec, udp } = settings;
   const { auth, supplies } = means;
   const checkServer = serverCheck(means, settings, context);
-  const options = { ...linkOptions(settings, auth), checkServer, congestion, blocks, udp };
+  const options = { ...linkOptions(settings, auth), checkServer, congestion, blocks, fec, udp };
   const resolve = resolver(backend);
   const connect: Connect = {};
   if (quic) {

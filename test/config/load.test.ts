@@ -55,6 +55,7 @@ test('nothing given: one tunnel with the documented defaults', (t) => {
     insecure: false,
     congestion: 'bbr',
     blocks: 'auto',
+    fec: 'auto',
     udp: 'auto',
     idleTimeout: 30_000,
     keepalive: 1000,

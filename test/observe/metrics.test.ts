@@ -29,6 +29,8 @@ test('every family of a tunnel appears under its tag, in text that parses', asyn
   t.equal(value('link_congestion_window_bytes', { transport: 'quic' }), 14_000);
   t.equal(value('link_packets_sent_total', { transport: 'quic' }), 10);
   t.equal(value('link_packets_lost_total', { transport: 'quic' }), 2);
+  t.equal(value('link_parity_sent_total', { transport: 'quic' }), 4);
+  t.equal(value('link_shards_restored_total', { transport: 'quic' }), 3);
   t.equal(value('link_bytes_sent_total', { transport: 'quic' }), 1000);
   t.equal(value('link_bytes_received_total', { transport: 'quic' }), 500);
   t.equal(value('payload_bytes_total', { direction: 'sent' }), 123);
@@ -115,6 +117,8 @@ function linkWith(
     congestionWindow: 1,
     packetsSent: 10,
     packetsLost: 2,
+    paritySent: 4,
+    shardsRestored: 3,
     bytesSent: 1000,
     bytesReceived: 500,
     deliveryRate: 1,

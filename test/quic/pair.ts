@@ -22,6 +22,7 @@ export function quicOptions(options: Partial<QuicListenOptions> & { key?: Uint8A
     auth: { hmac: hmacSha256, key },
     congestion: 'bbr',
     blocks: 'auto',
+    fec: 'auto',
     udp: 'auto',
     keepalive: 10_000,
     idleTimeout: 30_000,

@@ -31,7 +31,17 @@ export class FakeLink implements Link {
 
   stats(): LinkStats {
     const none = Number.NaN;
-    return { rtt: 1, congestionWindow: none, packetsSent: 1, packetsLost: 0, bytesSent: 10, bytesReceived: 20, deliveryRate: none };
+    return {
+      rtt: 1,
+      congestionWindow: none,
+      packetsSent: 1,
+      packetsLost: 0,
+      paritySent: 0,
+      shardsRestored: 0,
+      bytesSent: 10,
+      bytesReceived: 20,
+      deliveryRate: none,
+    };
   }
 
   turn(state: LinkState): void {

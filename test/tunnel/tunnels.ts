@@ -81,6 +81,7 @@ export function tunnelSettings(t: Test, settings: Partial<TunnelSettings>): Tunn
     stateDir,
     congestion: 'bbr',
     blocks: 'auto',
+    fec: 'auto',
     udp: 'auto',
     idleTimeout: 30_000,
     keepalive: 10_000,

@@ -65,8 +65,13 @@ export class Arrivals {
     return this.#bytes;
   }
 
-  /** Takes the shard in `bytes[offset … offset + length)`, which came at `now`. */
-  handleShard(bytes: Uint8Array, offset: number, length: number, now: number): void {
+  /** Whether the shard has come, or need not come any more. */
+  has(shard: number): boolean {
+    return shard < this.#next || (shard < this.#end && this.#marks[shard % MAX_AHEAD] !== 0);
+  }
+
+  /** Takes the shard in `bytes[offset … offset + length)`, which came at `now`, or was restored then and says nothing of how long the way takes. */
+  handleShard(bytes: Uint8Array, offset: number, length: number, now: number, isRestored = false): void {
     const size = length - SHARD_HEADER;
     if (size <= 0 || bytes[offset] !== SHARD_TYPE) return this.#refuse();
     const rest = offset + 1 + CONNECTION_ID;
@@ -84,7 +89,7 @@ export class Arrivals {
     const bit = 1 << index;
     if ((block.have & bit) !== 0) return;
     block.have |= bit;
-    this.#mark(first + index, length, now);
+    this.#mark(first + index, length, isRestored ? null : now);
     const whole = isWhole(block);
     if (whole && count === 1 && first === this.#next) {
       // Nothing to put together and nothing to wait for.
@@ -156,9 +161,12 @@ export class Arrivals {
     return block;
   }
 
-  #mark(shard: number, length: number, now: number): void {
-    this.#latest = shard;
-    this.#latestAt = now;
+  /** `cameAt` is null for one that was restored. */
+  #mark(shard: number, length: number, cameAt: number | null): void {
+    if (cameAt !== null) {
+      this.#latest = shard;
+      this.#latestAt = cameAt;
+    }
     if (shard >= this.#end) this.#end = shard + 1;
     if (this.#marks[shard % MAX_AHEAD] !== 0) return;
     this.#marks[shard % MAX_AHEAD] = 1;

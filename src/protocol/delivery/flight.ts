@@ -49,6 +49,9 @@ export class Flight {
   #limitedUntil = 0;
   #progressAt = 0;
   #lostShards = 0;
+  /** Runs of consecutive numbers among them, and the last of the latest. */
+  #lostBursts = 0;
+  #lastLost = -2;
   #sentShards = 0;
   /** Sums in which what was before weighs less and less. */
   #recentLost = 0;
@@ -87,9 +90,9 @@ export class Flight {
     return this.#delivered;
   }
 
-  /** Shards sent, those sent again included, and shards found lost. */
-  get counts(): { sent: number; lost: number } {
-    return { sent: this.#sentShards, lost: this.#lostShards };
+  /** Shards sent, those sent again included, shards found lost, and in how many runs of consecutive numbers. */
+  get counts(): { sent: number; lost: number; bursts: number } {
+    return { sent: this.#sentShards, lost: this.#lostShards, bursts: this.#lostBursts };
   }
 
   /** The share of shards that were lost of late, from 0 to 1. */
@@ -162,6 +165,11 @@ export class Flight {
     while (this.#oldest < this.#next && this.#state[this.#oldest & (this.#capacity - 1)] === DONE) this.#oldest++;
     if (!isInOrder) outcome.lost = this.#findLost(reordering);
     return outcome;
+  }
+
+  /** So many shards more were lost and brought back by parity. */
+  handleRestored(shards: number): void {
+    this.#recentLost += shards;
   }
 
   /** Nothing was heard for long: the oldest shard that flies counts as lost, so that it is sent again and the answer tells of the others. */
@@ -301,6 +309,8 @@ export class Flight {
     this.#state[at] = LOST;
     this.#bytes -= this.#size[at]!;
     this.#lostShards++;
+    if (shard !== this.#lastLost + 1) this.#lostBursts++;
+    this.#lastLost = shard;
     this.#recentLost++;
     this.#toResend++;
     if (shard < this.#lowestLost) this.#lowestLost = shard;

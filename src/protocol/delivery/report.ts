@@ -5,9 +5,9 @@ import { expand } from './serial.ts';
 /**
  * What a receiver of shards tells their sender (docs/PROTOCOL.md, "Reports"):
  *
- *      0       1                   17          23        27         29        32        38        41            44
+ *      0       1                   17          23        27         29        32        38        41            44              48
  *      +-------+-------------------+-----------+---------+----------+---------+---------+---------+-------------+-----------------+-----------+
- *      | 0x21  | connection id (16)| number u48| clock   | delay u16| latest  | bytes   | forward | cumulative  | gap u16, run u16| tag (16)  |
+ *      | 0x21  | connection id (16)| number u48| clock   | delay u16| latest  | bytes   | forward | cumulative  | restored, bursts | gap u16, run u16| tag (16)  |
  *      +-------+-------------------+-----------+---------+----------+---------+---------+---------+-------------+-----------------+-----------+
  *
  * A report is not a packet of QUIC's: it has to come at once, whatever windows say, and is authenticated by itself.
@@ -27,6 +27,9 @@ export interface Report {
   readonly forward: number;
   /** All shards below this one have come. */
   readonly cumulative: number;
+  /** How many shards parity has brought back, and in how many runs of numbers, modulo 2^16 each. */
+  readonly restored: number;
+  readonly bursts: number;
   /** From `cumulative` on: so many that are missing, so many that have come, and so on; what lies behind is not spoken of. */
   readonly ranges: readonly number[];
 }
@@ -55,6 +58,8 @@ export class ReportWriter {
     writeNumber(into, BYTES, 6, report.bytes);
     writeNumber(into, FORWARD, 3, report.forward);
     writeNumber(into, CUMULATIVE, 3, report.cumulative);
+    writeNumber(into, RESTORED, 2, report.restored);
+    writeNumber(into, BURSTS, 2, report.bursts);
     let at = RANGES;
     for (const length of report.ranges) {
       writeNumber(into, at, 2, length);
@@ -98,6 +103,8 @@ export class ReportReader {
       bytes: readNumber(report, BYTES, 6),
       forward: expand(readNumber(report, FORWARD, 3), received),
       cumulative: expand(readNumber(report, CUMULATIVE, 3), sent),
+      restored: readNumber(report, RESTORED, 2),
+      bursts: readNumber(report, BURSTS, 2),
       ranges,
     };
   }
@@ -131,7 +138,9 @@ const LATEST = DELAY + 2;
 const BYTES = LATEST + 3;
 const FORWARD = BYTES + 6;
 const CUMULATIVE = FORWARD + 3;
-const RANGES = CUMULATIVE + 3;
+const RESTORED = CUMULATIVE + 3;
+const BURSTS = RESTORED + 2;
+const RANGES = BURSTS + 2;
 const TAG = 16;
 /** A millisecond in the units that `delay` travels in. */
 const DELAY_UNITS = 100;

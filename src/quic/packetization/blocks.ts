@@ -1,5 +1,6 @@
 import { CONNECTION_ID, packetForm } from '../../protocol/connection-id.ts';
 import { Arrivals } from '../../protocol/delivery/arrivals.ts';
+import { ParityReceiver } from '../../protocol/delivery/parity-receiver.ts';
 import { BlockPool } from '../../protocol/delivery/block-pool.ts';
 import type { Hmac } from '../../protocol/handshake.ts';
 import type { UdpAddress, UdpSocket } from '../../udp/socket.ts';
@@ -16,6 +17,7 @@ import { DatagramRun } from './run.ts';
  *                                    └─ else ─────────────────────────────────────────────────▶ run ─▶ UDP
  *     UDP ─▶ handleDatagram ─┬─ QUIC ────────────────────────────────▶ sink
  *                            ├─ a shard ─▶ arrivals: whole, in order ─▶ sink
+ *                            ├─ parity ─▶ what is missing ─▶ arrivals
  *                            └─ a report ─▶ delivery
  */
 export class BlockPacketizer implements Packetizer {
@@ -25,6 +27,7 @@ export class BlockPacketizer implements Packetizer {
   readonly #clock: Clock;
   readonly #hmac: Hmac;
   readonly #arrivals: Arrivals;
+  readonly #restorer: ParityReceiver;
   #accepting = false;
   #finishing = false;
   /** Null until the peer has said that it takes blocks. */
@@ -38,6 +41,7 @@ export class BlockPacketizer implements Packetizer {
     this.#hmac = hmac;
     this.#sink = sink;
     this.#arrivals = new Arrivals(POOL, sink);
+    this.#restorer = new ParityReceiver(this.#arrivals);
   }
 
   get path(): PathFigures | null {
@@ -52,7 +56,15 @@ export class BlockPacketizer implements Packetizer {
     this.#accepting = true;
     if (peer.shards < 1 || peer.id.length !== CONNECTION_ID) return;
     this.#delivery = new Delivery(
-      { run: this.#run, sizes: this.#sizes, clock: this.#clock, hmac: this.#hmac, arrivals: this.#arrivals, pool: POOL },
+      {
+        run: this.#run,
+        sizes: this.#sizes,
+        clock: this.#clock,
+        hmac: this.#hmac,
+        arrivals: this.#arrivals,
+        restorer: this.#restorer,
+        pool: POOL,
+      },
       peer,
     );
   }
@@ -91,7 +103,8 @@ export class BlockPacketizer implements Packetizer {
     const form = packetForm(bytes[offset]!);
     if (form === 'report') return this.#delivery?.handleReport(bytes, offset, length) ?? false;
     if (form === 'probe') return this.#delivery?.handleProbe(bytes, offset, length) ?? false;
-    if (form === 'shard') this.#handleShard(bytes, offset, length);
+    if (form === 'parity') this.#handleParity(bytes, offset, length);
+    else if (form === 'shard') this.#handleShard(bytes, offset, length);
     else this.#sink(offset === 0 && length === bytes.length ? bytes : bytes.subarray(offset, offset + length));
     return false;
   }
@@ -102,13 +115,22 @@ export class BlockPacketizer implements Packetizer {
 
   close(): void {
     this.#arrivals.close();
+    this.#restorer.close();
     this.#delivery?.close();
   }
 
   #handleShard(bytes: Uint8Array, offset: number, length: number): void {
     if (!this.#accepting) return;
-    this.#arrivals.handleShard(bytes, offset, length, this.#clock.now());
+    const now = this.#clock.now();
+    this.#arrivals.handleShard(bytes, offset, length, now);
+    this.#restorer.handleShard(bytes, offset, length, now);
     this.#delivery?.handleArrival(length);
+  }
+
+  #handleParity(bytes: Uint8Array, offset: number, length: number): void {
+    if (!this.#accepting) return;
+    const isNew = this.#restorer.handleParity(bytes, offset, length, this.#clock.now());
+    if (isNew) this.#delivery?.handleArrival(length);
   }
 }
 

@@ -1,6 +1,9 @@
 import type { Arrivals } from '../../protocol/delivery/arrivals.ts';
 import type { BlockPool } from '../../protocol/delivery/block-pool.ts';
 import { Flight, type KeptPacket } from '../../protocol/delivery/flight.ts';
+import { type ParityPolicy, parityPolicy } from '../../protocol/delivery/parity-policy.ts';
+import type { ParityReceiver } from '../../protocol/delivery/parity-receiver.ts';
+import { ParitySender } from '../../protocol/delivery/parity-sender.ts';
 import { Pacer } from '../../protocol/delivery/pacer.ts';
 import { PathModel } from '../../protocol/delivery/path-model.ts';
 import { MAX_AHEAD } from '../../protocol/delivery/arrivals.ts';
@@ -20,6 +23,7 @@ export interface DeliveryParts {
   readonly clock: Clock;
   readonly hmac: Hmac;
   readonly arrivals: Arrivals;
+  readonly restorer: ParityReceiver;
   readonly pool: BlockPool;
 }
 
@@ -38,6 +42,7 @@ export class Delivery {
   readonly #probes: MtuProbes;
   readonly #clock: Clock;
   readonly #arrivals: Arrivals;
+  readonly #restorer: ParityReceiver;
   readonly #pool: BlockPool;
   readonly #flight: Flight;
   readonly #model: PathModel;
@@ -46,6 +51,11 @@ export class Delivery {
   readonly #reader: ReportReader;
   readonly #peerId: Uint8Array;
   readonly #peerShards: number;
+  /** Null when there is to be none. */
+  readonly #policy: ParityPolicy | null;
+  readonly #parity: ParitySender | null;
+  /** Where the last packet went to. */
+  #to: UdpAddress | null = null;
   /** Where quiche writes the next packet. */
   #buffer: Uint8Array | null = null;
   #reportNumber = 0;
@@ -56,12 +66,13 @@ export class Delivery {
   /** How often in a row nothing was heard for long. */
   #silences = 0;
 
-  constructor({ run, sizes, clock, hmac, arrivals, pool }: DeliveryParts, peer: BlockPeer) {
+  constructor({ run, sizes, clock, hmac, arrivals, restorer, pool }: DeliveryParts, peer: BlockPeer) {
     const now = clock.now();
     this.#run = run;
     this.#payload = sizes[0]! - SHARD_HEADER;
     this.#clock = clock;
     this.#arrivals = arrivals;
+    this.#restorer = restorer;
     this.#pool = pool;
     this.#flight = new Flight(pool);
     this.#model = new PathModel(sizes[0]!, peer.rtt, now);
@@ -71,17 +82,22 @@ export class Delivery {
     this.#reader = new ReportReader(hmac, peer.reportKeys.fromPeer);
     this.#peerShards = Math.min(peer.shards, MAX_SHARDS);
     this.#probes = new MtuProbes({ run, hmac, peerId: this.#peerId, keys: peer.reportKeys, sizes, now });
+    this.#policy = peer.fec === 'off' ? null : parityPolicy(peer.fec, this.#flight, this.#model);
+    this.#parity = this.#policy === null ? null : new ParitySender(this.#policy, this.#peerId, this.#sendParity);
   }
 
   get path(): PathFigures {
     const { smoothedRtt, window, rate } = this.#model;
-    return { rtt: smoothedRtt, window, deliveryRate: rate * 1_000, ...this.#flight.counts };
+    const { sent, lost } = this.#flight.counts;
+    const { restored } = this.#restorer.counts;
+    return { rtt: smoothedRtt, window, deliveryRate: rate * 1_000, sent, lost, parity: this.#parity?.sent ?? 0, restored };
   }
 
   /** Sends again what is lost, as far as there is room. */
   handleTurn(to: UdpAddress): void {
     const now = this.#clock.now();
     const flight = this.#flight;
+    this.#to = to;
     this.#pacer.handleTime(now, this.#model.pacingRate);
     if (flight.bytes > 0 && now >= this.#silenceEnds()) {
       this.#silences = Math.min(this.#silences + 1, MAX_BACKOFF);
@@ -94,6 +110,7 @@ export class Delivery {
     }
     this.#probes.handleTurn(now, this.#model.smoothedRtt, to);
     for (let budget = RESENT_PER_TURN; budget > 0 && flight.hasLost && this.#mayGo(); budget--) this.#sendAgain(now, to);
+    this.#parity?.handleTurn(now);
     while (this.#copies.length > 0 && this.#copies[0]!.at <= now) {
       const { packet, first, index } = this.#copies.shift()!;
       // The pace is that of what comes, and of a copy nothing comes: charged for it, the rate would fall from round to round.
@@ -106,8 +123,11 @@ export class Delivery {
   }
 
   handleIdle(): void {
+    this.#parity?.handlePause(this.#clock.now());
     // As long as the path is full, the path sets the pace.
-    if (this.#flight.bytes <= this.#model.product) this.#flight.handleIdle();
+    if (this.#flight.bytes > this.#model.product) return;
+    this.#flight.handleIdle();
+    this.#policy?.handleIdle();
   }
 
   packetBuffer(): Uint8Array {
@@ -126,9 +146,16 @@ export class Delivery {
     const share = Math.min(length, payload);
     const packet = { bytes: this.#keep(length), length, count, share, missing: count };
     const first = this.#flight.next;
-    this.#flight.add(packet, SHARD_HEADER + share, SHARD_HEADER + length - (count - 1) * share, this.#clock.now());
-    for (let index = 0; index < count; index++) this.#pacer.handleSent(this.#sendShard(packet, first, index, to));
-    if (length <= SMALL && this.#isRisky(1)) this.#copies.push({ packet, first, index: 0, at: this.#clock.now() + COPY_AFTER });
+    const now = this.#clock.now();
+    this.#to = to;
+    if (this.#flight.bytes === 0) this.#policy?.handleIdle();
+    this.#flight.add(packet, SHARD_HEADER + share, SHARD_HEADER + length - (count - 1) * share, now);
+    let hasParity = false;
+    for (let index = 0; index < count; index++) {
+      this.#pacer.handleSent(this.#sendShard(packet, first, index, to));
+      if (this.#parity !== null) hasParity = this.#addToParity(this.#parity, packet, first, index, now);
+    }
+    if (!hasParity && length <= SMALL && this.#isRisky(1)) this.#copies.push({ packet, first, index: 0, at: now + COPY_AFTER });
   }
 
   /**
@@ -153,7 +180,10 @@ export class Delivery {
     const report = this.#reader.read(bytes, offset, length, this.#flight.next, this.#arrivals.next);
     if (report === null) return false;
     const now = this.#clock.now();
-    const outcome = this.#flight.handleReport(report, now, this.#model.reordering);
+    // What is lost may still be restored by the parity of its group.
+    const patience = Math.max(this.#model.reordering, this.#parity?.span ?? 0);
+    const outcome = this.#flight.handleReport(report, now, patience);
+    this.#policy?.handleReport(report);
     if (outcome.delivered > 0) this.#silences = 0;
     this.#model.handleReport(outcome, this.#flight.delivered, this.#flight.bytes, now);
     this.#arrivals.handleForward(report.forward);
@@ -184,6 +214,7 @@ export class Delivery {
       bytes,
       forward: this.#flight.oldest,
       ...this.#arrivals.account(),
+      ...this.#restorer.counts,
     };
     this.#run.push(this.#writer.write(report, this.#run.next()), to);
     this.#run.flush();
@@ -194,11 +225,13 @@ export class Delivery {
     const pace = this.#flight.bytes < this.#model.window ? this.#pacer.deadline() : Infinity;
     const copy = this.#copies.length > 0 ? this.#copies[0]!.at : Infinity;
     if (this.#flight.hasLost && this.#mayGo()) return -Infinity;
-    return Math.min(this.#reportDue, silence, pace, copy, this.#probes.deadline);
+    const parity = this.#parity?.deadline ?? Infinity;
+    return Math.min(this.#reportDue, silence, pace, copy, parity, this.#probes.deadline);
   }
 
   close(): void {
     this.#flight.close();
+    this.#parity?.close();
     this.#copies.length = 0;
     if (this.#buffer !== null) this.#pool.give(this.#buffer);
     this.#buffer = null;
@@ -217,6 +250,7 @@ export class Delivery {
 
   #resize(): void {
     const { size } = this.#probes;
+    this.#parity?.close();
     this.#payload = size - SHARD_HEADER;
     this.#run.resize(size);
   }
@@ -263,6 +297,18 @@ export class Delivery {
     this.#buffer = null;
     return written;
   }
+
+  #addToParity(parity: ParitySender, packet: KeptPacket, first: number, index: number, now: number): boolean {
+    const { bytes, count, length, share } = packet;
+    const payload = bytes.subarray(index * share, Math.min((index + 1) * share, length));
+    return parity.handleSent(first + index, count, index, length, payload, now);
+  }
+
+  /** Goes out on top of the pace: the path's rate, as reports tell it, is that of shards without what their parity takes. */
+  readonly #sendParity = (length: number, write: (into: Uint8Array) => void): void => {
+    write(this.#run.next());
+    this.#run.push(length, this.#to!);
+  };
 
   /** Returns the datagram's size. */
   #sendShard(packet: KeptPacket, first: number, index: number, to: UdpAddress): number {

@@ -1,3 +1,4 @@
+import type { Fec } from '../../protocol/fec.ts';
 import type { UdpAddress } from '../../udp/socket.ts';
 
 /**
@@ -44,6 +45,8 @@ export interface BlockPeer {
   readonly id: Uint8Array;
   /** What the reports to it, and those from it, are authenticated with. */
   readonly reportKeys: { readonly toPeer: Uint8Array; readonly fromPeer: Uint8Array };
+  /** The parity for it; `off` also when it takes none. */
+  readonly fec: Fec;
   /** Milliseconds, as far as QUIC knows it already. */
   readonly rtt: number;
 }
@@ -58,6 +61,9 @@ export interface PathFigures {
   /** Datagrams in all, those sent again among them, and those found lost. */
   readonly sent: number;
   readonly lost: number;
+  /** Parity shards sent, and shards of the peer's that its parity has brought back. */
+  readonly parity: number;
+  readonly restored: number;
 }
 
 /** Takes each packet that comes out of `handleDatagram`; the view is valid during the call only. */

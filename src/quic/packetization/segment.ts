@@ -11,9 +11,11 @@ export function segmentOf(bytes: Uint8Array, offset: number, length: number): nu
   if (form === 'long' || length < 2 * (ID_AT + CONNECTION_ID)) return length;
   const run = Buffer.from(bytes.buffer, bytes.byteOffset + offset, length);
   const id = run.subarray(ID_AT, ID_AT + CONNECTION_ID);
-  // The first shard of a block carries the packet's own header, with the id once more.
+  // The first shard of a block carries the packet's own header, with the id once more. What is the parity of one, or of three, does so as well, and a
+  // parity shard is longer than to the id's place there.
   const isFirst = form === 'shard' && run[SHARD_INDEX_AT] === 0;
-  const behind = isFirst ? SHARD_HEADER + ID_AT + CONNECTION_ID : ID_AT + CONNECTION_ID;
+  const again = SHARD_HEADER + ID_AT;
+  const behind = isFirst ? again + CONNECTION_ID : form === 'parity' ? again + 1 : ID_AT + CONNECTION_ID;
   const next = run.indexOf(id, behind);
   return next < 0 ? length : next - ID_AT;
 }

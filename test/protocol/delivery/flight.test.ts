@@ -35,6 +35,8 @@ class Sender {
       bytes: 0,
       forward: 0,
       cumulative: 0,
+      restored: 0,
+      bursts: 0,
       ranges: [],
       ...report,
     };
@@ -104,7 +106,7 @@ test('a shard is lost when one has come that was sent enough later', async (t) =
   sender.now += 10;
   sender.report({ cumulative: 3, latest: 0 });
   t.same([sender.flight.bytes, sender.pool.used, sender.flight.shards], [0, 0, 0]);
-  t.same(sender.flight.counts, { sent: 4, lost: 1 });
+  t.same(sender.flight.counts, { sent: 4, lost: 1, bursts: 1 });
 });
 
 test('what is sent again and lost again is found lost again', async (t) => {

@@ -13,7 +13,7 @@ import { integerBetween, randomBytes, seededRandom } from '../../support/random.
 import { ID } from '../shards.ts';
 
 const KEY = new Uint8Array(32).fill(3);
-const FIXED = 44;
+const FIXED = 48;
 const TAG = 16;
 
 const REPORT: Report = {
@@ -24,6 +24,8 @@ const REPORT: Report = {
   bytes: 987_654_321,
   forward: 500,
   cumulative: 900,
+  restored: 40_000,
+  bursts: 300,
   ranges: [3, 7, 1, 90],
 };
 

@@ -50,8 +50,14 @@ class Pair {
 
   static started(shards = 16, size = SIZE): Pair {
     const pair = new Pair(size);
-    pair.sender.startBlocks({ shards, id: ID, reportKeys: KEYS, rtt: 5 });
-    pair.receiver.startBlocks({ shards: 16, id: ID, reportKeys: { toPeer: KEYS.fromPeer, fromPeer: KEYS.toPeer }, rtt: 5 });
+    pair.sender.startBlocks({ shards, id: ID, reportKeys: KEYS, fec: 'off', rtt: 5 });
+    pair.receiver.startBlocks({
+      shards: 16,
+      id: ID,
+      reportKeys: { toPeer: KEYS.fromPeer, fromPeer: KEYS.toPeer },
+      fec: 'off',
+      rtt: 5,
+    });
     return pair;
   }
 
@@ -183,7 +189,7 @@ test('no blocks to a peer that takes none, or that has no connection id to find 
     [16, new Uint8Array(0)],
   ] as const) {
     const { sender, udp } = new Pair();
-    sender.startBlocks({ shards, id, reportKeys: KEYS, rtt: 5 });
+    sender.startBlocks({ shards, id, reportKeys: KEYS, fec: 'off', rtt: 5 });
     t.equal(sender.path, null);
     t.equal(sender.packetBuffer().length, SIZE, `${shards} shards, an id of ${id.length} bytes`);
     const packet = quicPacket(1, SIZE);

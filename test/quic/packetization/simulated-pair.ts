@@ -104,7 +104,7 @@ export class Side {
 
   start(peer: Side, rtt: number): void {
     this.#peer = peer;
-    this.packetizer.startBlocks({ shards: 16, id: ID, reportKeys: this.#keys, rtt });
+    this.packetizer.startBlocks({ shards: 16, id: ID, reportKeys: this.#keys, fec: 'off', rtt });
   }
 
   send(bytes: number): void {
