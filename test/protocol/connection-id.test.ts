@@ -20,11 +20,12 @@ const hmac: Hmac = (key, ...parts) => {
   return sum.digest();
 };
 
-test('the form of a packet is in the first two bits; shards, reports and probes are of forms of their own', async (t) => {
+test('the form of a packet is in the first two bits; shards, reports, probes and parity are of forms of their own', async (t) => {
   const OWN = new Map([
     [0x20, 'shard'],
     [0x21, 'report'],
     [0x22, 'probe'],
+    [0x23, 'parity'],
   ]);
   for (let first = 0; first < 256; first++) {
     const form = first < 0x40 ? 'other' : first < 0x80 ? 'short' : first < 0xc0 ? 'other' : 'long';

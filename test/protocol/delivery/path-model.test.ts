@@ -64,8 +64,8 @@ test('start-up ends when the rate no longer rises, with the path’s rate and ro
     t.equal(path.model.leastRtt, rtt);
     const product = rate * rtt;
     t.ok(
-      path.model.window >= Math.min(2 * product, 16 * DATAGRAM) &&
-        path.model.window <= Math.max(2.1 * product + 4 * rate, 16 * DATAGRAM),
+      path.model.window >= Math.min(2 * product, 8 * DATAGRAM) &&
+        path.model.window <= Math.max(2.1 * product + 4 * rate, 8 * DATAGRAM),
     );
   }
 });
@@ -127,7 +127,7 @@ test('a path on which the round trip has become much longer is started up on aga
 test('without a report there is a window, and a pace of some such windows each round trip', async (t) => {
   for (const rtt of [0, 0.05, 1, 100]) {
     const model = new PathModel(DATAGRAM, rtt, 0);
-    t.ok(model.window >= 10 * DATAGRAM && model.window < 200_000);
+    t.ok(model.window >= 8 * DATAGRAM && model.window < 200_000);
     t.ok(model.pacingRate > 0 && model.pacingRate < Infinity);
     t.ok(model.silence >= 25 && model.silence >= rtt);
     t.equal(model.product, 0);
@@ -164,7 +164,7 @@ test('whatever reports say, all figures stay numbers within bounds', async (t) =
       model.handleReport({ rtt, rate, limited: random() < 0.5, ...counts }, random() * 1e12, random() * 1e8, now);
       const { window, pacingRate, silence, reordering, smoothedRtt, rate: known } = model;
       const isSane =
-        window >= 10 * DATAGRAM &&
+        window >= 8 * DATAGRAM &&
         window <= 33 << 20 &&
         pacingRate > 0 &&
         silence >= 25 &&
