@@ -17,9 +17,9 @@ import {
 } from '../protocol/messages.ts';
 import { RESET_REASONS, type ResetReason } from '../protocol/reset.ts';
 import { CLOSE, closeCodeFor } from './close.ts';
-import { type QuicConnection, StreamCut } from './connection.ts';
+import { Arrivals } from './arrivals.ts';
+import type { QuicConnection } from './connection.ts';
 import type { ControlStream } from './control-stream.ts';
-import { IncomingStream } from './incoming.ts';
 import type { QuicOptions } from './link-settings.ts';
 import type { BlockPeer } from './packetization/packetizer.ts';
 import { CONTROL_STREAM, type Stage } from './stage.ts';
@@ -38,12 +38,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   readonly #liveness: Liveness;
   readonly #budget: CreditBudget;
   readonly #streams = new Map<number, QuicStream>();
-  readonly #incoming = new Map<number, IncomingStream>();
-  /**
-   * Streams whose RESET frame came before their OPEN, with its code, oldest first. RESET_STREAM cannot be relied on: quiche sends no lost one again
-   * once the peer has reset the other direction.
-   */
-  readonly #resetEarly = new Map<number, number>();
+  readonly #arrivals: Arrivals;
   /** Streams that could write if the congestion window were open, longest waiting first. */
   readonly #waiting = new Set<QuicStream>();
   readonly #creditDue = new Set<QuicStream>();
@@ -72,6 +67,10 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#options = options;
     this.#own = link.own;
     this.#peer = link.peer;
+    this.#arrivals = new Arrivals(connection, options.maxStreams, {
+      onOpen: (id, length, request) => this.#accept(id, length, request),
+      onTooMany: (id) => this.#refuse(id, 'LIMIT', 'too many streams are being opened'),
+    });
     this.#nextId = link.role === 'client' ? CONTROL_STREAM + STREAM_STEP : SERVER_INITIATED;
     const idleTimeout = Math.min(options.idleTimeout, link.peer.idleTimeout);
     // The client's pings are enough; the server's own come only when those do not.
@@ -161,7 +160,7 @@ export class QuicLink implements Link, Stage, StreamHost {
       // The reasons of resets first, then the resets themselves.
       if (this.connection.isReadable(CONTROL_STREAM)) this.#control.handleReadable();
       if (this.#streams.size <= ASKED_SINGLY) this.#readFew();
-      for (const id of this.connection.listReadable()) if (id !== CONTROL_STREAM) this.#handleReadable(id, now);
+      for (const id of this.connection.listReadable()) if (id !== CONTROL_STREAM) this.#handleReadable(id);
     });
   }
 
@@ -183,7 +182,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   onClosed(reason: QtunnelError): void {
     const streamReason: ResetReason = reason.code === 'SHUTTING_DOWN' ? 'SHUTDOWN' : 'LINK_LOST';
     for (const stream of this.#streams.values()) stream.handleReset(streamReason, reason.message);
-    this.#incoming.clear();
+    this.#arrivals.clear();
     this.#setState('closed');
     this.handler.onClose(reason);
   }
@@ -248,11 +247,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     const stream = this.#streams.get(id);
     if (stream !== undefined) return stream.handleReset(reason, message);
     if (this.#isOwn(id)) return;
-    if (this.#incoming.delete(id)) return this.connection.cutStream(id, RESET_REASONS[reason]);
-    // It may be the reset of a stream that has ended here; their ids come never again.
-    const [oldest] = this.#resetEarly.keys();
-    if (oldest !== undefined && this.#resetEarly.size >= this.#options.maxStreams) this.#resetEarly.delete(oldest);
-    this.#resetEarly.set(id, RESET_REASONS[reason]);
+    this.#arrivals.handleReset(id, RESET_REASONS[reason]);
   }
 
   /** Asks the few streams that there are one by one; mostly nothing is left then that would have to be listed. */
@@ -260,48 +255,22 @@ export class QuicLink implements Link, Stage, StreamHost {
     for (const stream of this.#streams.values()) if (this.connection.isReadable(stream.id)) stream.handleReadable();
   }
 
-  #handleReadable(id: number, now: number): void {
+  #handleReadable(id: number): void {
     // A handler may have closed the link since.
     if (this.#state === 'closed') return;
     const stream = this.#streams.get(id);
     if (stream !== undefined) return stream.handleReadable();
     if (this.#isOwn(id)) return this.connection.cutStream(id, RESET_REASONS.PROTOCOL);
-    this.#accept(id, now);
+    this.#arrivals.handleReadable(id);
   }
 
-  #accept(id: number, now: number): void {
-    const code = this.#resetEarly.get(id);
-    if (code !== undefined) {
-      this.#resetEarly.delete(id);
-      return this.connection.cutStream(id, code);
-    }
-    let incoming = this.#incoming.get(id);
-    if (incoming === undefined) {
-      if (this.#incoming.size >= this.#options.maxStreams) return this.#refuse(id, 'LIMIT', 'too many streams are being opened');
-      incoming = new IncomingStream(id);
-    }
-    let request: OpenRequest | null;
-    try {
-      request = incoming.read(this.connection);
-    } catch (error) {
-      this.#incoming.delete(id);
-      if (!(error instanceof StreamCut)) throw error;
-      return this.connection.cutStream(id, RESET_REASONS.RESET);
-    }
-    if (request === null) {
-      if (incoming.begun) this.#incoming.set(id, incoming);
-      return;
-    }
-    this.#incoming.delete(id);
+  /** A stream of the peer's has said what it wants; OPEN took its first `length` bytes. */
+  #accept(id: number, length: number, request: OpenRequest): void {
     if (this.#accepted >= this.#options.maxStreams) {
       return this.#refuse(id, 'LIMIT', `this side allows ${this.#options.maxStreams} streams at once`);
     }
     if (this.#state === 'draining') return this.#refuse(id, 'SHUTDOWN', 'this side takes no new streams');
-    this.#announce(id, incoming, request, now);
-  }
-
-  #announce(id: number, incoming: IncomingStream, request: OpenRequest, now: number): void {
-    const stream = new QuicStream(this, id, this.#credit(incoming.length, now), null);
+    const stream = new QuicStream(this, id, this.#credit(length), null);
     this.#accepted++;
     this.#streams.set(id, stream);
     this.handler.onStream(stream, request);
@@ -314,9 +283,9 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   /** `consumed` bytes of the stream have been read already. */
-  #credit(consumed: number, now = this.connection.clock.now()): { send: SendCredit; receive: ReceiveCredit } {
+  #credit(consumed: number): { send: SendCredit; receive: ReceiveCredit } {
     const { buffer } = this.#options;
-    const receive = new ReceiveCredit(this.#own.initialCredit, buffer, this.#budget, now);
+    const receive = new ReceiveCredit(this.#own.initialCredit, buffer, this.#budget, this.connection.clock.now());
     receive.handleConsumed(consumed);
     return { send: new SendCredit(this.#peer.initialCredit), receive };
   }
@@ -366,7 +335,7 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   /** Acknowledged does not mean read: only the peer knows when its readers are through with what was sent. */
   #closeWhenDrained(): void {
-    if (this.#streams.size > 0 || this.#incoming.size > 0) return;
+    if (this.#streams.size > 0 || this.#arrivals.size > 0) return;
     this.#pruneLingering();
     if (this.#lingering.size > 0) return;
     if (!this.#saidDrained) {
