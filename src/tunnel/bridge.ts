@@ -4,6 +4,7 @@ import type { ResetReason } from '../protocol/reset.ts';
 import { ReadBuffer } from './read-buffer.ts';
 import { NOTHING, probeWhilePaused, stopProbing } from './reset-probe.ts';
 import { readerOf } from './socket-reader.ts';
+import { WAITING } from './waiting.ts';
 
 /** What a bridge tells its owner. */
 export interface BridgeHandler {
@@ -87,7 +88,7 @@ export class Bridge implements StreamHandler {
       this.#pending = pending.subarray(taken);
       return;
     }
-    this.#pending = null;
+    this.#releasePending();
     if (this.#socketEnded) this.#stream.end();
     else this.#socket.resume();
     stopProbing(this.#socket);
@@ -100,7 +101,7 @@ export class Bridge implements StreamHandler {
   readonly #onData = (chunk: Uint8Array): void => {
     const taken = this.#over ? chunk.length : this.#write(chunk);
     if (taken === chunk.length || this.#over) return;
-    this.#pending = Uint8Array.from(chunk.subarray(taken));
+    this.#pending = WAITING.keep(chunk.subarray(taken));
     this.#socket.pause();
     probeWhilePaused(this.#socket);
   };
@@ -136,6 +137,11 @@ export class Bridge implements StreamHandler {
     if (this.#socketEnded && this.#streamEnded && this.#pending === null) this.#finish(null, '');
     else this.abort('RESET', 'TCP connection closed');
   };
+
+  #releasePending(): void {
+    if (this.#pending !== null) WAITING.release(this.#pending);
+    this.#pending = null;
+  }
 
   #write(chunk: Uint8Array): number {
     const taken = this.#stream.write(chunk);
@@ -183,7 +189,7 @@ export class Bridge implements StreamHandler {
     if (this.#over) return;
     this.#over = true;
     stopProbing(this.#socket);
-    this.#pending = null;
+    this.#releasePending();
     if (reason !== null) this.#socket.resetAndDestroy();
     this.#handler.onEnd(reason, message);
   }

@@ -1,4 +1,5 @@
 import net from 'node:net';
+import { SLAB, WAITING } from './waiting.ts';
 
 /**
  * Reads a TCP socket into one buffer that all sockets of the thread share, where Node would allocate 64 KiB for each read (measured: the garbage collector
@@ -6,7 +7,9 @@ import net from 'node:net';
  */
 export class SocketReader {
   /** For `net.connect` and `net.Socket`. */
-  readonly onread = { buffer: SHARED, callback: (length: number): boolean => this.#handleRead(length) };
+  readonly onread = { buffer: (): Uint8Array => this.#room, callback: (length: number): boolean => this.#handleRead(length) };
+  /** Where the next read goes. Small at first, and while much waits: what a stream does not take of a read has to be kept. */
+  #room: Uint8Array = SMALL;
   #sink: ((chunk: Uint8Array) => void) | null = null;
   /** What was read before there was a sink; at most one buffer full. */
   #early: Uint8Array | null = null;
@@ -27,6 +30,7 @@ export class SocketReader {
       return false;
     }
     this.#sink(chunk);
+    this.#room = length >= SMALL.length && WAITING.bytes < MUCH ? SHARED : SMALL;
     return true;
   }
 }
@@ -45,13 +49,14 @@ export function connectSocket(options: net.TcpNetConnectOpts): net.Socket {
  */
 export function adoptSocket(accepted: net.Socket): void {
   const inside = accepted as unknown as AcceptedSocket;
-  const { kBuffer, kBufferCb } = onreadKeys(accepted);
-  if (kBuffer === undefined || kBufferCb === undefined || accepted.readableLength > 0) return;
+  const { kBuffer, kBufferGen, kBufferCb } = onreadKeys(accepted);
+  if (kBuffer === undefined || kBufferGen === undefined || kBufferCb === undefined || accepted.readableLength > 0) return;
   if (inside._handle === null || typeof inside._handle?.useUserBuffer !== 'function') return;
   const reader = new SocketReader();
-  inside[kBuffer] = reader.onread.buffer;
+  inside[kBuffer] = SMALL;
+  inside[kBufferGen] = reader.onread.buffer;
   inside[kBufferCb] = reader.onread.callback;
-  inside._handle.useUserBuffer(reader.onread.buffer);
+  inside._handle.useUserBuffer(SMALL);
   readers.set(accepted, reader);
 }
 
@@ -61,14 +66,11 @@ export function readerOf(socket: net.Socket): SocketReader | undefined {
 }
 
 /** Where Node's sockets keep `onread`; all of them have the same keys. */
-function onreadKeys(socket: net.Socket): { kBuffer?: symbol | undefined; kBufferCb?: symbol | undefined } {
-  if (keys === null) {
-    const symbols = Object.getOwnPropertySymbols(socket);
-    const named = (name: string): symbol | undefined => symbols.find((symbol) => symbol.description === name);
-    keys = { kBuffer: named('kBuffer'), kBufferCb: named('kBufferCb') };
-  }
-  return keys;
+function onreadKeys(socket: net.Socket): OnreadKeys {
+  return (keys ??= Object.fromEntries(Object.getOwnPropertySymbols(socket).map((symbol) => [symbol.description, symbol])));
 }
+
+type OnreadKeys = Partial<Record<'kBuffer' | 'kBufferGen' | 'kBufferCb', symbol>>;
 
 interface AcceptedSocket {
   _handle: { useUserBuffer?: (buffer: Uint8Array) => void } | null;
@@ -76,5 +78,9 @@ interface AcceptedSocket {
 }
 
 const SHARED = Buffer.allocUnsafeSlow(65_536);
+/** Enough for all that a small connection says at once. With 1,000 downloads of which each waits for room, 64 KiB each were 75 MB. */
+const SMALL = SHARED.subarray(0, SLAB);
+/** Bytes, in all sockets of the thread. */
+const MUCH = 8 << 20;
 const readers = new WeakMap<net.Socket, SocketReader>();
-let keys: ReturnType<typeof onreadKeys> | null = null;
+let keys: OnreadKeys | null = null;

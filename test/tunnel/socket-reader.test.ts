@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { type Test, test } from 'tap';
 import { adoptSocket, connectSocket, readerOf } from '../../src/tunnel/socket-reader.ts';
+import { WAITING } from '../../src/tunnel/waiting.ts';
 import { eventually, withDeadline } from '../support/deadline.ts';
 import { dial, ending, receive, receiveAll, sendSummed, type Sum } from '../support/tcp.ts';
 
@@ -117,10 +118,25 @@ test('sockets that share the buffer and pause again and again lose no byte', asy
   t.equal(whilePaused, 0, 'nothing is read while paused');
 });
 
+test('reads are small at first, and stay so while much waits', async (t) => {
+  const { connect } = await listen(t);
+  for (const bytes of [0, 10_000_000]) {
+    const { client, adopted } = await connect();
+    const sizes: number[] = [];
+    const waits = WAITING.keep(new Uint8Array(bytes));
+    t.teardown(() => WAITING.release(waits));
+    const all = readAll(adopted, (chunk) => sizes.push(chunk.length));
+    await sendSummed(client, 5_000_000);
+    await all;
+    t.ok(sizes[0]! <= 16_384);
+    t.equal(Math.max(...sizes) > 16_384, bytes === 0, `${bytes} bytes wait`);
+  }
+});
+
 test('a paused socket leaves what comes to the kernel', async (t) => {
   const { connect } = await listen(t);
   const { client, adopted } = await connect();
-  const all = readAll(adopted, () => adopted.bytesRead <= 65_536 && adopted.pause());
+  const all = readAll(adopted, () => adopted.bytesRead === 1 && adopted.pause());
   client.write('x');
   await eventually('the first chunk', () => adopted.isPaused());
   const { bytesRead } = adopted;
