@@ -17,7 +17,7 @@ import {
 } from '../protocol/messages.ts';
 import { RESET_REASONS, type ResetReason } from '../protocol/reset.ts';
 import { CLOSE, closeCodeFor } from './close.ts';
-import { Arrivals } from './arrivals.ts';
+import { OpeningStreams } from './opening-streams.ts';
 import type { QuicConnection } from './connection.ts';
 import type { ControlStream } from './control-stream.ts';
 import type { QuicOptions } from './link-settings.ts';
@@ -38,7 +38,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   readonly #liveness: Liveness;
   readonly #budget: CreditBudget;
   readonly #streams = new Map<number, QuicStream>();
-  readonly #arrivals: Arrivals;
+  readonly #opening: OpeningStreams;
   /** Streams that could write if the congestion window were open, longest waiting first. */
   readonly #waiting = new Set<QuicStream>();
   readonly #creditDue = new Set<QuicStream>();
@@ -67,7 +67,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#options = options;
     this.#own = link.own;
     this.#peer = link.peer;
-    this.#arrivals = new Arrivals(connection, options.maxStreams, {
+    this.#opening = new OpeningStreams(connection, options.maxStreams, {
       onOpen: (id, length, request) => this.#accept(id, length, request),
       onTooMany: (id) => this.#refuse(id, 'LIMIT', 'too many streams are being opened'),
     });
@@ -182,7 +182,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   onClosed(reason: QtunnelError): void {
     const streamReason: ResetReason = reason.code === 'SHUTTING_DOWN' ? 'SHUTDOWN' : 'LINK_LOST';
     for (const stream of this.#streams.values()) stream.handleReset(streamReason, reason.message);
-    this.#arrivals.clear();
+    this.#opening.clear();
     this.#setState('closed');
     this.handler.onClose(reason);
   }
@@ -247,7 +247,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     const stream = this.#streams.get(id);
     if (stream !== undefined) return stream.handleReset(reason, message);
     if (this.#isOwn(id)) return;
-    this.#arrivals.handleReset(id, RESET_REASONS[reason]);
+    this.#opening.handleReset(id, RESET_REASONS[reason]);
   }
 
   /** Asks the few streams that there are one by one; mostly nothing is left then that would have to be listed. */
@@ -261,7 +261,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     const stream = this.#streams.get(id);
     if (stream !== undefined) return stream.handleReadable();
     if (this.#isOwn(id)) return this.connection.cutStream(id, RESET_REASONS.PROTOCOL);
-    this.#arrivals.handleReadable(id);
+    this.#opening.handleReadable(id);
   }
 
   /** A stream of the peer's has said what it wants; OPEN took its first `length` bytes. */
@@ -335,7 +335,7 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   /** Acknowledged does not mean read: only the peer knows when its readers are through with what was sent. */
   #closeWhenDrained(): void {
-    if (this.#streams.size > 0 || this.#arrivals.size > 0) return;
+    if (this.#streams.size > 0 || this.#opening.size > 0) return;
     this.#pruneLingering();
     if (this.#lingering.size > 0) return;
     if (!this.#saidDrained) {

@@ -3,7 +3,7 @@ import { RESET_REASONS } from '../protocol/reset.ts';
 import { type QuicConnection, StreamCut } from './connection.ts';
 import { IncomingStream } from './incoming.ts';
 
-export interface ArrivalsHandler {
+export interface OpeningHandler {
   /** The stream's OPEN frame is there; it took the stream's first `length` bytes. */
   onOpen(id: number, length: number, request: OpenRequest): void;
   /** More streams have begun with a part of an OPEN frame than are allowed at once. */
@@ -11,10 +11,10 @@ export interface ArrivalsHandler {
 }
 
 /** The peer's streams before they have said what they want. */
-export class Arrivals {
+export class OpeningStreams {
   readonly #connection: QuicConnection;
   readonly #limit: number;
-  readonly #handler: ArrivalsHandler;
+  readonly #handler: OpeningHandler;
   readonly #incoming = new Map<number, IncomingStream>();
   /**
    * Streams whose RESET frame came before their OPEN, with its code, oldest first. RESET_STREAM cannot be relied on: quiche sends no lost one again
@@ -23,7 +23,7 @@ export class Arrivals {
   readonly #resetEarly = new Map<number, number>();
 
   /** `limit` is how many streams may be on their way, and how many early resets are remembered. */
-  constructor(connection: QuicConnection, limit: number, handler: ArrivalsHandler) {
+  constructor(connection: QuicConnection, limit: number, handler: OpeningHandler) {
     this.#connection = connection;
     this.#limit = limit;
     this.#handler = handler;
