@@ -3,11 +3,13 @@ import { QtunnelError } from '../errors.ts';
 import { NOTHING_YET } from '../link/link.ts';
 import { formatAddress } from '../link/address.ts';
 import type { UdpAddress, UdpSocket } from '../udp/socket.ts';
+import { AckDelay } from './ack-delay.ts';
 import type { Clock, Timer } from './clock.ts';
 import { closeReason, type CloseCode, streamErrorCode } from './close.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
 import { CONTROL_STREAM } from './stage.ts';
 import type { Stage } from './stage.ts';
+import { WriteQueue } from './write-queue.ts';
 
 /** What a connection needs of the endpoint that it belongs to. */
 export interface ConnectionHost {
@@ -53,14 +55,8 @@ export class QuicConnection {
   #wrote = false;
   /** Something besides acknowledgements may have to be sent. */
   #owes = true;
-  /** Packets received since anything was sent that are more than acknowledgements, and when all are acknowledged at the latest. */
-  #unanswered = 0;
-  #ackAt = Infinity;
-  /** Bytes that quiche holds and has not sent, or a few more: known exactly each time that it has nothing left to send. */
-  #queued = 0;
-  #refusedWrite = false;
-  /** Whether quiche may hold bytes of streams that it has not sent. */
-  #holdsData = false;
+  readonly #acks = new AckDelay();
+  readonly #queue = new WriteQueue();
   #pathAt = -Infinity;
   /** The packet with CONNECTION_CLOSE, once it was sent, and how many datagrams have come since. */
   #farewell: Uint8Array | null = null;
@@ -133,8 +129,8 @@ export class QuicConnection {
     if (this.#cuts.size > 0 && rest === 'nothing') this.#resetCutStreams();
     if (this.native.isClosed() || this.native.isDraining()) this.#reportEnd();
     if (this.native.isClosed() || now >= this.#closingUntil) return this.#finish();
-    if (rest === 'more' || (rest === 'nothing' && this.#refusedWrite)) this.schedule();
-    this.#refusedWrite = false;
+    if (rest === 'more' || (rest === 'nothing' && this.#queue.refused)) this.schedule();
+    this.#queue.handleTurnEnd();
     this.#armTimer(now);
   }
 
@@ -176,35 +172,21 @@ export class QuicConnection {
    * @throws StreamCut when the peer has stopped the stream.
    */
   writeStream(id: number, bytes: Uint8Array, fin: boolean): number {
-    const room = this.#writeRoom(id);
-    if (room <= 0) {
-      this.#refusedWrite = true;
-      return 0;
-    }
+    const room = this.#queue.room(bytes.length, id === CONTROL_STREAM ? null : this.packetizer.rate);
     const isCut = bytes.length > room;
-    if (isCut) this.#refusedWrite = true;
+    if (isCut && room === 0) return 0;
     try {
       const taken = this.native.streamSend(id, isCut ? bytes.subarray(0, room) : bytes, fin && !isCut) ?? 0;
-      this.#queued += taken;
+      this.#queue.handleTaken(taken);
       // When nothing was taken there is nothing to send: what makes room is an acknowledgement, which comes with a turn of its own.
       if (taken > 0) {
-        this.#wrote = this.#owes = this.#holdsData = true;
+        this.#wrote = this.#owes = true;
         this.schedule();
       }
       return taken;
     } catch (error) {
       throw new StreamCut(streamErrorCode(error));
     }
-  }
-
-  /**
-   * Bytes that quiche may take now. Its own window is wide open when the packetizer keeps the pace, and it would hold whatever it was given; packets made
-   * late can still be of the stream that is most urgent.
-   */
-  #writeRoom(id: number): number {
-    const { path } = this.packetizer;
-    if (path === null || id === CONTROL_STREAM) return Infinity;
-    return Math.min(Math.max((path.deliveryRate * QUEUE_DURATION) / 1_000, LEAST_QUEUE), MOST_QUEUE) - this.#queued;
   }
 
   /** Whether anything was written since the last call: something that the peer will acknowledge. */
@@ -265,7 +247,7 @@ export class QuicConnection {
   }
 
   readonly #handlePacket = (packet: Uint8Array): void => {
-    if (packet.length > ACK_ONLY) this.#unanswered++;
+    this.#acks.handlePacket(packet.length);
     try {
       this.native.recv(packet, this.#addresses);
     } catch {
@@ -277,7 +259,7 @@ export class QuicConnection {
   #runStage(now: number): void {
     if (this.#received && this.#established) {
       this.#received = false;
-      this.#ackAt = Math.min(this.#ackAt, now + ACK_DELAY);
+      this.#acks.handleReceived(now);
       this.#drainPathEvents();
       this.stage.onReceived(now);
     }
@@ -288,9 +270,7 @@ export class QuicConnection {
   /** Asks quiche how the path does; see `path`. */
   refreshPath(): void {
     this.#pathAt = this.clock.now();
-    const path = this.native.pathStats().find((candidate) => candidate.active);
-    if (path === undefined) return;
-    this.path = path;
+    this.path = this.native.pathStats().find((candidate) => candidate.active) ?? this.path;
   }
 
   #establish(): void {
@@ -321,8 +301,7 @@ export class QuicConnection {
   /** What is left when the turn's share has been sent: nothing, more, or what the path does not take yet. */
   #transmit(): 'nothing' | 'more' | 'waiting' {
     const { native, packetizer } = this;
-    this.#unanswered = 0;
-    this.#ackAt = Infinity;
+    this.#acks.handleSent();
     let rest: 'nothing' | 'more' | 'waiting' = 'more';
     try {
       for (let budget = PACKETS_PER_TURN; budget > 0 && rest === 'more'; budget--) {
@@ -335,17 +314,16 @@ export class QuicConnection {
         if (sent === null) rest = 'nothing';
         else {
           if (this.#closing !== null) this.#farewell = packet.slice(0, sent[0]);
-          this.#queued = Math.max(0, this.#queued - Math.max(0, sent[0] - PACKET_OVERHEAD));
-          packetizer.push(sent[0], this.peer, this.#holdsData);
+          this.#queue.handleSent(sent[0]);
+          packetizer.push(sent[0], this.peer, this.#queue.holdsData);
         }
       }
     } catch {
       rest = 'nothing';
     }
     if (rest === 'nothing') {
-      this.#queued = 0;
-      this.#holdsData = false;
-      if (!this.#refusedWrite) packetizer.handleIdle();
+      this.#queue.handleEmpty();
+      if (!this.#queue.refused) packetizer.handleIdle();
     }
     packetizer.flush(this.peer);
     this.#owes = rest !== 'nothing';
@@ -391,13 +369,9 @@ export class QuicConnection {
     }
   }
 
-  /**
-   * An acknowledgement alone costs both sides as much as a packet with data, and the answer to what was received mostly follows soon and takes it along. So
-   * one packet waits for that, a second does not (RFC 9000 §13.2.2). What else quiche may owe, such as a repetition, waits with it.
-   */
+  /** Whether there is nothing to send but acknowledgements that have time. */
   #mayWait(now: number): boolean {
-    if (this.#owes || this.#unanswered >= ACK_EVERY || this.#closing !== null || !this.#established) return false;
-    return now < this.#ackAt;
+    return !this.#owes && this.#closing === null && this.#established && this.#acks.mayWait(now);
   }
 
   #handleTimer(): void {
@@ -411,7 +385,7 @@ export class QuicConnection {
   #armTimer(now: number): void {
     const own = this.native.timeout();
     const ours = this.#closing === null ? Math.min(this.stage.deadline(now), this.packetizer.deadline()) : this.#closingUntil;
-    const deadline = Math.min(own === null ? Infinity : now + own, ours, this.#ackAt);
+    const deadline = Math.min(own === null ? Infinity : now + own, ours, this.#acks.deadline);
     // A timer that fires too early costs one empty turn; moving it at each turn costs more (docs/MEASURED.md).
     if (deadline >= this.#timerAt || deadline === Infinity) return;
     this.#timer?.cancel();
@@ -460,19 +434,7 @@ const SHUTDOWN_WRITE = 1;
  * enough that a turn's fixed cost (about 30 µs) is small.
  */
 const PACKETS_PER_TURN = 64;
-/** What quiche may hold that is not sent: so many milliseconds of what the path carries, in bytes within these bounds. */
-const QUEUE_DURATION = 4;
-const LEAST_QUEUE = 64 * 1024;
-const MOST_QUEUE = 1024 * 1024;
-/** Bytes of a packet that are no stream's, at most for most packets. */
-const PACKET_OVERHEAD = 64;
 const MAX_PATH_EVENTS = 64;
-/** RFC 9000 §13.2.2. */
-const ACK_EVERY = 2;
-/** Bytes: larger than a packet with nothing but an acknowledgement. One with less data than fits into that may wait as well. */
-const ACK_ONLY = 64;
-/** Milliseconds: longer than a backend nearby takes to answer, far below the 25 that quiche tells the peer to expect. */
-const ACK_DELAY = 5;
 const NO_STREAMS: number[] = [];
 const NOTHING = new Uint8Array(0);
 /** Milliseconds. Asking quiche costs 7 µs and a dozen objects. */

@@ -1,6 +1,7 @@
+import type { Socket } from 'node:net';
 import { pino } from 'pino';
-import { test } from 'tap';
-import { runTunnels } from '../../src/tunnel/run.ts';
+import { type Test, test } from 'tap';
+import { type RunningTunnels, runTunnels } from '../../src/tunnel/run.ts';
 import { eventually } from '../support/deadline.ts';
 import { dial, echoes, echoServer, ending, freePort, receiveAll } from '../support/tcp.ts';
 import { tunnelSettings } from './tunnels.ts';
@@ -34,23 +35,7 @@ void test('a reload in which one tunnel cannot start changes none of them and le
 });
 
 void test('a tunnel that is taken out goes on until its connections have ended, and is waited for', async (t) => {
-  const [serverPort, clientPort] = [await freePort(), await freePort()];
-  const backend = await echoServer(t);
-  const far = tunnelSettings(t, { tag: 'far', quic: false, listen: here(serverPort), backend: here(backend) });
-  const near = tunnelSettings(t, {
-    tag: 'near',
-    clientmode: true,
-    quic: false,
-    listen: here(clientPort),
-    backend: here(serverPort),
-  });
-  const server = await runTunnels([far], { log: SILENT, metrics: null });
-  t.teardown(() => server.close());
-  const running = await runTunnels([near], { log: SILENT, metrics: null });
-  t.teardown(() => running.close());
-  const application = await dial(t, clientPort);
-  t.ok(await echoes(application, 'before'));
-  await running.reload([]);
+  const { running, application, clientPort } = await withoutItsClient(t);
   await t.rejects(dial(t, clientPort), 'it takes no new ones');
   t.ok(await echoes(application, 'goes on'));
   let over = false;
@@ -63,21 +48,7 @@ void test('a tunnel that is taken out goes on until its connections have ended, 
 });
 
 void test('closing cuts off a tunnel that was taken out, too', async (t) => {
-  const [serverPort, clientPort] = [await freePort(), await freePort()];
-  const far = tunnelSettings(t, { tag: 'far', quic: false, listen: here(serverPort), backend: here(await echoServer(t)) });
-  const near = tunnelSettings(t, {
-    tag: 'near',
-    clientmode: true,
-    quic: false,
-    listen: here(clientPort),
-    backend: here(serverPort),
-  });
-  const server = await runTunnels([far], { log: SILENT, metrics: null });
-  t.teardown(() => server.close());
-  const running = await runTunnels([near], { log: SILENT, metrics: null });
-  const application = await dial(t, clientPort);
-  t.ok(await echoes(application, 'before'));
-  await running.reload([]);
+  const { running, application } = await withoutItsClient(t);
   await running.close();
   t.equal(await ending(application), 'reset');
 });
@@ -100,3 +71,24 @@ void test('a tunnel that changes sides takes effect only when all is ready', asy
   );
   (await dial(t, other)).destroy();
 });
+
+/** A client tunnel that a reload has taken out, with a connection of it that goes on. */
+async function withoutItsClient(t: Test): Promise<{ running: RunningTunnels; application: Socket; clientPort: number }> {
+  const [serverPort, clientPort] = [await freePort(), await freePort()];
+  const far = tunnelSettings(t, { tag: 'far', quic: false, listen: here(serverPort), backend: here(await echoServer(t)) });
+  const near = tunnelSettings(t, {
+    tag: 'near',
+    clientmode: true,
+    quic: false,
+    listen: here(clientPort),
+    backend: here(serverPort),
+  });
+  const server = await runTunnels([far], { log: SILENT, metrics: null });
+  t.teardown(() => server.close());
+  const running = await runTunnels([near], { log: SILENT, metrics: null });
+  t.teardown(() => running.close());
+  const application = await dial(t, clientPort);
+  t.ok(await echoes(application, 'before'));
+  await running.reload([]);
+  return { running, application, clientPort };
+}

@@ -110,7 +110,7 @@ export class Flight {
     return this.#progressAt;
   }
 
-  /** Takes in a block of `count` shards that is being sent; `sizes` are `full` for each datagram but the last. `packet` is kept until it has come. */
+  /** Takes in a block of `count` shards that is being sent; Its datagrams have `full` bytes, the last one `last`. `packet` is kept until it has come. */
   add(packet: KeptPacket, full: number, last: number, now: number): void {
     const { count } = packet;
     this.#reserve(count);

@@ -22,11 +22,6 @@ export class Pacer {
       this.#allowed = Math.min((this.#allowed === Infinity ? 0 : this.#allowed) + rate * passed, rate * MOST_SAVED + LEAST_BURST);
   }
 
-  /** Lets so many bytes go whatever the rate. */
-  allow(bytes: number): void {
-    this.#allowed = Math.max(this.#allowed, bytes);
-  }
-
   mayGo(): boolean {
     return this.#allowed > 0;
   }

@@ -48,6 +48,10 @@ export class BlockPacketizer implements Packetizer {
     return this.#delivery?.path ?? null;
   }
 
+  get rate(): number | null {
+    return this.#delivery?.rate ?? null;
+  }
+
   acceptBlocks(): void {
     this.#accepting = true;
   }
@@ -124,13 +128,14 @@ export class BlockPacketizer implements Packetizer {
     const now = this.#clock.now();
     this.#arrivals.handleShard(bytes, offset, length, now);
     this.#restorer.handleShard(bytes, offset, length, now);
-    this.#delivery?.handleArrival(length);
+    this.#delivery?.handleArrival(length, now);
   }
 
   #handleParity(bytes: Uint8Array, offset: number, length: number): void {
     if (!this.#accepting) return;
-    const isNew = this.#restorer.handleParity(bytes, offset, length, this.#clock.now());
-    if (isNew) this.#delivery?.handleArrival(length);
+    const now = this.#clock.now();
+    const isNew = this.#restorer.handleParity(bytes, offset, length, now);
+    if (isNew) this.#delivery?.handleArrival(length, now);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Arrivals } from '../../protocol/delivery/arrivals.ts';
+import { type Arrivals, MAX_AHEAD } from '../../protocol/delivery/arrivals.ts';
 import type { BlockPool } from '../../protocol/delivery/block-pool.ts';
 import { Flight, type KeptPacket } from '../../protocol/delivery/flight.ts';
 import { type ParityPolicy, parityPolicy } from '../../protocol/delivery/parity-policy.ts';
@@ -6,7 +6,6 @@ import type { ParityReceiver } from '../../protocol/delivery/parity-receiver.ts'
 import { ParitySender } from '../../protocol/delivery/parity-sender.ts';
 import { Pacer } from '../../protocol/delivery/pacer.ts';
 import { PathModel } from '../../protocol/delivery/path-model.ts';
-import { MAX_AHEAD } from '../../protocol/delivery/arrivals.ts';
 import { ReportReader, ReportWriter } from '../../protocol/delivery/report.ts';
 import type { Hmac } from '../../protocol/handshake.ts';
 import { MAX_SHARDS, SHARD_HEADER, writeShardHeader } from '../../protocol/shard.ts';
@@ -93,6 +92,10 @@ export class Delivery {
     return { rtt: smoothedRtt, window, deliveryRate: rate * 1_000, sent, lost, parity: this.#parity?.sent ?? 0, restored };
   }
 
+  get rate(): number {
+    return this.#model.rate;
+  }
+
   /** Sends again what is lost, as far as there is room. */
   handleTurn(to: UdpAddress): void {
     const now = this.#clock.now();
@@ -168,10 +171,10 @@ export class Delivery {
   }
 
   /** A shard of `length` bytes came from the peer. */
-  handleArrival(length: number): void {
+  handleArrival(length: number, now: number): void {
     this.#unreported += length;
     const wait = this.#arrivals.hasGap ? GAP_REPORT_AFTER : REPORT_AFTER;
-    const due = this.#unreported >= REPORT_EVERY ? 0 : this.#clock.now() + wait;
+    const due = this.#unreported >= REPORT_EVERY ? now : now + wait;
     if (due < this.#reportDue) this.#reportDue = due;
   }
 

@@ -11,6 +11,8 @@ import type { UdpAddress } from '../../udp/socket.ts';
 export interface Packetizer {
   /** What is known of the path; null as long as QUIC's own congestion control is in charge. */
   readonly path: PathFigures | null;
+  /** The path's rate in bytes a millisecond, 0 until it is known; null as `path`. */
+  readonly rate: number | null;
   /** The peer has shown who it is: takes blocks from it. Until then they are dropped, so that a stranger takes up no memory. */
   acceptBlocks(): void;
   /** Sends blocks as well, if the peer takes them. */

@@ -78,17 +78,6 @@ test('without a rate everything goes; with one again, not what was saved up mean
   t.ok(pacer.deadline() > 2 && pacer.deadline() < 150);
 });
 
-test('what is allowed goes whatever the rate, once', async (t) => {
-  const pacer = new Pacer(0);
-  pacer.handleTime(0, 1);
-  pacer.handleSent(1e6);
-  t.notOk(pacer.mayGo());
-  pacer.allow(DATAGRAM);
-  t.ok(pacer.mayGo());
-  pacer.handleSent(DATAGRAM);
-  t.notOk(pacer.mayGo());
-});
-
 test('a clock that goes back, or stands still, does no harm', async (t) => {
   const random = seededRandom(3);
   const pacer = new Pacer(1_000);
