@@ -39,7 +39,6 @@ function arrivals(receiver: UdpSocket, count: number): Promise<void> {
         clearTimeout(late);
         resolve();
       },
-      segmentOf: (_bytes, _offset, length) => Math.min(length, SIZE),
       onError: reject,
     };
   });

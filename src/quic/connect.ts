@@ -16,7 +16,6 @@ import { ClientGreeting } from './greeting.ts';
 import type { QuicOptions } from './link-settings.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
 import { BlockPacketizer } from './packetization/blocks.ts';
-import { segmentOf } from './packetization/segment.ts';
 import { Turns } from './turns.ts';
 
 export type QuicConnectOptions = QuicOptions & { readonly checkServer: CheckServer };
@@ -129,10 +128,6 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
       return connection.abandon(new QtunnelError('LINK_LOST', 'The server was restarted: it does not know this link any more.'));
     }
     connection.handleDatagram(bytes, offset, length, from);
-  }
-
-  segmentOf(bytes: Uint8Array, offset: number, length: number): number {
-    return segmentOf(bytes, offset, length);
   }
 
   /**

@@ -23,7 +23,6 @@ import { type GreetingOutcome, ServerGreeting } from './greeting.ts';
 import type { QuicOptions } from './link-settings.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
 import { BlockPacketizer } from './packetization/blocks.ts';
-import { segmentOf } from './packetization/segment.ts';
 import { Turns } from './turns.ts';
 
 export type QuicListenOptions = QuicOptions;
@@ -122,10 +121,6 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     if (connection !== undefined) this.#pass(connection, bytes, offset, length, from);
     else if (form === 'long') this.#accept(bytes.subarray(offset, offset + length), id, from);
     else if (form !== 'other') this.#sendReset(id, length, from);
-  }
-
-  segmentOf(bytes: Uint8Array, offset: number, length: number): number {
-    return segmentOf(bytes, offset, length);
   }
 
   onError(): void {

@@ -28,25 +28,25 @@ export class BatchReceiver {
     libc.setsockopt(fd, SOL_UDP, UDP_GRO, on, on.length);
   }
 
-  /** Receives what is there, at most one batch; true when there may be more. */
-  receive(socket: Receiving): boolean {
+  /** Receives what is there, at most `SLOTS` datagrams or runs, and returns how many; -1 when the kernel reports an error. */
+  receive(socket: Receiving): number {
     for (let slot = 0; slot < SLOTS; slot++) this.#prepare(slot);
     const count = this.#libc.recvmmsg(this.#fd, this.#headers, SLOTS, MSG_DONTWAIT, null);
-    for (let slot = 0; slot < count; slot++) {
-      const length = this.#headers.readUInt32LE(slot * MMSGHDR + MSG.LENGTH);
-      if (length > 0) this.deliver(this.#payload, slot * SLOT, length, this.#sender(slot), socket, this.#segment(slot, length));
-    }
-    return count === SLOTS;
+    for (let slot = 0; slot < count; slot++) this.#deliver(slot, socket);
+    return count;
   }
 
-  /** Hands a run on, datagram by datagram. `segment` is 0 when the kernel did not say how long they are. */
-  deliver(bytes: Uint8Array, offset: number, length: number, from: UdpAddress, socket: Receiving, segment = 0): void {
-    const step = segment > 0 ? segment : socket.handler.segmentOf(bytes, offset, length);
-    for (let at = 0; at < length; at += step) socket.handler.onDatagram(bytes, offset + at, Math.min(step, length - at), from);
+  /** Hands what is in a slot on, datagram by datagram. */
+  #deliver(slot: number, socket: Receiving): void {
+    const length = this.#headers.readUInt32LE(slot * MMSGHDR + MSG.LENGTH);
+    const from = this.#sender(slot);
+    const step = this.#segment(slot, length);
+    for (let at = 0; at < length; at += step)
+      socket.handler.onDatagram(this.#payload, slot * SLOT + at, Math.min(step, length - at), from);
   }
 
   /** The same object for the same address. */
-  addressOf(host: string, port: number): UdpAddress {
+  #addressOf(host: string, port: number): UdpAddress {
     if (this.#last.port === port && this.#last.host === host) return this.#last;
     const key = `${host} ${port}`;
     let address = this.#addresses.get(key);
@@ -90,7 +90,7 @@ export class BatchReceiver {
     const length = this.#headers.readUInt32LE(slot * MMSGHDR + MSG.NAMELEN);
     if (this.#lastName.compare(this.#names, at, at + length, 0, length) !== 0) {
       const { host, port } = readSockaddr(this.#nameView, at);
-      this.#last = this.addressOf(host, port);
+      this.#last = this.#addressOf(host, port);
       this.#names.copy(this.#lastName, 0, at, at + length);
     }
     return this.#last;
@@ -103,7 +103,7 @@ interface Receiving {
 }
 
 /** Buffers for one call: 16 joined runs are 1 MB, two milliseconds at 500 MB/s. */
-const SLOTS = 16;
+export const SLOTS = 16;
 /** Bytes: the largest datagram, or run that UDP_GRO makes. */
 const SLOT = 65_536;
 /** CMSG_SPACE of an int. */

@@ -1,9 +1,9 @@
 import type dgram from 'node:dgram';
 import { getSystemErrorName } from 'node:util';
 import { bindDgram, closeQuietly, IGNORE, SEND_BUFFER, udpError } from './bind.ts';
-import { descriptorOf } from './descriptor.ts';
+import { descriptorOf, stopReading } from './descriptor.ts';
 import { DgramSocket } from './dgram.ts';
-import { BatchReceiver } from './batch-receiver.ts';
+import { BatchReceiver, SLOTS } from './batch-receiver.ts';
 import {
   CMSG,
   EAGAIN,
@@ -28,6 +28,7 @@ import {
   SOL_UDP,
   UDP_SEGMENT,
 } from './libc.ts';
+import { type Readiness, watchReadable } from './readiness.ts';
 import { writeSockaddr } from './sockaddr.ts';
 import type { OpenUdp, UdpAddress, UdpHandler, UdpSocket } from './socket.ts';
 
@@ -41,13 +42,19 @@ export function batchUdp(libc: Libc | null = loadLibc()): OpenUdp | null {
     const socket = await bindDgram(options);
     const fd = descriptorOf(socket);
     const connected = options.connect !== undefined;
-    return fd === null ? new DgramSocket(socket, connected) : new BatchSocket(socket, connected, fd, libc);
+    const readiness = fd === null ? null : watchReadable(fd, libc, () => batch.handleReadable());
+    if (fd === null || readiness === null || !stopReading(socket)) {
+      readiness?.close();
+      return new DgramSocket(socket, connected);
+    }
+    const batch = new BatchSocket(socket, connected, fd, libc, readiness);
+    return batch;
   };
 }
 
 /**
- * `dgram` owns the descriptor and says when something has come, by reading the first datagram or joined run itself; the rest is taken from the
- * descriptor here, at once.
+ * `dgram` owns the descriptor and does no more. It would allocate 64 KiB for each datagram or joined run, and have the garbage collected every 0.3 s in a bulk
+ * transfer (docs/PERFORMANCE.md, "Bulk over QUIC").
  */
 class BatchSocket implements UdpSocket {
   readonly address: UdpAddress;
@@ -57,6 +64,7 @@ class BatchSocket implements UdpSocket {
   readonly #socket: dgram.Socket;
   readonly #libc: Libc;
   readonly #fd: number;
+  readonly #readiness: Readiness;
   readonly #receiver: BatchReceiver;
   readonly #message: SendMessage;
   readonly #connected: boolean;
@@ -66,8 +74,9 @@ class BatchSocket implements UdpSocket {
   #segmenting = true;
   #closed = false;
 
-  constructor(socket: dgram.Socket, connected: boolean, fd: number, libc: Libc) {
+  constructor(socket: dgram.Socket, connected: boolean, fd: number, libc: Libc, readiness: Readiness) {
     this.#socket = socket;
+    this.#readiness = readiness;
     this.#libc = libc;
     this.#connected = connected;
     this.#fd = fd;
@@ -78,13 +87,16 @@ class BatchSocket implements UdpSocket {
     enlargeBuffers(libc, this.#fd);
     this.keepsWhole = forbidFragments(libc, this.#fd, this.#ipv6);
     this.#receiver = new BatchReceiver(libc, this.#fd);
-    socket.on('message', (message, from) => {
-      const bytes = new Uint8Array(message.buffer, message.byteOffset, message.length);
-      this.#receiver.deliver(bytes, 0, bytes.length, this.#receiver.addressOf(from.address, from.port), this);
-      // What is left after that, Node tells of again once everybody else has had a turn.
-      for (let batches = BATCHES_PER_EVENT; batches > 0 && !this.#closed; batches--) if (!this.#receiver.receive(this)) return;
-    });
     socket.on('error', (error) => this.#report(error));
+  }
+
+  /** There is something to receive. What is left after a few batches, the event loop tells of again once everybody else has had a turn. */
+  handleReadable(): void {
+    for (let batches = BATCHES_PER_EVENT; batches > 0 && !this.#closed; batches--) {
+      const count = this.#receiver.receive(this);
+      if (count < 0) return this.#reportErrno();
+      if (count < SLOTS) return;
+    }
   }
 
   send(length: number, segment: number, to: UdpAddress): void {
@@ -101,6 +113,7 @@ class BatchSocket implements UdpSocket {
     if (this.#closed) return;
     this.#closed = true;
     this.handler = IGNORE;
+    this.#readiness.close();
     closeQuietly(this.#socket);
   }
 
@@ -123,8 +136,8 @@ class BatchSocket implements UdpSocket {
 
   #reportErrno(): void {
     const errno = this.#libc.errno();
-    // A full buffer loses the datagrams, as a full queue on the way would.
-    if (errno !== EAGAIN) this.#report(Object.assign(new Error('sendmsg'), { code: getSystemErrorName(-errno) }));
+    // Nothing came after all; or a full buffer loses the datagrams, as a full queue on the way would.
+    if (errno !== EAGAIN) this.#report(Object.assign(new Error('UDP'), { code: getSystemErrorName(-errno) }));
   }
 
   #report(error: NodeJS.ErrnoException): void {
@@ -202,5 +215,5 @@ const MAX_RUN = 65_507;
  * to send others no runs.
  */
 const REFUSALS_OF_RUNS = new Set([EIO, EINVAL, EMSGSIZE]);
-/** Batches for one datagram that Node reads, of which it reads 32 before it looks at other sockets. */
+/** With full runs, 4 MB: 10 ms at 400 MB/s. */
 const BATCHES_PER_EVENT = 4;

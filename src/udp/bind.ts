@@ -124,7 +124,7 @@ export function closeQuietly(socket: dgram.Socket): void {
 }
 
 /** For a socket that nobody listens to yet, or any more. */
-export const IGNORE: UdpHandler = { onDatagram() {}, segmentOf: (_bytes, _offset, length) => length, onError() {} };
+export const IGNORE: UdpHandler = { onDatagram() {}, onError() {} };
 /** Bytes: room for the largest run. */
 export const SEND_BUFFER = 65_536;
 /** Bytes; the kernel cuts it to net.core.rmem_max. A burst of one bandwidth-delay product at 1 Gbit/s and 30 ms is 4 MB. */

@@ -3,10 +3,12 @@ import os from 'node:os';
 
 /** The system calls that `dgram` does not make. Only for 64-bit Linux with the little end first, where the structures below are laid out as written. */
 export interface Libc {
-  /** All three return -1 on failure; `errno()` says why. */
+  /** All return -1 on failure; `errno()` says why. */
   sendmsg(fd: number, message: Uint8Array, flags: number): number;
   recvmmsg(fd: number, messages: Uint8Array, count: number, flags: number, timeout: null): number;
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
+  /** Another descriptor of the same socket. */
+  duplicate(fd: number): number;
   errno(): number;
   /** Where a buffer is in memory; it stays there for as long as it is referenced. */
   address(buffer: Uint8Array): bigint;
@@ -17,10 +19,12 @@ export function loadLibc(): Libc | null {
   const loaded = libraryC();
   if (loaded === null) return null;
   const { koffi, libc } = loaded;
+  const fcntl = libc.func('int fcntl(int, int, int)') as unknown as (fd: number, command: number, from: number) => number;
   return {
     sendmsg: libc.func('long sendmsg(int, void *, int)') as unknown as Libc['sendmsg'],
     recvmmsg: libc.func('int recvmmsg(int, void *, unsigned int, int, void *)') as unknown as Libc['recvmmsg'],
     setsockopt: libc.func('int setsockopt(int, int, int, void *, unsigned int)') as unknown as Libc['setsockopt'],
+    duplicate: (fd) => fcntl(fd, F_DUPFD_CLOEXEC, 0),
     errno: () => koffi.errno(),
     address: (buffer) => koffi.address(buffer),
   };
@@ -63,6 +67,7 @@ export const SOL_UDP = 17;
 export const UDP_SEGMENT = 103;
 export const UDP_GRO = 104;
 export const MSG_DONTWAIT = 0x40;
+export const F_DUPFD_CLOEXEC = 1030;
 export const EIO = 5;
 export const EAGAIN = 11;
 export const EINVAL = 22;

@@ -36,11 +36,6 @@ export interface UdpHandler {
    */
   onDatagram(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void;
   /**
-   * Where the kernel joins datagrams of one sender (UDP_GRO), a socket may get such a run without being told their size. Says how long the first
-   * datagram in `bytes[offset … offset + length)` is: all of a run but the last are equally long. `length` when it is a single one.
-   */
-  segmentOf(bytes: Uint8Array, offset: number, length: number): number;
-  /**
    * The kernel refused a datagram or reported one that came back. For a connected socket `LINK_REFUSED` means that nothing listens at the peer.
    */
   onError(error: QtunnelError): void;

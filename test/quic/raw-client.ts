@@ -30,7 +30,6 @@ export class RawClient {
         }
         this.flush();
       },
-      segmentOf: (_bytes, _offset, length) => length,
       onError() {},
     };
     this.flush();
@@ -41,7 +40,7 @@ export class RawClient {
     const udp = await world.network.open({ bind: { host: '', port: 0 }, connect: SERVER });
     const client = new RawClient(world, udp, ALPN);
     client.flush();
-    udp.handler = { onDatagram() {}, segmentOf: (_bytes, _offset, length) => length, onError() {} };
+    udp.handler = { onDatagram() {}, onError() {} };
   }
 
   /** One that has finished the QUIC handshake and said nothing. */

@@ -231,9 +231,6 @@ const PERFECT: Conditions = {
 class Ignore {
   onDatagram(): void {}
   onError(): void {}
-  segmentOf(_bytes: Uint8Array, _offset: number, length: number): number {
-    return length;
-  }
 }
 const IGNORE = new Ignore();
 const HOST = '127.0.0.1';

@@ -175,10 +175,6 @@ export function udpContract(suite: Test, open: OpenUdp): void {
 class Deaf implements UdpHandler {
   onDatagram(_bytes: Uint8Array, _offset: number, _length: number, _from: UdpAddress): void {}
   onError(_error: QtunnelError): void {}
-  /** Tests begin each datagram with its run's segment size. */
-  segmentOf(bytes: Uint8Array, offset: number, length: number): number {
-    return Math.min(length, (bytes[offset]! << 8) | bytes[offset + 1]!);
-  }
 }
 
 /** Writes down what comes. */

@@ -11,7 +11,7 @@ export class FakeUdp implements UdpSocket {
   readonly address: UdpAddress = { host: '127.0.0.1', port: 1 };
   readonly sendBuffers: [Uint8Array, Uint8Array] = [new Uint8Array(65_536), new Uint8Array(65_536)];
   readonly keepsWhole = false;
-  handler: UdpHandler = { onDatagram() {}, onError() {}, segmentOf: (_bytes, _offset, length) => length };
+  handler: UdpHandler = { onDatagram() {}, onError() {} };
   runs: Run[] = [];
 
   get sendBuffer(): Uint8Array {
