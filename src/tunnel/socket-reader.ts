@@ -1,5 +1,5 @@
 import net from 'node:net';
-import { SLAB, WAITING } from './waiting.ts';
+import { LARGE_SLAB, SLAB, WAITING } from './waiting.ts';
 
 /**
  * Reads a TCP socket into one buffer that all sockets of the thread share, where Node would allocate 64 KiB for each read (measured: the garbage collector
@@ -77,7 +77,7 @@ interface AcceptedSocket {
   [key: symbol]: unknown;
 }
 
-const SHARED = Buffer.allocUnsafeSlow(65_536);
+const SHARED = Buffer.allocUnsafeSlow(LARGE_SLAB);
 /** Enough for all that a small connection says at once. With 1,000 downloads of which each waits for room, 64 KiB each were 75 MB. */
 const SMALL = SHARED.subarray(0, SLAB);
 /** Bytes, in all sockets of the thread. */
