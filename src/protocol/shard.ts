@@ -1,8 +1,8 @@
 import { CONNECTION_ID, SHARD_TYPE } from './connection-id.ts';
 
 /**
- * Blocks (docs/PROTOCOL.md, "Blocks"): a QUIC packet travels as a block of `count` shards, each a datagram with this header. Shards are numbered
- * one after another; `block id` is the number of the block's first.
+ * Blocks (docs/PROTOCOL.md, "Blocks"): a QUIC packet, or several small ones (bundle.ts), travel as a block of `count` shards, each a datagram with this header.
+ * Shards are numbered one after another; `block id` is the number of the block's first.
  *
  *      0        1                          17       18       19                21                         24
  *      +--------+--------------------------+--------+--------+-----------------+--------------------------+--------------

@@ -1,3 +1,4 @@
+import { unbundle } from '../../protocol/bundle.ts';
 import { CONNECTION_ID, packetForm } from '../../protocol/connection-id.ts';
 import { Arrivals } from '../../protocol/delivery/arrivals.ts';
 import { ParityReceiver } from '../../protocol/delivery/parity-receiver.ts';
@@ -40,7 +41,7 @@ export class BlockPacketizer implements Packetizer {
     this.#clock = clock;
     this.#hmac = hmac;
     this.#sink = sink;
-    this.#arrivals = new Arrivals(POOL, sink);
+    this.#arrivals = new Arrivals(POOL, (block) => unbundle(block, sink));
     this.#restorer = new ParityReceiver(this.#arrivals);
   }
 
@@ -95,7 +96,7 @@ export class BlockPacketizer implements Packetizer {
   }
 
   flush(to: UdpAddress): void {
-    if (!this.#finishing) this.#delivery?.report(to);
+    if (!this.#finishing) this.#delivery?.flush(to);
     this.#run.flush();
   }
 

@@ -1,6 +1,7 @@
 import { type Arrivals, MAX_AHEAD } from '../../protocol/delivery/arrivals.ts';
 import type { BlockPool } from '../../protocol/delivery/block-pool.ts';
 import { Flight, type KeptPacket } from '../../protocol/delivery/flight.ts';
+import { Bundle } from '../../protocol/bundle.ts';
 import { type ParityPolicy, parityPolicy } from '../../protocol/delivery/parity-policy.ts';
 import type { ParityReceiver } from '../../protocol/delivery/parity-receiver.ts';
 import { ParitySender } from '../../protocol/delivery/parity-sender.ts';
@@ -55,6 +56,8 @@ export class Delivery {
   readonly #parity: ParitySender | null;
   /** Where the last packet went to. */
   #to: UdpAddress | null = null;
+  /** Small packets that are still to become a block. */
+  readonly #bundle = new Bundle();
   /** Where quiche writes the next packet. */
   #buffer: Uint8Array | null = null;
   #reportNumber = 0;
@@ -126,6 +129,7 @@ export class Delivery {
   }
 
   handleIdle(): void {
+    this.#sendBundle();
     this.#parity?.handlePause(this.#clock.now());
     // As long as the path is full, the path sets the pace.
     if (this.#flight.bytes > this.#model.product) return;
@@ -143,14 +147,34 @@ export class Delivery {
   }
 
   push(length: number, to: UdpAddress, hasData: boolean): void {
+    this.#to = to;
+    if (!hasData && length <= this.#payload && this.#flight.bytes < QUIET) return this.#pushAsIs(length, to);
+    if (length > BUNDLED) {
+      this.#sendBundle();
+      return this.#sendBlock(this.#keep(length), length, to);
+    }
+    const packet = this.#buffer!.subarray(0, length);
+    if (this.#bundle.add(packet, this.#payload)) return;
+    this.#sendBundle();
+    if (!this.#bundle.add(packet, this.#payload)) this.#sendBlock(this.#keep(length), length, to);
+  }
+
+  #sendBundle(): void {
+    if (this.#bundle.isEmpty) return;
+    const block = this.#bundle.take();
+    const bytes = this.#pool.take(block.length);
+    bytes.set(block);
+    this.#sendBlock(bytes, block.length, this.#to!);
+  }
+
+  /** Sends the first `length` of these bytes, which come from the pool. */
+  #sendBlock(bytes: Uint8Array, length: number, to: UdpAddress): void {
     const payload = this.#payload;
-    if (!hasData && length <= payload && this.#flight.bytes < QUIET) return this.#pushAsIs(length, to);
     const count = Math.ceil(length / payload);
     const share = Math.min(length, payload);
-    const packet = { bytes: this.#keep(length), length, count, share, missing: count };
+    const packet = { bytes, length, count, share, missing: count };
     const first = this.#flight.next;
     const now = this.#clock.now();
-    this.#to = to;
     if (this.#flight.bytes === 0) this.#policy?.handleIdle();
     this.#flight.add(packet, SHARD_HEADER + share, SHARD_HEADER + length - (count - 1) * share, now);
     let hasParity = false;
@@ -200,8 +224,13 @@ export class Delivery {
     return isGenuine;
   }
 
-  /** Reports to the peer, if that is due. */
-  report(to: UdpAddress): void {
+  /** Sends what is held back for a fuller block, and a report, if that is due. */
+  flush(to: UdpAddress): void {
+    this.#sendBundle();
+    this.#report(to);
+  }
+
+  #report(to: UdpAddress): void {
     const now = this.#clock.now();
     if (now < this.#reportDue) return;
     this.#reportDue = Infinity;
@@ -338,6 +367,8 @@ const REPORT_EVERY = 256 * 1024;
 const RESENT_PER_TURN = 128;
 /** Bytes under way up to which this side sends nothing to speak of. */
 const QUIET = 64 * 1024;
+/** Bytes of a packet that others may join in a block: a copy costs less than a datagram. */
+const BUNDLED = 1_200;
 /** Bytes of a packet whose copy costs nothing. */
 const SMALL = 300;
 /** The share of round trips in which something may be lost once more than is provided for. */

@@ -27,7 +27,7 @@ export interface Packetizer {
   packetBuffer(): Uint8Array;
   /** The first `length` bytes of the last `packetBuffer()` are a packet for `to`; without `hasData` it acknowledges at most, and may get lost. */
   push(length: number, to: UdpAddress, hasData: boolean): void;
-  /** Ends a turn: sends what is still held back for a fuller run, and what is due to the peer. */
+  /** Ends a turn: sends what is still held back for a fuller datagram or run, and what is due to the peer. */
   flush(to: UdpAddress): void;
   /** When a turn is wanted even if nothing happens, in milliseconds on the connection's clock; Infinity for never. */
   deadline(): number;

@@ -126,6 +126,12 @@ function quicPacket(seed: number, length: number): Uint8Array {
   return packet;
 }
 
+/** How much each shard of a packet carries. */
+function shardsOf(length: number): number[] {
+  const full = Math.floor(length / PAYLOAD);
+  return [...Array<number>(full).fill(PAYLOAD), length - full * PAYLOAD];
+}
+
 const equalAll = (a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean =>
   a.length === b.length && a.every((packet, i) => Buffer.compare(packet, b[i]!) === 0);
 
@@ -322,6 +328,33 @@ test('reports come soon, sooner when something is missing, and at once when much
   pair.clock.time += 1;
   t.ok(pair.report());
   t.equal(pair.receiver.deadline(), Infinity);
+});
+
+test('small packets share a datagram, and keep their places between large ones', async (t) => {
+  const pair = Pair.fast();
+  const lengths = [60, 300, 45, 1_200, 9_000, 80, 1_201, 70];
+  const packets = lengths.map((length) => quicPacket(length, length));
+  for (const packet of packets) pair.send(packet);
+  const datagrams = pair.flush();
+  // The four do not fit one datagram, so the fourth is alone.
+  t.same(
+    datagrams.map((datagram) => datagram.length - HEADER),
+    [1 + 2 + 60 + 2 + 300 + 2 + 45, 1_200, ...shardsOf(9_000), 80, 1_201, 70],
+  );
+  t.same(pair.deliver(datagrams), packets);
+});
+
+test('a lost datagram of small packets is sent again whole', async (t) => {
+  const pair = Pair.fast();
+  const packets = [50, 60, 70].map((length) => quicPacket(length, length));
+  for (const packet of packets) pair.send(packet);
+  const [lost, ...more] = pair.flush();
+  t.equal(more.length, 0);
+  pair.clock.time += 10_000;
+  pair.sender.handleTurn(PEER);
+  const again = pair.flush().filter((datagram) => datagram[0] === SHARD);
+  t.same(again, [lost]);
+  t.same(pair.deliver(again), packets);
 });
 
 test('blocks whose shards are full share a run; the kernel may join what it sends', async (t) => {

@@ -146,7 +146,7 @@ export class Side {
     const number = this.#sequence++;
     packet.fill(number * 7);
     const view = new DataView(packet.buffer, packet.byteOffset);
-    view.setUint32(0, number);
+    view.setUint32(0, FIXED_BIT + number);
     view.setUint32(4, message.id);
     view.setUint32(8, length);
     packet[12] = isLast ? 1 : 0;
@@ -172,7 +172,7 @@ export class Side {
 
   #handlePacket(packet: Uint8Array): void {
     const view = new DataView(packet.buffer, packet.byteOffset);
-    const number = view.getUint32(0);
+    const number = view.getUint32(0) - FIXED_BIT;
     let isRight = packet.length === view.getUint32(8);
     for (let at = HEADER; at < packet.length; at += SAMPLE) if (packet[at] !== ((number * 7) & 0xff)) isRight = false;
     if (number !== this.#expected || !isRight) this.wrong++;
@@ -196,5 +196,7 @@ const isBefore = (a: { at: number; order: number }, b: { at: number; order: numb
   a.at < b.at || (a.at === b.at && a.order < b.order);
 const TO = { host: '127.0.0.1', port: 2 };
 const HEADER = 13;
+/** As in every packet of QUIC, in its first byte. */
+const FIXED_BIT = 0x4000_0000;
 /** Of so many bytes one is looked at. */
 const SAMPLE = 101;
