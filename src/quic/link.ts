@@ -389,4 +389,4 @@ const BUDGET_STREAMS = 16;
 const MIN_IDLE_TIMEOUT = 1_000;
 const LINGERING_BEFORE_PRUNE = 256;
 /** Streams: asking one costs 0.1 µs, listing the readable ones 20 µs with what it leaves for the garbage collector. */
-const ASKED_SINGLY = 32;
+const ASKED_SINGLY = 128;
