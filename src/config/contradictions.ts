@@ -14,6 +14,7 @@ export function withoutContradictions(layers: readonly Layer[]): readonly Layer[
   const settled = EXCLUSIVE.reduce(withoutWeaker, fitting);
   refuseHalfCertificate(settled);
   refuseSlowKeepalive(settled);
+  refuseChoiceOfOne(settled);
   return settled;
 }
 
@@ -75,6 +76,17 @@ function refuseSlowKeepalive(layers: readonly Layer[]): void {
       ? [idle?.where, `more than keepalive's ${formatDuration(interval)}, got "${formatDuration(limit)}"`]
       : [keepalive.where, `less than idle-timeout's ${formatDuration(limit)}, got "${formatDuration(interval)}"`];
   throw invalid(`${where}: expected ${expected}`);
+}
+
+/** Where a tunnel only shares the setting with others it may be without effect. */
+function refuseChoiceOfOne(layers: readonly Layer[]): void {
+  const layer = layers.find(({ values }) => values.has('transport'));
+  const transport = layer?.values.get('transport');
+  if (transport?.value !== 'auto' || layer?.shared === true) return;
+  if (given(layers, 'quic')?.value !== true) throw invalid(`${transport.where} chooses between QUIC and TLS: add quic`);
+  const fallback = given(layers, 'fallback');
+  if (fallback?.value === false)
+    throw invalid(`${transport.where} chooses between QUIC and TLS, and ${fallback.where} leaves QUIC only`);
 }
 
 function defaultDuration(name: 'keepalive' | 'idle-timeout'): number {

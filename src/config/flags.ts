@@ -43,6 +43,16 @@ export const FLAGS = [
     default: 'true',
     help: 'with -quic, use TLS over TCP while UDP does not pass',
   },
+  {
+    name: 'transport',
+    group: 'Tunnel',
+    scope: 'tunnel',
+    kind: 'enum',
+    choices: ['quic', 'auto'],
+    default: 'quic',
+    only: 'client',
+    help: 'with -quic and -fallback, what new connections take: always QUIC, or TLS on a near path without loss',
+  },
 
   {
     name: 'secret',

@@ -12,6 +12,7 @@ export interface TunnelSettings {
   readonly backend: Address;
   readonly quic: boolean;
   readonly fallback: boolean;
+  readonly transport: 'quic' | 'auto';
 
   /** The shared secret, given directly; null without one. At most one of `secret` and `secretFile` is set. */
   readonly secret: string | null;

@@ -127,7 +127,7 @@ export class ClientTunnel implements Tunnel {
     const same = this.#route !== null && isDeepStrictEqual(route.basis, this.#route.basis);
     if (same && this.#uplink.current() !== null) return;
     this.#route = route;
-    this.#uplink.use(route.connect, route.handler);
+    this.#uplink.use(route.connect, route.handler, this.#settings.transport);
   }
 
   async #listen(address: Address | null): Promise<net.Server | null> {

@@ -32,8 +32,22 @@ export async function loadRoute(settings: RunningSettings, context: TunnelContex
 
 /** The limit on connections is the client's own: the server opens no streams. */
 function basisOf(settings: RunningSettings, { key }: LinkAuth, trust: TrustPolicy): unknown {
-  const { backend, quic, fallback, congestion, blocks, fec, udp, idleTimeout, keepalive, buffer } = settings;
-  return { backend, quic, fallback, congestion, blocks, fec, udp, idleTimeout, keepalive, buffer, key, trust: trust.basis };
+  const { backend, quic, fallback, transport, congestion, blocks, fec, udp, idleTimeout, keepalive, buffer } = settings;
+  return {
+    backend,
+    quic,
+    fallback,
+    transport,
+    congestion,
+    blocks,
+    fec,
+    udp,
+    idleTimeout,
+    keepalive,
+    buffer,
+    key,
+    trust: trust.basis,
+  };
 }
 
 interface Means {
@@ -138,6 +152,11 @@ function uplinkLog({ backend }: RunningSettings, { log, metrics, events }: Tunne
     },
     onRetired: (link, reason) => events.onLinkDown(link, reason),
     onClosed: (link) => metrics.linkClosed(link),
+    onChoice(transport, { rtt, lossRate }) {
+      const fields = { event: 'transport', transport, rtt, lossRate };
+      const path = `RTT ${rtt.toFixed(1)} ms, ${(100 * lossRate).toFixed(2)} % lost`;
+      log.info(fields, `new connections to ${server} go over ${NAMES[transport]}: ${path}`);
+    },
   };
 }
 

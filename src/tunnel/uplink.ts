@@ -2,9 +2,12 @@ import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import { type KeeperHandler, LinkKeeper, REFUSED } from './link-keeper.ts';
 import { systemTimers, type Timer, type Timers } from './timers.ts';
+import { TransportChoice } from './transport-choice.ts';
 import { WatchedSet } from './watched-set.ts';
 
 export type Transport = Link['transport'];
+/** What new connections take where there is more than one way. */
+export type Preference = 'quic' | 'auto';
 
 export interface UplinkHandler {
   onUp(link: Link): void;
@@ -15,9 +18,11 @@ export interface UplinkHandler {
   onRetired(link: Link, reason: QtunnelError): void;
   /** A link that was up is closed, with everything that it carried. */
   onClosed(link: Link): void;
+  /** New connections go this way from now on, because the path has shown this round-trip time (ms) and share of lost datagrams. */
+  onChoice(transport: Transport, path: { readonly rtt: number; readonly lossRate: number }): void;
 }
 
-/** How to make a link of each transport that may be used. With both, QUIC is preferred and TLS takes over while it is not there. */
+/** How to make a link of each transport that may be used. */
 export type Connect = Partial<Record<Transport, (signal: AbortSignal) => Promise<Link>>>;
 
 /**
@@ -28,6 +33,8 @@ export type Connect = Partial<Record<Transport, (signal: AbortSignal) => Promise
  *     nobody on the port ──▶ TLS at once              } QUIC is tried again
  *     QUIC down otherwise ─▶ TLS after FALLBACK_AFTER } all the while
  *     the server says no ──▶ no TLS either, unless it is up
+ *
+ * When told to choose, it keeps both and takes whichever `TransportChoice` prefers, or the other while that is not there.
  */
 export class Uplink {
   /** All links that are not closed, those included that only carry their last streams. */
@@ -36,13 +43,19 @@ export class Uplink {
   #keepers: Partial<Record<Transport, LinkKeeper>> = {};
   readonly #waiting = new Set<(link: Link) => void>();
   #fallbackTimer: Timer | null = null;
+  /** Null where QUIC is preferred whatever happens. */
+  #choice: TransportChoice | null = null;
+  #lookTimer: Timer | null = null;
 
   constructor(timers: Timers = systemTimers) {
     this.#timers = timers;
   }
 
-  /** Makes links in this way from now on. Those made in another way carry their streams to their ends; who waits for a link waits on. */
-  use(connect: Connect, handler: UplinkHandler): void {
+  /**
+   * Makes links in this way from now on. Those made in another way carry their streams to their ends; who waits for a link waits on. With both transports QUIC is
+   * preferred, unless `preference` is to choose by the path.
+   */
+  use(connect: Connect, handler: UplinkHandler, preference: Preference = 'quic'): void {
     this.stop();
     this.#keepers = {};
     for (const transport of ['quic', 'tls'] as const) {
@@ -53,12 +66,15 @@ export class Uplink {
     const { quic, tls } = this.#keepers;
     if (quic === undefined) return tls?.start();
     quic.start();
+    if (preference === 'auto' && tls !== undefined) return this.#beginToChoose(quic, tls, handler);
     this.#planFallback(FALLBACK_AFTER);
   }
 
   /** The links that are there, the preferred one first. */
   get links(): Link[] {
-    return [this.#keepers.quic?.link, this.#keepers.tls?.link].filter((link) => link !== undefined && link !== null);
+    const { quic, tls } = this.#keepers;
+    const keepers = this.#choice?.preferred === 'tls' ? [tls, quic] : [quic, tls];
+    return keepers.map((keeper) => keeper?.link).filter((link) => link !== undefined && link !== null);
   }
 
   /** The link for a new connection; null when there is none. A stalled one is better than none: it may come back. */
@@ -76,6 +92,8 @@ export class Uplink {
   /** Makes no more links. Those that are there carry their streams to their ends, unless `reason` says to end them at once. */
   stop(reason?: QtunnelError): void {
     this.#cancelFallback();
+    this.#lookTimer?.cancel();
+    this.#choice = null;
     this.#keepers.quic?.stop(reason);
     this.#keepers.tls?.stop(reason);
     // Also those that nobody keeps any more.
@@ -108,6 +126,17 @@ export class Uplink {
     };
   }
 
+  #beginToChoose(quic: LinkKeeper, tls: LinkKeeper, handler: UplinkHandler): void {
+    const choice = (this.#choice = new TransportChoice());
+    tls.start();
+    const look = (): void => {
+      this.#lookTimer = this.#timers.setTimer(look, LOOK_INTERVAL);
+      if (quic.link === null || !choice.handleLook(quic.link.stats(), tls.link?.stats() ?? null)) return;
+      handler.onChoice(choice.preferred, choice);
+    };
+    look();
+  }
+
   #handleQuicDown(link: Link | null, reason: QtunnelError): void {
     if (REFUSED.has(reason.code)) return this.#handleRefused();
     const nothingThere = link === null && (reason.code === 'LINK_REFUSED' || reason.code === 'QUIC_UNAVAILABLE');
@@ -133,6 +162,7 @@ export class Uplink {
 
   #endFallback(): void {
     this.#cancelFallback();
+    if (this.#choice !== null) return;
     this.#keepers.tls?.stop();
   }
 
@@ -150,3 +180,5 @@ export class Uplink {
 
 /** Milliseconds that QUIC gets before TLS is tried beside it. */
 const FALLBACK_AFTER = 3_000;
+/** Milliseconds. */
+const LOOK_INTERVAL = 1_000;

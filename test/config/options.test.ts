@@ -42,6 +42,11 @@ const REFUSED: [Record<string, unknown>, string][] = [
   [{ quic: 1 }, 'quic: expected true or false, got "1"'],
   [{ secret: { a: 'hush' } }, 'secret: expected text, got a value of another type'],
   [{ secret: 'a', secretFile: 'b' }, 'secret and secretFile contradict each other: give the secret once'],
+  [{ clientmode: true, transport: 'auto', quic: false }, 'transport chooses between QUIC and TLS: add quic'],
+  [
+    { clientmode: true, quic: true, transport: 'auto', fallback: false },
+    'transport chooses between QUIC and TLS, and fallback leaves QUIC only',
+  ],
   [{ certFile: 'b' }, "certFile needs the certificate's private key: add key-file"],
   [{ pin: 'ab'.repeat(32) }, 'pin is for a client, and this tunnel is a server: add -clientmode, or leave it out'],
 ];

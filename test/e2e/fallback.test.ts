@@ -49,6 +49,23 @@ test('-fallback=false: without UDP there is no link, and connections are reset',
   await carries(t, here, port);
 });
 
+test('-transport=auto: on a cable new connections go over TLS as soon as it shows', { skip: needed }, async (t) => {
+  const [here, there] = await cabledNamespaces(t);
+  const { client, port } = await startInNamespaces(t, here, there, ['-transport=auto']);
+  await client.event('transport', { transport: 'tls' });
+  await carriesOver(t, client, here, port, 'tls');
+  await carries(t, here, port, 5_000_000);
+});
+
+test('-transport=auto: on a long path they stay with QUIC', { skip: missingForNamespaces('gcc') }, async (t) => {
+  const [here, there] = await distantNamespaces(t, { delay: 10 });
+  const { client, port } = await startInNamespaces(t, here, there, ['-transport=auto']);
+  for (const transport of ['quic', 'tls']) await client.event('link_up', { transport });
+  await carries(t, here, port, 1_000_000);
+  await carriesOver(t, client, here, port, 'quic');
+  t.same(client.events('transport'), []);
+});
+
 test('a path of 50 ms with loss and reordering carries every byte', { skip: missingForNamespaces('gcc') }, async (t) => {
   const [here, there] = await distantNamespaces(t, {
     delay: 25,

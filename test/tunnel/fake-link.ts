@@ -9,6 +9,8 @@ export class FakeLink implements Link {
   readonly streams = 0;
   state: LinkState = 'up';
   handler: LinkHandler = { onStream() {}, onStateChange() {}, onClose() {} };
+  rtt = 5;
+  lost = 0;
   /** Why it was closed by its user. */
   closedFor: QtunnelError | null = null;
 
@@ -32,10 +34,10 @@ export class FakeLink implements Link {
   stats(): LinkStats {
     const none = Number.NaN;
     return {
-      rtt: 1,
+      rtt: this.rtt,
       congestionWindow: none,
-      packetsSent: 1,
-      packetsLost: 0,
+      packetsSent: 10_000,
+      packetsLost: this.lost,
       paritySent: 0,
       shardsRestored: 0,
       bytesSent: 10,

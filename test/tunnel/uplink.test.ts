@@ -1,7 +1,7 @@
 import { test } from 'tap';
 import { QtunnelError } from '../../src/errors.ts';
 import type { Link } from '../../src/link/link.ts';
-import { Uplink, type UplinkHandler } from '../../src/tunnel/uplink.ts';
+import { type Preference, Uplink, type UplinkHandler } from '../../src/tunnel/uplink.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { FakeConnector } from './fake-link.ts';
 
@@ -15,6 +15,7 @@ function handlerWriting(heard: string[]): UplinkHandler {
     onDown: (transport, link, { code }) => void heard.push(`${transport} ${link === null ? 'failed' : 'down'} ${code}`),
     onRetired: ({ transport }) => void heard.push(`${transport} retired`),
     onClosed: ({ transport }) => void heard.push(`${transport} closed`),
+    onChoice: (transport) => void heard.push(`${transport} chosen`),
   };
 }
 
@@ -25,9 +26,9 @@ class World {
   readonly heard: string[] = [];
   readonly uplink = new Uplink(this.clock);
 
-  constructor({ fallback = true } = {}) {
+  constructor({ fallback = true, preference = 'quic' }: { fallback?: boolean; preference?: Preference } = {}) {
     const connect = { quic: this.quic.connect, ...(fallback && { tls: this.tls.connect }) };
-    this.uplink.use(connect, handlerWriting(this.heard));
+    this.uplink.use(connect, handlerWriting(this.heard), preference);
   }
 
   async up(connector: FakeConnector) {
@@ -185,4 +186,50 @@ void test('stopping for a reason ends every link that is open, also those that o
   t.equal(world.uplink.open.size, 0);
   await world.clock.advance(60_000);
   t.strictSame([world.quic.attempts.length, world.tls.attempts.length], [1, 1]);
+});
+
+void test('the choice is by the path: QUIC while it is far, TLS when it is near, QUIC again when something is lost', async (t) => {
+  const world = new World({ preference: 'auto' });
+  t.equal(world.tls.attempts.length, 1, 'both are made at once');
+  const quic = await world.up(world.quic);
+  const tls = await world.up(world.tls);
+  await world.clock.advance(5_000);
+  t.equal(world.transport, 'quic');
+  tls.rtt = 0.3;
+  await world.clock.advance(1_000);
+  t.equal(world.transport, 'tls');
+  t.equal(quic.state, 'up', 'it stays for when it is better');
+  quic.lost = 100;
+  await world.clock.advance(1_000);
+  t.equal(world.transport, 'quic');
+  t.equal(tls.state, 'up');
+  t.same(world.heard, ['quic up', 'tls up', 'tls chosen', 'quic chosen']);
+});
+
+void test('what is chosen is not there: the other, until it is', async (t) => {
+  const world = new World({ preference: 'auto' });
+  const quic = await world.up(world.quic);
+  quic.rtt = 0.3;
+  await world.clock.advance(1_000);
+  t.equal(world.transport, 'quic', 'TLS is not up yet');
+  const tls = await world.up(world.tls);
+  t.equal(world.transport, 'tls');
+  tls.end(LOST);
+  t.equal(world.transport, 'quic');
+  await world.clock.advance(60_000);
+  t.ok(world.tls.attempts.length > 1, 'TLS is tried again');
+});
+
+void test('other settings: no choice is left', async (t) => {
+  const world = new World({ preference: 'auto' });
+  const quic = await world.up(world.quic);
+  quic.rtt = 0.3;
+  await world.up(world.tls);
+  await world.clock.advance(1_000);
+  t.equal(world.transport, 'tls');
+  world.uplink.use({ quic: world.quic.connect, tls: world.tls.connect }, handlerWriting(world.heard));
+  await world.up(world.quic);
+  world.quic.last.link.rtt = 0.3;
+  await world.clock.advance(60_000);
+  t.equal(world.transport, 'quic');
 });
