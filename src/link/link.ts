@@ -22,6 +22,8 @@ export interface Link {
   /** The peer's address as `host:port`, with brackets around IPv6. */
   readonly peer: string;
   readonly state: LinkState;
+  /** How its UDP socket sends and receives (`-udp`), for the log; left out over TLS. */
+  readonly udp?: string;
   /** True for one worker's part of a link that another worker keeps: over TLS a link has many connections, and each may come to another worker. */
   readonly isBranch?: boolean;
   /** Streams that have not ended in both directions. */

@@ -81,6 +81,11 @@ export class QuicConnection {
     return this.#host.clock;
   }
 
+  /** Which kind of UDP socket this is. */
+  get udp(): string {
+    return this.#host.udp.kind;
+  }
+
   get established(): boolean {
     return this.#established;
   }

@@ -94,6 +94,10 @@ export class QuicLink implements Link, Stage, StreamHost {
     return this.connection.peerName;
   }
 
+  get udp(): string {
+    return this.connection.udp;
+  }
+
   get state(): LinkState {
     return this.#state;
   }

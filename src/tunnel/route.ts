@@ -123,8 +123,9 @@ function uplinkLog({ backend }: RunningSettings, { log, metrics, events }: Tunne
       failures[link.transport] = '';
       events.onLinkUp(link);
       const { rtt } = link.stats();
-      const fields = { event: 'link_up', transport: link.transport, link: link.id, rtt };
-      log.info(fields, `link to ${server} is up over ${NAMES[link.transport]}, RTT ${rtt.toFixed(1)} ms`);
+      const fields = { event: 'link_up', transport: link.transport, udp: link.udp, link: link.id, rtt };
+      const by = link.udp === undefined ? '' : ` (UDP by ${link.udp})`;
+      log.info(fields, `link to ${server} is up over ${NAMES[link.transport]}${by}, RTT ${rtt.toFixed(1)} ms`);
     },
     onStateChange(link) {
       const fields = { event: 'link_state', transport: link.transport, link: link.id, state: link.state };

@@ -114,7 +114,7 @@ export class ServerTunnel implements Tunnel {
     events.onLinkUp(link);
     // That a client is here, and that it is gone, is said once, by the worker that keeps its link.
     const [level, up, down] = link.isBranch === true ? (['debug', 'branch_up', 'branch_down'] as const) : TOLD;
-    const about = { transport: link.transport, link: link.id, peer: link.peer };
+    const about = { transport: link.transport, udp: link.udp, link: link.id, peer: link.peer };
     log[level]({ event: up, ...about }, `client ${link.peer} is here over ${nameOf(link)}`);
     link.handler = {
       onStream: (stream, request) => this.#handleStream(link, stream, request),

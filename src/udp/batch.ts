@@ -59,6 +59,7 @@ export function batchUdp(libc: Libc | null = loadLibc()): OpenUdp | null {
 class BatchSocket implements UdpSocket {
   readonly address: UdpAddress;
   readonly sendBuffer = new Uint8Array(SEND_BUFFER);
+  readonly kind = 'batch';
   readonly keepsWhole: boolean;
   handler: UdpHandler = IGNORE;
   readonly #socket: dgram.Socket;

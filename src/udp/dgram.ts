@@ -10,6 +10,7 @@ export async function openDgram(options: UdpOptions): Promise<UdpSocket> {
 export class DgramSocket implements UdpSocket {
   readonly address: UdpAddress;
   sendBuffer: Uint8Array = new Uint8Array(SEND_BUFFER);
+  readonly kind = 'dgram';
   readonly keepsWhole = false;
   handler: UdpHandler = IGNORE;
   readonly #socket: dgram.Socket;

@@ -12,6 +12,8 @@ export interface UdpSocket {
    */
   readonly sendBuffer: Uint8Array;
   handler: UdpHandler;
+  /** Which implementation this is, for the log. */
+  readonly kind: string;
   /** Whether datagrams that are too large for the path are lost, rather than cut into fragments on the way: only then can its MTU be probed. */
   readonly keepsWhole: boolean;
 

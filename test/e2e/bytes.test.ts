@@ -1,4 +1,5 @@
 import { test } from 'tap';
+import { batchUdp } from '../../src/udp/batch.ts';
 import { MODES, startTunnel } from '../support/qtunnel.ts';
 import { acceptor, dial, ending, receive, receiveAll, receiveSummed, sendSummed } from '../support/tcp.ts';
 
@@ -130,5 +131,20 @@ for (const mode of MODES) {
 
     const slowReceived = await receiveSummed(slowService);
     t.same(slowReceived, await slowSent);
+  });
+}
+
+for (const udp of ['dgram', 'batch']) {
+  const skip = udp === 'batch' && batchUdp() === null && 'koffi is not installed, or this is not 64-bit Linux';
+  test(`-udp=${udp} is what both sides use, and say`, { skip }, async (t) => {
+    const { port: backend, accept } = await acceptor(t);
+    const flags = [`-udp=${udp}`];
+    const { port, client, server } = await startTunnel(t, 'quic', backend, { clientFlags: flags, serverFlags: flags });
+    t.equal((await client.process.event('link_up'))['udp'], udp);
+    t.equal((await server.process.event('link_up'))['udp'], udp);
+    const application = await dial(t, port);
+    const service = await accept();
+    const [sent, received] = await Promise.all([sendSummed(application, TRANSFER / 10), receiveSummed(service)]);
+    t.same(received, sent);
   });
 }

@@ -171,6 +171,7 @@ export class MemorySocket implements UdpSocket {
   readonly address: UdpAddress;
   readonly isClient: boolean;
   outerPort: number;
+  readonly kind = 'memory';
   readonly keepsWhole: boolean;
   sendBuffer: Uint8Array = new Uint8Array(SEND_BUFFER);
   handler: UdpHandler = IGNORE;

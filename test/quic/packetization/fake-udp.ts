@@ -10,6 +10,7 @@ export interface Run {
 export class FakeUdp implements UdpSocket {
   readonly address: UdpAddress = { host: '127.0.0.1', port: 1 };
   readonly sendBuffers: [Uint8Array, Uint8Array] = [new Uint8Array(65_536), new Uint8Array(65_536)];
+  readonly kind = 'fake';
   readonly keepsWhole = false;
   handler: UdpHandler = { onDatagram() {}, onError() {} };
   runs: Run[] = [];
