@@ -95,9 +95,17 @@ export interface WorldPair {
 
 /** A world with a link that is up, before `conditions` take effect. */
 export async function makeWorld(
-  options: { seed?: number; conditions?: Partial<Conditions>; link?: Parameters<typeof quicOptions>[0] } = {},
+  options: {
+    seed?: number;
+    conditions?: Partial<Conditions>;
+    link?: Parameters<typeof quicOptions>[0];
+    keepsWhole?: boolean;
+  } = {},
 ): Promise<WorldPair> {
   const world = new World(options.seed);
+  world.network.keepsWhole = options.keepsWhole ?? false;
+  const mtu = options.conditions?.mtu;
+  if (mtu !== undefined) world.network.set({ mtu });
   await world.listen(quicOptions(options.link));
   const client = new LinkRecorder(await world.until(world.connect(connectOptions(options.link))));
   await world.drive(() => world.links.length > 0, 'the server’s link');
