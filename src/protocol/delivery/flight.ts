@@ -9,7 +9,8 @@ import { MAX_DELAY, type Report } from './report.ts';
  *               ▲  └─── report: later ones have come ──▶ lost ── takeLost ──┐
  *               └───────────────────────────────────────────────────────────┘
  *
- * Loss is told by time as in RACK (RFC 8985): a shard is lost when one has come that was sent so much later that reordering does not explain it.
+ * Loss is told by time as in RACK (RFC 8985): a shard that one sent later has overtaken is lost when it has not come within that one's round-trip time and as much
+ * more as reordering explains.
  */
 export class Flight {
   readonly #pool: BlockPool;
@@ -44,7 +45,14 @@ export class Flight {
   #leastRtt = Infinity;
   /** Shards that fly for the second time or more. */
   #repeated = 0;
+  /** The shard sent last of those that have come: its number, when it was sent, and how long it took until this side knew. */
+  #newest = -1;
   #newestSentAt = -Infinity;
+  #newestRtt = 0;
+  #reordering = 0;
+  #overtakenUntil = Infinity;
+  /** Bytes found lost since the last report. */
+  #lostSince = 0;
   /** Up to this many delivered bytes, the application and not the path set the pace. */
   #limitedUntil = 0;
   #progressAt = 0;
@@ -83,6 +91,11 @@ export class Flight {
 
   get hasLost(): boolean {
     return this.#toResend > 0;
+  }
+
+  /** When the first of those overtaken counts as lost unless it comes before; Infinity when there is none. */
+  get overtakenUntil(): number {
+    return this.#overtakenUntil;
   }
 
   /** Bytes that have come in all. */
@@ -160,11 +173,19 @@ export class Flight {
     outcome.delivered = this.#delivered - before;
     if (newest >= 0) {
       this.#progressAt = now;
-      this.#sample(newest, outcome);
+      this.#sample(newest, now, outcome);
     }
     while (this.#oldest < this.#next && this.#state[this.#oldest & (this.#capacity - 1)] === DONE) this.#oldest++;
-    if (!isInOrder) outcome.lost = this.#findLost(reordering);
+    this.#reordering = reordering;
+    this.#overtakenUntil = Infinity;
+    outcome.lost = this.#lostSince + (isInOrder ? 0 : this.#findLost(now));
+    this.#lostSince = 0;
     return outcome;
+  }
+
+  /** Finds those lost whose time is up. */
+  handleOvertaken(now: number): void {
+    if (now >= this.#overtakenUntil) this.#lostSince += this.#findLost(now);
   }
 
   /** So many shards more were lost and brought back by parity. */
@@ -279,10 +300,14 @@ export class Flight {
   }
 
   /** The rate at which bytes came while this shard was on its way (draft-cheng-iccrg-delivery-rate-estimation). */
-  #sample(newest: number, outcome: Outcome): void {
+  #sample(newest: number, now: number, outcome: Outcome): void {
     const at = newest & (this.#capacity - 1);
     const sentAt = this.#sentAt[at]!;
-    if (sentAt > this.#newestSentAt) this.#newestSentAt = sentAt;
+    if (sentAt >= this.#newestSentAt) {
+      this.#newest = newest;
+      this.#newestSentAt = sentAt;
+      this.#newestRtt = now - sentAt;
+    }
     outcome.deliveredThen = this.#deliveredThen[at]!;
     outcome.limited = this.#limitedThen[at] === 1;
     const sending = sentAt - this.#flightBeganThen[at]!;
@@ -292,14 +317,20 @@ export class Flight {
     if (interval > 0) outcome.rate = (this.#delivered - this.#deliveredThen[at]!) / interval;
   }
 
-  #findLost(reordering: number): number {
+  #findLost(now: number): number {
     let lost = 0;
-    const before = this.#newestSentAt - reordering;
+    this.#overtakenUntil = Infinity;
     for (let shard = this.#oldest; shard < this.#next; shard++) {
       const at = shard & (this.#capacity - 1);
-      if (this.#state[at] !== FLYING || this.#sentAt[at]! >= before) continue;
-      lost += this.#size[at]!;
-      this.#lose(shard, at);
+      const sentAt = this.#sentAt[at]!;
+      if (this.#state[at] !== FLYING || sentAt > this.#newestSentAt) continue;
+      if (sentAt === this.#newestSentAt && shard > this.#newest) continue;
+      const until = sentAt + this.#newestRtt + this.#reordering;
+      if (now <= until) this.#overtakenUntil = Math.min(this.#overtakenUntil, until + TICK);
+      else {
+        lost += this.#size[at]!;
+        this.#lose(shard, at);
+      }
     }
     return lost;
   }
@@ -381,3 +412,5 @@ const FIRST_CAPACITY = 256;
 /** Shards that the loss rate looks back on, at least. */
 const RECENT = 1_000;
 const CLOCK_WRAP = 2 ** 32;
+/** Milliseconds: what a timer is late by at least. */
+const TICK = 1;

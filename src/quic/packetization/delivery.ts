@@ -105,6 +105,7 @@ export class Delivery {
     const flight = this.#flight;
     this.#to = to;
     this.#pacer.handleTime(now, this.#model.pacingRate);
+    flight.handleOvertaken(now);
     if (flight.bytes > 0 && now >= this.#silenceEnds()) {
       this.#silences = Math.min(this.#silences + 1, MAX_BACKOFF);
       if (this.#silences >= BLACK_HOLE && this.#probes.handleBlackHole(now)) this.#fallBack();
@@ -258,7 +259,7 @@ export class Delivery {
     const copy = this.#copies.length > 0 ? this.#copies[0]!.at : Infinity;
     if (this.#flight.hasLost && this.#mayGo()) return -Infinity;
     const parity = this.#parity?.deadline ?? Infinity;
-    return Math.min(this.#reportDue, silence, pace, copy, parity, this.#probes.deadline);
+    return Math.min(this.#reportDue, this.#flight.overtakenUntil, silence, pace, copy, parity, this.#probes.deadline);
   }
 
   close(): void {

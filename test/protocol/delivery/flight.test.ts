@@ -109,6 +109,38 @@ test('a shard is lost when one has come that was sent enough later', async (t) =
   t.same(sender.flight.counts, { sent: 4, lost: 1, bursts: 1 });
 });
 
+test('a shard overtaken by one sent at the same time is lost when that much time has passed again', async (t) => {
+  const sender = new Sender();
+  sender.sendMany(3);
+  const { flight } = sender;
+  sender.now += 20;
+  sender.report({ cumulative: 0, ranges: [1, 1], latest: 1 });
+  t.equal(flight.overtakenUntil, sender.now + REORDERING + 1);
+  sender.now += REORDERING;
+  flight.handleOvertaken(sender.now);
+  t.notOk(flight.hasLost, 'it may still come');
+  sender.now += 1;
+  flight.handleOvertaken(sender.now);
+  t.same(sender.resend(), [0], 'the last of the three was not overtaken');
+  t.equal(flight.overtakenUntil, Infinity);
+  sender.now += 20;
+  t.match(sender.report({ cumulative: 3, latest: 0 }), { lost: LAST, delivered: 2 * LAST });
+  t.equal(flight.overtakenUntil, Infinity);
+});
+
+test('what comes in time was not lost', async (t) => {
+  const sender = new Sender();
+  sender.sendMany(2);
+  sender.now += 20;
+  sender.report({ cumulative: 0, ranges: [1, 1], latest: 1 });
+  sender.now += 1;
+  t.match(sender.report({ cumulative: 2, latest: 0 }), { lost: 0 });
+  sender.now += 100;
+  sender.flight.handleOvertaken(sender.now);
+  t.notOk(sender.flight.hasLost);
+  t.equal(sender.flight.counts.lost, 0);
+});
+
 test('what is sent again and lost again is found lost again', async (t) => {
   const sender = new Sender();
   sender.sendMany(2);

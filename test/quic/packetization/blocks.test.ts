@@ -357,6 +357,24 @@ test('a lost datagram of small packets is sent again whole', async (t) => {
   t.same(pair.deliver(again), packets);
 });
 
+test('a shard of the last burst is sent again before anybody wonders at the silence', async (t) => {
+  const pair = Pair.fast();
+  pair.sender.handleIdle();
+  const packets = [3_000, 2_000].map((length) => quicPacket(length, length));
+  for (const packet of packets) pair.send(packet);
+  const [lost, ...others] = pair.flush() as [Uint8Array, ...Uint8Array[]];
+  pair.deliver(others);
+  pair.clock.time += 5;
+  pair.answer(pair.report()!);
+  t.same(pair.flush(), [], 'it may have been overtaken');
+  const wait = pair.sender.deadline() - pair.clock.time;
+  t.ok(wait > 0 && wait <= 10, `${wait} ms`);
+  pair.clock.time += wait;
+  pair.sender.handleTurn(PEER);
+  t.same(pair.flush(), [lost]);
+  t.same(pair.deliver([lost]), packets);
+});
+
 test('blocks whose shards are full share a run; the kernel may join what it sends', async (t) => {
   const pair = Pair.fast();
   const packets = [2, 12, 3].map((shards) => quicPacket(shards, shards * PAYLOAD));
