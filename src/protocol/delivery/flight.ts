@@ -158,7 +158,8 @@ export class Flight {
 
   /** The application had no more to send although there was room. */
   handleIdle(): void {
-    this.#limitedUntil = this.#delivered + this.#bytes + 1;
+    // What waits to be sent again is not among those bytes, and belongs to what was limited before.
+    this.#limitedUntil = Math.max(this.#limitedUntil, this.#delivered + this.#bytes + 1);
   }
 
   /**
@@ -236,7 +237,9 @@ export class Flight {
     this.#deliveredThen[at] = this.#delivered;
     this.#clockThen[at] = this.#clock;
     this.#flightBeganThen[at] = this.#flightBegan;
-    this.#limitedThen[at] = this.#delivered < this.#limitedUntil ? 1 : 0;
+    // What is sent again is as little as there was to send the first time.
+    const wasLimited = transmissions > 0 && this.#limitedThen[at] === 1;
+    this.#limitedThen[at] = wasLimited || this.#delivered < this.#limitedUntil ? 1 : 0;
     this.#bytes += this.#size[at]!;
     this.#sentShards++;
     this.#recentSent++;

@@ -21,6 +21,7 @@ export class PathModel {
   #roundBegan = false;
   #fullRate = 0;
   #fullRounds = 0;
+  #overflows = 0;
   #roundDelivered = 0;
   #roundLost = 0;
   #shortFloor = SHORT_WINDOW;
@@ -134,9 +135,7 @@ export class PathModel {
   }
 
   #lookForFull(isLimited: boolean): void {
-    // A queue that overflows: no path loses as much by itself and is worth starting up on.
-    const isMuch = this.#roundLost > this.#minimum;
-    if (isMuch && this.#roundLost > OVERFLOW * (this.#roundLost + this.#roundDelivered)) this.#fullRounds = FULL_ROUNDS;
+    if (this.#hasOverflown(isLimited)) this.#fullRounds = FULL_ROUNDS;
     // A queue that grows (HyStart++, RFC 9406): what was sent since will lengthen it by as much again.
     const longer = Math.min(Math.max(this.#leastRtt / 8, LEAST_RISE), MOST_RISE);
     if (this.#roundSamples >= ENOUGH_SAMPLES && this.#roundRtt > this.#leastRtt + longer) this.#fullRounds = FULL_ROUNDS;
@@ -145,6 +144,14 @@ export class PathModel {
       this.#fullRate = this.#rates.value;
       this.#fullRounds = 0;
     } else this.#fullRounds++;
+  }
+
+  /** A queue has overflown: no path loses as much by itself and is worth starting up on. Of a few datagrams a burst of loss may take as many, but seldom twice. */
+  #hasOverflown(isLimited: boolean): boolean {
+    const isMuch = this.#roundLost > this.#minimum && this.#roundLost > OVERFLOW * (this.#roundLost + this.#roundDelivered);
+    if (isMuch) this.#overflows++;
+    else if (this.#roundLost === 0 && this.#roundDelivered > this.#minimum) this.#overflows = 0;
+    return isMuch && (!isLimited || this.#overflows > 1);
   }
 
   #move(inFlight: number, now: number): void {
@@ -191,7 +198,7 @@ export class PathModel {
   /** There is much more than was known: the path has changed, or there was never enough to send to find out. */
   #startUp(): void {
     this.#phase = 'startup';
-    this.#fullRounds = 0;
+    this.#fullRounds = this.#overflows = 0;
     this.#fullRate = this.#rates.value;
   }
 

@@ -259,6 +259,23 @@ test('an application that has little to send says nothing of the path', async (t
   t.equal(sender.report({ cumulative: 13, latest: 12 }).limited, false);
 });
 
+test('what was little is little when it is sent again', async (t) => {
+  const sender = new Sender();
+  sender.send(1);
+  sender.flight.handleIdle();
+  sender.sendMany(3);
+  sender.now += 10;
+  sender.report({ cumulative: 1, latest: 0 });
+  sender.send(1);
+  sender.now += 10;
+  // All has come but one, and with that more than the pause was marked for.
+  sender.report({ cumulative: 1, ranges: [1, 3], latest: 4 });
+  sender.flight.handleOvertaken(sender.now + 100);
+  t.same(sender.resend(), [1]);
+  sender.now += 10;
+  t.match(sender.report({ cumulative: 5, latest: 1 }), { delivered: LAST, limited: true });
+});
+
 test('a round trip is measured without the time that the peer took, and not when it does not say', async (t) => {
   const sender = new Sender();
   sender.send(1);

@@ -80,6 +80,16 @@ test('an application with little to send neither ends start-up nor makes the pat
   t.ok(path.model.rate > 9_900, `${path.model.rate}`);
 });
 
+test('of little that was sent much may be lost once: start-up ends when it happens again', async (t) => {
+  const little = { limited: true, rate: 100, delivered: 2 * DATAGRAM };
+  const lossy = { ...little, lost: 2 * DATAGRAM };
+  const path = new Path(20, 12_500).rounds(5, little);
+  path.rounds(1, lossy).rounds(3, little).rounds(1, lossy).rounds(3, little);
+  t.equal(path.model.phase, 'startup');
+  path.rounds(2, lossy).round(little);
+  t.not(path.model.phase, 'startup');
+});
+
 test('loss alone does not slow down; a queue that overflows ends start-up', async (t) => {
   const lossy = new Path(50, 10_000).rounds(30, { lost: 2_500 });
   t.ok(lossy.model.rate > 9_900);
