@@ -18,6 +18,7 @@ void test(
       t.equal(there, here, `seed ${seed}`);
       t.ok(quic(pair.client).stats().paritySent > 100, 'parity went out');
       t.ok(quic(pair.server).stats().shardsRestored > 10, 'and brought shards back');
+      t.equal(quic(pair.client).connection.native.stats().lost, 0, 'as they were: QUIC has lost nothing');
       pair.client.link.close(OVER);
     }
   },

@@ -35,7 +35,7 @@ export class Arrivals {
   #givenUp = 0;
   #refused = 0;
 
-  /** `sink` takes each packet; the view is valid during the call only. */
+  /** `sink` takes each packet; the view is valid during the call only, and may be written to: what came is changed then. */
   constructor(pool: BlockPool, sink: (packet: Uint8Array) => void) {
     this.#pool = pool;
     this.#sink = sink;

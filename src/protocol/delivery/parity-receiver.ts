@@ -11,7 +11,7 @@ import { expand } from './serial.ts';
  * Brings lost shards back by parity. For that it keeps the last `KEPT` shards that came, from the first parity shard on and until there have been none for
  * long, and up to `MAX_WAITING` parity shards whose groups lack more than they can make up for: 255 KB at most, whatever arrives.
  *
- *     shard ──▶ arrivals, and kept ──┐
+ *     shard ──▶ kept, and arrivals ──┐
  *     parity shard ──▶ its group ────┴─ as many as are missing ──▶ the missing shards ──▶ arrivals
  *
  * Parity is as little authenticated as shards are: a forged one spoils the packets of those shards that it brings back, and no others.
@@ -43,14 +43,21 @@ export class ParityReceiver {
     return (this.#kept?.length ?? 0) + this.#waiting * MAX_SHARD;
   }
 
-  /** The shard in `bytes[offset … offset + length)` has come at `now`, and `arrivals` knows it. Returns whether that restored others. */
-  handleShard(bytes: Uint8Array, offset: number, length: number, now: number): boolean {
-    if (this.#kept === null) return false;
+  /**
+   * Keeps the shard in `bytes[offset … offset + length)`, before `arrivals` hands it on: whoever takes a packet decrypts it where it is. Returns its number for
+   * `handleKept`, or -1 when nothing is kept of it.
+   */
+  keep(bytes: Uint8Array, offset: number, length: number): number {
+    if (this.#kept === null) return NONE;
     if (++this.#sinceParity > PATIENCE) {
       this.close();
-      return false;
+      return NONE;
     }
-    const number = this.#keep(this.#kept, bytes, offset, length);
+    return this.#keep(this.#kept, bytes, offset, length);
+  }
+
+  /** `arrivals` knows of this shard as well, at `now`. Returns whether that restored others. */
+  handleKept(number: number, now: number): boolean {
     if (number < 0 || this.#groups.size === 0) return false;
     let isNew = false;
     for (const group of this.#groups.values()) {
@@ -59,7 +66,7 @@ export class ParityReceiver {
     return isNew;
   }
 
-  /** The same for a parity shard. */
+  /** The parity shard in `bytes[offset … offset + length)` has come at `now`. Returns whether that restored others. */
   handleParity(bytes: Uint8Array, offset: number, length: number, now: number): boolean {
     const { next } = this.#arrivals;
     const header = readParityHeader(bytes, offset, length, next);

@@ -127,8 +127,9 @@ export class BlockPacketizer implements Packetizer {
   #handleShard(bytes: Uint8Array, offset: number, length: number): void {
     if (!this.#accepting) return;
     const now = this.#clock.now();
+    const kept = this.#restorer.keep(bytes, offset, length);
     this.#arrivals.handleShard(bytes, offset, length, now);
-    this.#restorer.handleShard(bytes, offset, length, now);
+    this.#restorer.handleKept(kept, now);
     this.#delivery?.handleArrival(length, now);
   }
 

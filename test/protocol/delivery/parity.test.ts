@@ -82,7 +82,11 @@ class Sender {
 
 class Receiver {
   readonly packets: Uint8Array[] = [];
-  readonly arrivals = new Arrivals(new CountingPool(), (packet) => this.packets.push(Uint8Array.from(packet)));
+  readonly arrivals = new Arrivals(new CountingPool(), (packet) => {
+    this.packets.push(Uint8Array.from(packet));
+    // quiche decrypts a packet where it is.
+    packet.fill(0xdd);
+  });
   readonly parity = new ParityReceiver(this.arrivals);
   now = 0;
 
@@ -92,8 +96,9 @@ class Receiver {
       input.set(datagram, 5);
       if (isParity(datagram)) this.parity.handleParity(input, 5, datagram.length, this.now);
       else {
+        const kept = this.parity.keep(input, 5, datagram.length);
         this.arrivals.handleShard(input, 5, datagram.length, this.now);
-        this.parity.handleShard(input, 5, datagram.length, this.now);
+        this.parity.handleKept(kept, this.now);
       }
     }
     return this;

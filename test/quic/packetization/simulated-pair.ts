@@ -171,6 +171,12 @@ export class Side {
   }
 
   #take(packet: Uint8Array): void {
+    this.#look(packet);
+    // quiche decrypts a packet where it is.
+    packet.fill(0xdd);
+  }
+
+  #look(packet: Uint8Array): void {
     const number = packet.length < 8 ? 0 : Buffer.from(packet.buffer, packet.byteOffset).readUInt32BE(4);
     if (packet.length < 8 || Buffer.compare(packet, contents(number, packet.length)) !== 0) return void this.spoiled++;
     if (number <= this.#last || number >= this.#peer.sent) return void this.misplaced++;
