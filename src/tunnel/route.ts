@@ -115,11 +115,13 @@ function resolver({ host, port }: { host: string; port: number }): () => Promise
 
 function uplinkLog({ backend }: RunningSettings, { log, metrics, events }: TunnelContext): UplinkHandler {
   const server = formatAddress(backend);
-  let ups = 0;
+  /** Links that were lost and not replaced so far. */
+  let missing = 0;
   const failures: Record<Transport, string> = { quic: '', tls: '' };
   return {
     onUp(link) {
-      if (ups++ > 0) metrics.reconnected();
+      if (missing > 0) metrics.reconnected();
+      missing = Math.max(0, missing - 1);
       failures[link.transport] = '';
       events.onLinkUp(link);
       const { rtt } = link.stats();
@@ -136,6 +138,7 @@ function uplinkLog({ backend }: RunningSettings, { log, metrics, events }: Tunne
       if (link === null) metrics.handshakeFailed(reason.code);
       if (link === null) events.onAttemptFailed(transport, reason, retryIn);
       else events.onLinkDown(link, reason);
+      if (link !== null) missing++;
       const event = link === null ? 'link_failed' : 'link_down';
       const fields = {
         event,

@@ -2,8 +2,8 @@ import type { Link, LinkStats } from '../link/link.ts';
 
 /**
  * Which transport serves new connections better (`-transport=auto`), by what is seen of the path. TLS has the kernel's TCP do the work, which is faster as long as
- * nothing is lost and nothing is far; everywhere else QUIC's delivery is (README, "Speed"; docs/PERFORMANCE.md). QUIC until the path has shown that it is
- * near and clean, and again at the first signs that it is not.
+ * nothing is lost and nothing is far; everywhere else QUIC's delivery is (README; docs/PERFORMANCE.md). QUIC until the path has shown that it is near and clean,
+ * and again at the first signs that it is not. Loss shows on QUIC only, so that now and then new connections go there for a few looks.
  */
 export class TransportChoice {
   /** The least round-trip time of each of the last looks, in milliseconds. */
@@ -13,10 +13,11 @@ export class TransportChoice {
   /** Sums in which what was before weighs less and less. */
   #recentSent = 0;
   #recentLost = 0;
-  #preferred: Link['transport'] = 'quic';
+  #verdict: Link['transport'] = 'quic';
+  #looksSinceTrial = 0;
 
   get preferred(): Link['transport'] {
-    return this.#preferred;
+    return this.#looksSinceTrial >= TRIAL_AFTER ? 'quic' : this.#verdict;
   }
 
   /** Milliseconds, the least of late; Infinity before anything was seen. */
@@ -29,16 +30,23 @@ export class TransportChoice {
     return this.#recentLost / Math.max(this.#recentSent, LEAST_SENT);
   }
 
-  /** Takes in what both links tell, at regular times. Returns whether another transport is preferred now. */
+  /** Takes in what both links tell, at regular times. Returns whether another transport is the better one now. */
   handleLook(quic: LinkStats, tls: LinkStats | null): boolean {
-    const rtts = [quic.rtt, tls?.rtt ?? Number.NaN].filter((rtt) => !Number.isNaN(rtt));
-    this.#rtts.push(Math.min(...rtts));
-    if (this.#rtts.length > LOOKS) this.#rtts.shift();
+    this.#takeRtt(quic, tls?.rtt ?? Number.NaN);
     this.#takeLoss(quic.packetsSent, quic.packetsLost);
-    const before = this.#preferred;
-    if (this.rtt <= NEAR && this.lossRate <= CLEAN) this.#preferred = 'tls';
-    else if (this.rtt > FAR || this.lossRate > LOSSY) this.#preferred = 'quic';
-    return this.#preferred !== before;
+    this.#looksSinceTrial = (this.#looksSinceTrial + 1) % (TRIAL_AFTER + TRIAL);
+    const before = this.#verdict;
+    if (this.rtt <= NEAR && this.lossRate <= CLEAN) this.#verdict = 'tls';
+    else if (this.rtt > FAR || this.lossRate > LOSSY) this.#verdict = 'quic';
+    if (this.#verdict !== before) this.#looksSinceTrial = 0;
+    return this.#verdict !== before;
+  }
+
+  /** QUIC's says nothing of the present while it sends nothing that is measured; TLS asks with each keepalive. */
+  #takeRtt(quic: LinkStats, tls: number): void {
+    const rtts = quic.packetsSent !== this.#sent || Number.isNaN(tls) ? [quic.rtt, tls] : [tls];
+    this.#rtts.push(Math.min(...rtts.filter((rtt) => !Number.isNaN(rtt))));
+    if (this.#rtts.length > LOOKS) this.#rtts.shift();
   }
 
   #takeLoss(sent: number, lost: number): void {
@@ -61,3 +69,6 @@ const LOSSY = 0.005;
 const LEAST_SENT = 1_000;
 const LOOKS = 30;
 const DECAY = 0.9;
+/** Looks after which QUIC is tried, and for how many. */
+const TRIAL_AFTER = 300;
+const TRIAL = 5;

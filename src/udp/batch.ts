@@ -42,7 +42,7 @@ export function batchUdp(libc: Libc | null = loadLibc()): OpenUdp | null {
     const socket = await bindDgram(options);
     const fd = descriptorOf(socket);
     const connected = options.connect !== undefined;
-    const readiness = fd === null ? null : watchReadable(fd, libc, () => batch.handleReadable());
+    const readiness = fd === null || !canReceive(libc, fd) ? null : watchReadable(fd, libc, () => batch.handleReadable());
     if (fd === null || readiness === null || !stopReading(socket)) {
       readiness?.close();
       return new DgramSocket(socket, connected);
@@ -144,6 +144,11 @@ class BatchSocket implements UdpSocket {
   #report(error: NodeJS.ErrnoException): void {
     if (!this.#closed) this.handler.onError(udpError(error));
   }
+}
+
+/** Whether the system lets this process call `recvmmsg` at all; asks for no datagram. */
+function canReceive(libc: Libc, fd: number): boolean {
+  return libc.recvmmsg(fd, Buffer.alloc(MSGHDR + 8), 0, MSG_DONTWAIT, null) === 0;
 }
 
 /** Beyond what net.core.rmem_max allows, where this process may (CAP_NET_ADMIN); refused otherwise, and then what `dgram` got stays. */

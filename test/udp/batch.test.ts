@@ -77,7 +77,7 @@ class Kernel implements Libc {
     return this.#refusal === 0 ? libc!.sendmsg(fd, message, flags) : -1;
   };
 
-  readonly recvmmsg: Libc['recvmmsg'] = (...parameters) => {
+  recvmmsg: Libc['recvmmsg'] = (...parameters) => {
     const count = libc!.recvmmsg(...parameters);
     this.received += Math.max(0, count);
     return count;
@@ -353,6 +353,14 @@ test('where the event loop cannot tell of the descriptor, Node reads', needsLibc
   t.same(bytesOf(await at.datagrams(sent.length)), sent);
   t.same([kernel.runs + kernel.singles, kernel.received], [0, 0]);
   t.notOk(server.keepsWhole);
+});
+
+test('where the system forbids recvmmsg, Node reads', needsLibc, async (t) => {
+  const kernel = new Kernel();
+  kernel.recvmmsg = () => -1;
+  const server = await batchUdp(kernel)!({ bind: { host: '127.0.0.1', port: 0 } });
+  t.teardown(() => server.close());
+  t.equal(server.kind, 'dgram');
 });
 
 test('closing gives both descriptors back', needsLibc, async (t) => {

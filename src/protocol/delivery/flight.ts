@@ -186,7 +186,7 @@ export class Flight {
 
   /** Finds those lost whose time is up. */
   handleOvertaken(now: number): void {
-    if (now >= this.#overtakenUntil) this.#lostSince += this.#findLost(now);
+    if (now >= this.#overtakenUntil) this.#lostSince += this.#findLost(now - REPORT_SLACK + TICK);
   }
 
   /** So many shards more were lost and brought back by parity. */
@@ -329,7 +329,7 @@ export class Flight {
       if (this.#state[at] !== FLYING || sentAt > this.#newestSentAt) continue;
       if (sentAt === this.#newestSentAt && shard > this.#newest) continue;
       const until = sentAt + this.#newestRtt + this.#reordering;
-      if (now <= until) this.#overtakenUntil = Math.min(this.#overtakenUntil, until + TICK);
+      if (now <= until) this.#overtakenUntil = Math.min(this.#overtakenUntil, until + REPORT_SLACK);
       else {
         lost += this.#size[at]!;
         this.#lose(shard, at);
@@ -415,5 +415,6 @@ const FIRST_CAPACITY = 256;
 /** Shards that the loss rate looks back on, at least. */
 const RECENT = 1_000;
 const CLOCK_WRAP = 2 ** 32;
-/** Milliseconds: what a timer is late by at least. */
+/** Milliseconds from a shard's coming to the report of it (delivery.ts), which may be on its way when the timer fires. */
+const REPORT_SLACK = 4;
 const TICK = 1;

@@ -63,6 +63,7 @@ export class Delivery {
   #reportNumber = 0;
   #reportDue = Infinity;
   #unreported = 0;
+  #hadGap = false;
   /** Shards to be sent a second time, soonest first. */
   readonly #copies: { packet: KeptPacket; first: number; index: number; at: number }[] = [];
   /** How often in a row nothing was heard for long. */
@@ -198,7 +199,10 @@ export class Delivery {
   /** A shard of `length` bytes came from the peer. */
   handleArrival(length: number, now: number): void {
     this.#unreported += length;
-    const wait = this.#arrivals.hasGap ? GAP_REPORT_AFTER : REPORT_AFTER;
+    const { hasGap } = this.#arrivals;
+    // Also when this has closed the gap (RFC 5681 §4.2): the sender is about to send it again.
+    const wait = hasGap || this.#hadGap ? GAP_REPORT_AFTER : REPORT_AFTER;
+    this.#hadGap = hasGap;
     const due = this.#unreported >= REPORT_EVERY ? now : now + wait;
     if (due < this.#reportDue) this.#reportDue = due;
   }
