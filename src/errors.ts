@@ -39,6 +39,7 @@ export const ERROR_CODES = [
   'DIAL_TIMEOUT',
   'DIAL_NAME_NOT_FOUND',
   'STREAM_LIMIT',
+  'BACKEND_UNKNOWN',
   // Everything else
   'SHUTTING_DOWN',
   'ABORTED',

@@ -11,7 +11,7 @@ export type {
   LinkInfo,
   ServerEvents,
 } from './library/events.ts';
-export type { ClientOptions, ConnectOptions, ServerOptions, WaitOptions } from './library/options.ts';
+export type { ClientOptions, ConnectionOptions, ConnectOptions, ServerOptions, WaitOptions } from './library/options.ts';
 export { startServer, type TunnelServer } from './library/server.ts';
 export type { LinkState } from './link/link.ts';
 export type { ResetReason } from './protocol/reset.ts';

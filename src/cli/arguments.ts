@@ -84,8 +84,8 @@ function valueAfter(flag: FlagShape, word: string | undefined, known: Known): st
 
 function valueOf(flag: FlagShape, texts: readonly string[]): LayerValue {
   const where = `-${flag.name}`;
-  if (flag.kind === 'list')
-    return { where, value: texts.flatMap((text) => readValue(flag, text, where, 'USAGE').value as string[]) };
+  if (flag.kind === 'list' || flag.kind === 'backends')
+    return { where, value: texts.flatMap((text) => readValue(flag, text, where, 'USAGE').value as unknown[]) };
   const [text = '', ...more] = texts;
   if (more.length > 0) throw usage(`${where} is given ${more.length === 1 ? 'twice' : `${texts.length} times`}: give it once`);
   if (text === '' && flag.kind !== 'boolean') throw usage(`${where} is empty: give it a value, or leave it out`);
@@ -144,6 +144,8 @@ const EXAMPLES = {
   string: 'TEXT',
   path: 'FILE',
   address: 'HOST:PORT',
+  backends: 'HOST:PORT',
+  name: 'NAME',
   duration: '5s',
   size: '4M',
   integer: '100',

@@ -3,6 +3,7 @@ import { isForOtherRole } from '../config/contradictions.ts';
 import type { Configuration } from '../config/load.ts';
 import { camelCase, type Flag, PROCESS_FLAGS, TUNNEL_FLAGS } from '../config/flags.ts';
 import type { TunnelSettings } from '../config/settings.ts';
+import { listBackends } from '../config/settle.ts';
 import { formatValue } from '../config/values.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
 import { loadSecret } from '../identity/secret.ts';
@@ -55,7 +56,9 @@ function meaningful({ clientmode }: TunnelSettings): readonly Flag[] {
 }
 
 function entriesOf(flags: readonly Flag[], settings: object): Record<string, unknown> {
-  const values = new Map(Object.entries(settings));
+  const values = new Map(
+    Object.entries('backends' in settings ? { ...settings, backend: listBackends(settings as TunnelSettings) } : settings),
+  );
   return Object.fromEntries(
     flags.flatMap((flag) => {
       const value: unknown = values.get(camelCase(flag.name));

@@ -75,6 +75,8 @@ const METAVARS = {
   string: 'TEXT',
   path: 'FILE',
   address: 'HOST:PORT',
+  backends: 'HOST:PORT',
+  name: 'NAME',
   duration: 'TIME',
   size: 'SIZE',
   integer: 'N',

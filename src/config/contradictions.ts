@@ -15,6 +15,7 @@ export function withoutContradictions(layers: readonly Layer[]): readonly Layer[
   refuseHalfCertificate(settled);
   refuseSlowKeepalive(settled);
   refuseChoiceOfOne(settled);
+  refuseUnclearBackends(settled, client);
   return settled;
 }
 
@@ -87,6 +88,18 @@ function refuseChoiceOfOne(layers: readonly Layer[]): void {
   const fallback = given(layers, 'fallback');
   if (fallback?.value === false)
     throw invalid(`${transport.where} chooses between QUIC and TLS, and ${fallback.where} leaves QUIC only`);
+}
+
+function refuseUnclearBackends(layers: readonly Layer[], client: boolean): void {
+  const backend = given(layers, 'backend');
+  if (backend === undefined) return;
+  const names = backend.value.map(({ name }) => name);
+  const twice = names.find((name, index) => names.indexOf(name) < index);
+  if (client && names.some((name) => name !== ''))
+    throw invalid(`${backend.where} of a client is the server's address: name the backend with target`);
+  if (client && names.length > 1) throw invalid(`${backend.where} of a client is one server: give it once`);
+  if (twice === '') throw invalid(`${backend.where} has more than one address without a name: write the others as NAME=HOST:PORT`);
+  if (twice !== undefined) throw invalid(`${backend.where} has two addresses for "${twice}": give each a name of its own`);
 }
 
 function defaultDuration(name: 'keepalive' | 'idle-timeout'): number {

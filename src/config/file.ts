@@ -5,7 +5,7 @@ import { QtunnelError } from '../errors.ts';
 import { findFlag, type Flag, FLAGS, type FlagName, PROCESS_FLAGS, TUNNEL_FLAGS } from './flags.ts';
 import { type Layer, type LayerValue, quote, refusal } from './layer.ts';
 import { suggestion } from './suggest.ts';
-import { parseValue } from './values.ts';
+import { NAME, parseValue } from './values.ts';
 import { readYaml, type YamlText } from './yaml.ts';
 
 /** What a `-conf` file says. Relative paths in it are relative to the file's folder. */
@@ -67,7 +67,7 @@ function schemaFor(folder: string) {
     Object.fromEntries(flags.map((flag) => [flag.name, valueOf(flag, folder).optional()]));
   const tunnel = z.strictObject(entryOf(TUNNEL_FLAGS), { error: expecting('settings such as listen: ":9001"') });
   const tunnels = z
-    .record(z.string().regex(TAG, { error: `expected a tag of letters, digits, "-", "_" and "."` }), tunnel, {
+    .record(z.string().regex(NAME, { error: `expected a tag of letters, digits, "-", "_" and "."` }), tunnel, {
       error: expecting('tunnels under their tags, such as web: { listen: ":9001", backend: "127.0.0.1:80" }'),
     })
     .refine((map) => Object.keys(map).length > 0, { error: 'expected at least one tunnel' });
@@ -77,8 +77,9 @@ function schemaFor(folder: string) {
 
 function valueOf(flag: Flag, folder: string) {
   return z.unknown().transform((text, context) => {
-    const parsed = typeof text === 'string' ? parseValue(flag, text, folder) : parseValue(flag, '', folder);
-    if (typeof text === 'string' && 'value' in parsed) return parsed.value;
+    const written = REPEATED.has(flag.kind) && Array.isArray(text) ? text.join(',') : text;
+    const parsed = parseValue(flag, typeof written === 'string' ? written : '', folder);
+    if (typeof written === 'string' && 'value' in parsed) return parsed.value;
     const expected = 'expected' in parsed ? parsed.expected : 'a value';
     context.addIssue({ code: 'custom', message: refusal(flag, '', expected, text).slice(': '.length) });
     return z.NEVER;
@@ -122,4 +123,5 @@ function unknownKey(key: string, top: boolean): string {
   return `unknown key${hint === '' ? `; expected one of ${(top ? [...known, 'defaults', 'tunnels'] : known).join(', ')}` : hint}`;
 }
 
-const TAG = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+/** What may stand as a sequence in the file. */
+const REPEATED: ReadonlySet<Flag['kind']> = new Set(['backends', 'list']);

@@ -19,7 +19,9 @@ export type TunnelOptions = { readonly [One in TunnelFlag as CamelCase<One['name
 
 type Option<F extends TunnelFlag> = F extends { choices: readonly string[] }
   ? Given<F>
-  : Given<F> | string | (F['default' & keyof F] & null);
+  : F extends { kind: 'backends' }
+    ? Address | string | readonly string[]
+    : Given<F> | string | (F['default' & keyof F] & null);
 
 /** @throws QtunnelError `CONFIG_INVALID` that names the option and what was expected. */
 export function settingsFromOptions(options: TunnelOptions): TunnelSettings {
@@ -35,12 +37,19 @@ export function settingsFromOptions(options: TunnelOptions): TunnelSettings {
   return settleTunnel(tag, [layer], process.env);
 }
 
+/** @throws QtunnelError `CONFIG_INVALID` when the option cannot have this value. */
+export function checkOption(option: string, value: unknown): void {
+  const flag = TUNNEL_FLAGS.find(({ name }) => camelCase(name) === option);
+  if (flag !== undefined) readValue(flag, asText(flag, option, value), option, 'CONFIG_INVALID');
+}
+
 /** As it would stand on a command line, so that an option is held to the same bounds. */
 function asText(flag: TunnelFlag, option: string, value: unknown): string {
   if (typeof value === 'string') return value;
   if (typeof value === 'boolean' && flag.kind === 'boolean') return String(value);
   if (typeof value === 'number') return flag.kind === 'duration' ? `${value}ms` : String(value);
-  if (flag.kind === 'address' && isAddress(value)) return formatAddress(value);
+  if (flag.kind === 'backends' && Array.isArray(value)) return value.join(',');
+  if ((flag.kind === 'address' || flag.kind === 'backends') && isAddress(value)) return formatAddress(value);
   if (flag.kind === 'fec' && isFec(value)) return formatFec(value);
   const shown = 'secret' in flag ? 'a value of another type' : quote(value);
   throw new QtunnelError('CONFIG_INVALID', `${option}: expected ${TYPE_NAMES[flag.kind]}, got ${shown}`);
@@ -66,6 +75,8 @@ const TYPE_NAMES = {
   string: 'text',
   path: "a file's path",
   address: "{ host, port } or text such as 'host:443'",
+  backends: "{ host, port }, text such as 'host:443', or a list of texts such as 'web=host:443'",
+  name: 'a name',
   duration: "milliseconds or text such as '5s'",
   size: "bytes or text such as '64K'",
   integer: 'a whole number',

@@ -1,3 +1,4 @@
+import { QtunnelError } from '../errors.ts';
 import type { Fec } from '../protocol/fec.ts';
 
 /**
@@ -9,7 +10,12 @@ export interface TunnelSettings {
   readonly tag: string;
   readonly clientmode: boolean;
   readonly listen: Address;
-  readonly backend: Address;
+  /** A client: the server. A server: where connections go that name no backend; null when it has named ones only. */
+  readonly backend: Address | null;
+  /** A server's other backends, by name; a client has none. */
+  readonly backends: Readonly<Record<string, Address>>;
+  /** A client: the name of the server's backend that connections go to; null for the one without a name. */
+  readonly target: string | null;
   readonly quic: boolean;
   readonly fallback: boolean;
   readonly transport: 'quic' | 'auto';
@@ -40,10 +46,21 @@ export interface TunnelSettings {
   readonly buffer: number;
 }
 
+/** The server that a client's settings name. */
+export function serverOf({ backend }: Pick<TunnelSettings, 'backend'>): Address {
+  if (backend === null) throw new QtunnelError('INTERNAL', "A client's settings have no server.");
+  return backend;
+}
+
 /** Host is a name or an IP address without brackets; empty stands for every local address (listen only). */
 export interface Address {
   readonly host: string;
   readonly port: number;
+}
+
+/** An address under a name; the name is empty for one without. */
+export interface NamedAddress extends Address {
+  readonly name: string;
 }
 
 /** What concerns the whole process rather than one tunnel. */

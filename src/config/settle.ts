@@ -3,7 +3,7 @@ import type { Environment } from './environment.ts';
 import { camelCase, type Flag, type FlagName, PROCESS_FLAGS, TUNNEL_FLAGS, type TunnelFlag, type ValuesOf } from './flags.ts';
 import { given, type Layer } from './layer.ts';
 import { withoutContradictions } from './contradictions.ts';
-import type { ProcessSettings, TunnelSettings } from './settings.ts';
+import type { NamedAddress, ProcessSettings, TunnelSettings } from './settings.ts';
 import { parseValue } from './values.ts';
 
 /**
@@ -14,7 +14,14 @@ export function settleTunnel(tag: string, all: readonly Layer[], environment: En
   const layers = withoutContradictions(all);
   const stateDir = lookUp(layers, 'state-dir') ?? defaultStateDir(environment);
   const knownHosts = lookUp(layers, 'known-hosts') ?? defaultKnownHosts(stateDir);
-  return { tag, ...valuesOf<Exclude<TunnelFlag, Computed>>(TUNNEL_FLAGS, layers), stateDir, knownHosts };
+  const { backend, ...values } = valuesOf<Exclude<TunnelFlag, Computed>>(TUNNEL_FLAGS, layers);
+  return { tag, ...values, ...splitBackends(backend), stateDir, knownHosts };
+}
+
+/** A tunnel's backends as `-backend` gives them, for showing them. */
+export function listBackends({ backend, backends }: Pick<TunnelSettings, 'backend' | 'backends'>): NamedAddress[] {
+  const named = Object.entries(backends).map(([name, address]) => ({ name, ...address }));
+  return backend === null ? named : [{ name: '', ...backend }, ...named];
 }
 
 /** @param terminal whether a log destination is a terminal; the log is pretty there and JSON everywhere else. */
@@ -35,6 +42,12 @@ export function defaultOf(flag: Flag): unknown {
   if (flag.kind === 'list') return [];
   const parsed = parseValue(flag, flag.default);
   return 'value' in parsed ? parsed.value : null;
+}
+
+function splitBackends(given: readonly NamedAddress[]): Pick<TunnelSettings, 'backend' | 'backends'> {
+  const entries = given.map(({ name, host, port }) => [name, { host, port }] as const);
+  const { '': backend = null, ...backends } = Object.fromEntries(entries);
+  return { backend, backends };
 }
 
 type Computed = { readonly computed: string };

@@ -5,7 +5,7 @@ import { parseFingerprint as readFingerprint } from '../identity/fingerprint.ts'
 import { formatAddress } from '../link/address.ts';
 import { type Fec, formatFec, parseFec } from '../protocol/fec.ts';
 import type { FlagShape, KindValues } from './flags.ts';
-import type { Address } from './settings.ts';
+import type { Address, NamedAddress } from './settings.ts';
 
 /** A value, or in words what was expected instead: `a duration such as 500ms, 5s, 2m or 1h`. */
 export type Parsed<T> = { readonly value: T } | { readonly expected: string };
@@ -20,6 +20,8 @@ export function parseValue(flag: FlagShape, text: string, folder?: string): Pars
       return parseBoolean(text);
     case 'address':
       return parseAddress(flag, text);
+    case 'backends':
+      return parseBackends(flag, text);
     case 'duration':
       return parseDuration(text);
     case 'size':
@@ -34,6 +36,8 @@ export function parseValue(flag: FlagShape, text: string, folder?: string): Pars
       return parseFingerprint(text);
     case 'fec':
       return parseFecValue(text);
+    case 'name':
+      return parseName(text);
     case 'list':
       return parseList(text);
     case 'string':
@@ -48,8 +52,13 @@ export function formatValue(flag: FlagShape, value: KindValues[keyof KindValues]
     return flag.kind === 'size' ? formatSize(value) : value;
   }
   if (typeof value === 'object' && 'parity' in value) return formatFec(value);
-  if (typeof value === 'object') return 'port' in value ? formatAddress(value) : value.join(',');
+  if (typeof value === 'object') return 'port' in value ? formatAddress(value) : value.map(formatItem).join(',');
   return value;
+}
+
+/** `web=127.0.0.1:80`, or the address alone when it has no name. */
+export function formatNamed({ name, ...address }: NamedAddress): string {
+  return name === '' ? formatAddress(address) : `${name}=${formatAddress(address)}`;
 }
 
 /** Milliseconds in the largest unit that is exact: 90000 → `90s`, 120000 → `2m`. */
@@ -78,6 +87,18 @@ function parseAddress(flag: FlagShape, text: string): Parsed<Address> {
   const lowest = flag.anyPort === true ? 0 : 1;
   if (port < lowest || port > 65_535) return { expected: `a port from ${lowest} to 65535` };
   return { value: { host: host === '' && flag.dialled === true ? 'localhost' : host, port } };
+}
+
+function parseBackends(flag: FlagShape, text: string): Parsed<readonly NamedAddress[]> {
+  const backends: NamedAddress[] = [];
+  for (const item of text.split(',')) {
+    const [, name = '', address = ''] = NAMED.exec(item.trim()) ?? [];
+    if (name !== '' && !NAME.test(name)) return { expected: `${EXPECTED.name} before the equals sign` };
+    const parsed = parseAddress(flag, address);
+    if ('expected' in parsed) return { expected: name === '' ? parsed.expected : `${parsed.expected}, after ${name}=` };
+    backends.push({ name, ...parsed.value });
+  }
+  return { value: backends };
 }
 
 function isHost(host: string): boolean {
@@ -141,9 +162,17 @@ function parseFecValue(text: string): Parsed<Fec> {
   return value === null ? { expected: EXPECTED.fec } : { value };
 }
 
+function parseName(text: string): Parsed<string> {
+  return NAME.test(text) ? { value: text } : { expected: EXPECTED.name };
+}
+
 function parseList(text: string): Parsed<readonly string[]> {
   const items = text.split(',').map((item) => item.trim());
   return items.includes('') ? { expected: 'names with commas between them' } : { value: items };
+}
+
+function formatItem(item: string | NamedAddress): string {
+  return typeof item === 'string' ? item : formatNamed(item);
 }
 
 function unitSize(units: Readonly<Record<string, number>>, unit: string | undefined): number {
@@ -156,6 +185,8 @@ function inLargestUnit(value: number, units: Readonly<Record<string, number>>): 
 }
 
 const ADDRESS = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,6})$/;
+const NAMED = /^(?:([^=]*)=)?(.*)$/;
+export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** Letters of any script: the resolver turns them into IDNA. */
 const HOST_NAME = /^[\p{L}\p{N}_]([\p{L}\p{N}._-]*[\p{L}\p{N}_.])?$/u;
 const LOOKS_LIKE_IPV4 = /^[\d.]+$/;
@@ -169,6 +200,7 @@ const LONGEST_MS = 7 * 24 * 3_600_000;
 
 const EXPECTED = {
   address: 'an address such as :8080, host:443 or [::1]:443',
+  name: 'a name of letters, digits, "-", "_" and "."',
   duration: 'a duration such as 500ms, 5s, 2m or 1h',
   size: 'a size in bytes such as 65536, 64K, 4M or 1G',
   integer: 'a whole number',

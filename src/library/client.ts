@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
+import { checkOption } from '../config/options.ts';
 import type { Address } from '../config/settings.ts';
 import { type ClientTunnel, startClientTunnel } from '../tunnel/client.ts';
 import type { RunningSettings } from '../tunnel/tunnel.ts';
@@ -8,7 +9,7 @@ import { type ClientEvents, emitLater, emitting, type LinkInfo, linkInfo } from 
 import { Lifetime, startUnlessAborted } from './lifetime.ts';
 import { LinkWatch, waitForLink } from './link-watch.ts';
 import { openDuplex } from './open-duplex.ts';
-import { type ClientOptions, clientSettings, type ProgramOptions, type WaitOptions } from './options.ts';
+import { type ClientOptions, clientSettings, type ConnectionOptions, type ProgramOptions, type WaitOptions } from './options.ts';
 
 /**
  * Starts a client: it keeps a link to the server up and carries over it what comes in on its local port, when `listen` gives it one, and
@@ -42,12 +43,12 @@ export interface TunnelClient extends EventEmitter<ClientEvents>, AsyncDisposabl
    */
   ready(options?: WaitOptions): Promise<LinkInfo>;
   /**
-   * Opens a connection through the tunnel to the server's backend. Without a link it waits up to `dialTimeout` for one. The signal cuts
+   * Opens a connection through the tunnel to the server's backend, `target` or the client's own. Without a link it waits up to `dialTimeout` for one. The signal cuts
    * the connection off even when it is open. What becomes of the connection later, a refused backend included, is its `error`.
    * @throws QtunnelError as `ready()`; why the last attempt at a link failed (`LINK_REFUSED`, `LINK_TIMEOUT`, `NAME_NOT_FOUND`, …) when
-   *   `dialTimeout` has passed; `STREAM_LIMIT`.
+   *   `dialTimeout` has passed; `STREAM_LIMIT`; `CONFIG_INVALID` for a target that is no name.
    */
-  connect(options?: WaitOptions): Promise<Duplex>;
+  connect(options?: ConnectionOptions): Promise<Duplex>;
   /**
    * Takes over options and reads the files they name again; connections that are open stay. What is not given stays as it is.
    * @throws QtunnelError as `startClient`; nothing has changed then.
@@ -90,8 +91,9 @@ class ClientHandle extends EventEmitter<ClientEvents> implements TunnelClient {
     return linkInfo(await waitForLink(this.#tunnel, { watch: this.#watch, timeout: Infinity, signals }));
   }
 
-  connect({ signal }: WaitOptions = {}): Promise<Duplex> {
-    return openDuplex(this.#tunnel, { watch: this.#watch, signal, stopping: this.#life.stopping });
+  async connect({ signal, target }: ConnectionOptions = {}): Promise<Duplex> {
+    if (target !== undefined) checkOption('target', target);
+    return await openDuplex(this.#tunnel, { watch: this.#watch, signal, stopping: this.#life.stopping, target });
   }
 
   async reload(changes: Omit<ClientOptions, keyof ProgramOptions> = {}): Promise<void> {

@@ -148,6 +148,7 @@ const MEANINGS: Record<ResetReason, [ErrorCode, string]> = {
   SHUTDOWN: ['SHUTTING_DOWN', 'The tunnel is shutting down.'],
   LINK_LOST: ['LINK_LOST', 'The link that carried the connection was lost.'],
   PROTOCOL: ['PROTOCOL_VIOLATION', 'The far end ended the connection because of a breach of protocol.'],
+  NO_BACKEND: ['BACKEND_UNKNOWN', 'The server offers no such backend.'],
   RESOURCE: ['SERVER_BUSY', 'The server is out of descriptors or memory.'],
 };
 /** All connections of a thread read into the same buffer. */

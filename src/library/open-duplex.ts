@@ -13,12 +13,14 @@ import { type LinkWait, waitForLink } from './link-watch.ts';
 export interface DuplexRequest extends Pick<LinkWait, 'watch' | 'once'> {
   /** The user's: cuts the connection off, open or not. */
   readonly signal: AbortSignal | undefined;
+  /** The server's backend for this connection; the tunnel's own when left out. */
+  readonly target?: string | undefined;
   /** The tunnel's: an open connection is ended by the tunnel itself. */
   readonly stopping: AbortSignal | undefined;
 }
 
 /** Opens a connection on the tunnel's link, waiting for one up to `dialTimeout`. @throws QtunnelError why it could not. */
-export async function openDuplex(tunnel: ClientTunnel, { watch, once, signal, stopping }: DuplexRequest): Promise<Duplex> {
+export async function openDuplex(tunnel: ClientTunnel, { watch, once, signal, stopping, target }: DuplexRequest): Promise<Duplex> {
   const { maxConnections, dialTimeout } = tunnel.settings;
   const { connections } = tunnel.surroundings;
   if (connections.size >= maxConnections) {
@@ -29,7 +31,7 @@ export async function openDuplex(tunnel: ClientTunnel, { watch, once, signal, st
   try {
     const signals = [signal, stopping, connection.cancelled];
     const link = await waitForLink(tunnel, { watch, once, timeout: dialTimeout, signals });
-    const duplex = connection.open(tunnel, link);
+    const duplex = connection.open(tunnel, link, target);
     const forget = onAbort([signal], (reason) => duplex.destroy(reason));
     return duplex.once('close', forget);
   } catch (error) {
@@ -47,9 +49,9 @@ class DuplexConnection implements TunnelConnection {
     return this.#cancel.signal;
   }
 
-  open({ surroundings: { context, connections } }: ClientTunnel, link: Link): LinkDuplex {
+  open({ surroundings: { context, connections, target } }: ClientTunnel, link: Link, chosen: string | undefined): LinkDuplex {
     const tag = newTag();
-    const stream = link.open({ tag, target: '' });
+    const stream = link.open({ tag, target: chosen ?? target });
     const log = new ConnectionLog(context, tag, link);
     this.#duplex = new LinkDuplex(stream, {
       onSent: (bytes) => log.sent(bytes),

@@ -29,6 +29,12 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** For one of a client's connections. */
+export interface ConnectionOptions extends WaitOptions {
+  /** The name of the server's backend; the client's `target` when left out. */
+  readonly target?: string | undefined;
+}
+
 /** @throws QtunnelError `CONFIG_INVALID` */
 export function serverSettings(options: ServerOptions): TunnelSettings {
   return settingsFromOptions({ ...withoutProgramOptions(options), clientmode: false });

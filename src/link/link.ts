@@ -53,7 +53,7 @@ export interface LinkHandler {
 export interface OpenRequest {
   /** 16 hexadecimal digits that name this connection in the logs of both sides. */
   readonly tag: string;
-  /** The backend asked for, when the server offers several by name; empty for its only one. */
+  /** The name of the server's backend that is asked for; empty for the one without a name. */
   readonly target: string;
 }
 

@@ -1,4 +1,4 @@
-import type { TunnelSettings } from '../config/settings.ts';
+import { serverOf, type TunnelSettings } from '../config/settings.ts';
 import { formatAddress } from '../link/address.ts';
 import { VERSION } from '../version.ts';
 import { measureLatency } from './latency.ts';
@@ -25,7 +25,7 @@ export interface NearPlan {
  */
 export async function measure(plan: NearPlan, screen: Screen, signal: AbortSignal): Promise<Results> {
   const { settings, wanted } = plan;
-  screen.prepare(`looking for the far end at ${formatAddress(settings.backend)}`);
+  screen.prepare(`looking for the far end at ${formatAddress(serverOf(settings))}`);
   const ways = await findWays(settings, signal);
   try {
     const steps = planOf(wanted);
@@ -78,7 +78,7 @@ function headline({ settings, loopback }: NearPlan, trips: ReadonlyMap<PathName,
   const ways = [...trips].map(
     ([name, rtt]) => TITLES[name] + (rtt === null ? '' : ` (there and back in ${formatMilliseconds(rtt)})`),
   );
-  const where = loopback ? 'both ends on this machine, over loopback' : formatAddress(settings.backend);
+  const where = loopback ? 'both ends on this machine, over loopback' : formatAddress(serverOf(settings));
   const seconds = steps.reduce((sum, step) => sum + secondsOf(step), 0) * trips.size;
   const each = `${steps.length * trips.size} measurements, about ${formatSeconds(seconds)}`;
   return [`qtunnel bench ${VERSION}: ${where}`, ways.join(', '), `${each}; Ctrl-C ends it`];
@@ -89,7 +89,7 @@ function factsOf({ settings, wanted, loopback }: NearPlan): Pick<Results, 'qtunn
     qtunnel: VERSION,
     date: new Date().toISOString(),
     node: process.version,
-    backend: loopback ? null : formatAddress(settings.backend),
+    backend: loopback ? null : formatAddress(serverOf(settings)),
     secondsEach: wanted.seconds,
   };
 }

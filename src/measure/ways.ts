@@ -1,4 +1,4 @@
-import type { TunnelSettings } from '../config/settings.ts';
+import { serverOf, type TunnelSettings } from '../config/settings.ts';
 import { asQtunnelError, QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import { directPath, type Path, sayHello, tunnelPath } from './paths.ts';
@@ -26,12 +26,12 @@ export async function findWays(settings: TunnelSettings, signal: AbortSignal): P
     const [problem] = search.problems;
     if (signal.aborted) throw new QtunnelError('ABORTED', 'The bench was stopped.');
     if (search.paths.length === 0 && problem !== undefined) {
-      const where = `${formatAddress(settings.backend)} over ${TITLES[problem.path]}`;
+      const where = `${formatAddress(serverOf(settings))} over ${TITLES[problem.path]}`;
       throw new QtunnelError(problem.code, `No bench can be reached at ${where}: ${problem.message}`);
     }
     const direct = search.hello?.direct ?? null;
     if (direct !== null) {
-      const address = { host: settings.backend.host, port: direct.port };
+      const address = { host: serverOf(settings).host, port: direct.port };
       await search.try('direct', () => Promise.resolve(directPath(address, direct.key)));
     }
     return search;

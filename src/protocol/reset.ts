@@ -23,6 +23,8 @@ export const RESET_REASONS = {
   PROTOCOL: 9,
   /** The far end is out of a resource (descriptors, memory). */
   RESOURCE: 10,
+  /** The far end offers no backend of that name to this client. */
+  NO_BACKEND: 11,
 } as const;
 
 export type ResetReason = keyof typeof RESET_REASONS;

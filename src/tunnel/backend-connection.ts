@@ -1,4 +1,4 @@
-import type { TunnelSettings } from '../config/settings.ts';
+import type { Address, TunnelSettings } from '../config/settings.ts';
 import type { QtunnelError } from '../errors.ts';
 import type { Link, LinkStream, OpenRequest, StreamHandler } from '../link/link.ts';
 import type { ResetReason } from '../protocol/reset.ts';
@@ -10,6 +10,8 @@ import { ConnectionLog } from './connection-log.ts';
 import { KEEPALIVE } from './tcp-listener.ts';
 
 interface Origin {
+  /** What to connect to. */
+  readonly backend: Address;
   readonly settings: TunnelSettings;
   readonly request: OpenRequest;
   readonly link: Link;
@@ -35,13 +37,11 @@ export class BackendConnection implements TunnelConnection, StreamHandler {
   constructor(stream: LinkStream, origin: Origin) {
     this.#stream = stream;
     this.#origin = origin;
-    const { settings, request, link, context, connections } = origin;
+    const { backend, settings, request, link, context, connections } = origin;
     this.#log = new ConnectionLog(context, request.tag, link);
     stream.handler = this;
     connections.add(this);
-    this.#dial = dial(settings.backend, settings.dialTimeout, (error) =>
-      error === null ? this.#connected() : this.#failed(error),
-    );
+    this.#dial = dial(backend, settings.dialTimeout, (error) => (error === null ? this.#connected() : this.#failed(error)));
   }
 
   abort(reason: ResetReason, message: string): void {

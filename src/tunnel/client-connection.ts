@@ -16,6 +16,8 @@ export interface ClientSurroundings {
   readonly context: TunnelContext;
   readonly connections: Connections;
   readonly log: RateLimitedLog;
+  /** The name of the server's backend; empty for the one without. */
+  readonly target: string;
   /** Milliseconds that the connection waits for a link. */
   readonly dialTimeout: number;
 }
@@ -80,7 +82,7 @@ export class ClientConnection implements TunnelConnection {
   #open(link: Link): void {
     let stream: LinkStream;
     try {
-      stream = link.open({ tag: this.#tag, target: '' });
+      stream = link.open({ tag: this.#tag, target: this.#around.target });
     } catch (error) {
       const { code, message } = asQtunnelError(error);
       this.#around.log.warn(code, { event: 'stream_reset', tag: this.#tag, reason: code }, `connection reset: ${message}`);

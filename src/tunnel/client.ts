@@ -64,6 +64,7 @@ export class ClientTunnel implements Tunnel {
       context: this.#context,
       connections: this.#connections,
       log: this.#log,
+      target: this.#settings.target ?? '',
       dialTimeout: this.#settings.dialTimeout,
     };
   }

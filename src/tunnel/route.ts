@@ -1,4 +1,5 @@
 import { lookup } from 'node:dns/promises';
+import { serverOf } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
 import { TrustPolicy } from '../identity/trust.ts';
@@ -57,11 +58,11 @@ interface Means {
 }
 
 function connectors(settings: RunningSettings, context: TunnelContext, means: Means): Connect {
-  const { backend, quic, fallback, congestion, blocks, fec, udp } = settings;
+  const { quic, fallback, congestion, blocks, fec, udp } = settings;
   const { auth, supplies } = means;
   const checkServer = serverCheck(means, settings, context);
   const options = { ...linkOptions(settings, auth), checkServer, congestion, blocks, fec, udp };
-  const resolve = resolver(backend);
+  const resolve = resolver(serverOf(settings));
   const connect: Connect = {};
   if (quic) {
     connect.quic = async (signal) => {
@@ -73,19 +74,16 @@ function connectors(settings: RunningSettings, context: TunnelContext, means: Me
   return connect;
 }
 
-function serverCheck(
-  { trust, supplies }: Means,
-  { backend }: RunningSettings,
-  { log }: TunnelContext,
-): (chain: Uint8Array[]) => void {
+function serverCheck({ trust, supplies }: Means, settings: RunningSettings, { log }: TunnelContext): (chain: Uint8Array[]) => void {
+  const server = serverOf(settings);
   const told = new Set<string>();
   return (chain) => {
-    const { firstUse, fingerprint, warnings } = supplies.exclusively(() => trust.check(chain, backend.host, backend.port));
+    const { firstUse, fingerprint, warnings } = supplies.exclusively(() => trust.check(chain, server.host, server.port));
     if (firstUse) {
       const print = formatFingerprint(fingerprint);
       log.warn(
         { event: 'first_use', fingerprint: print },
-        `the server ${formatAddress(backend)} is new: its certificate ${print} is remembered from now on`,
+        `the server ${formatAddress(server)} is new: its certificate ${print} is remembered from now on`,
       );
     }
     for (const warning of warnings) {
@@ -113,8 +111,8 @@ function resolver({ host, port }: { host: string; port: number }): () => Promise
   };
 }
 
-function uplinkLog({ backend }: RunningSettings, { log, metrics, events }: TunnelContext): UplinkHandler {
-  const server = formatAddress(backend);
+function uplinkLog(settings: RunningSettings, { log, metrics, events }: TunnelContext): UplinkHandler {
+  const server = formatAddress(serverOf(settings));
   /** Links that were lost and not replaced so far. */
   let missing = 0;
   const failures: Record<Transport, string> = { quic: '', tls: '' };

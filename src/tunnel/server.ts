@@ -1,6 +1,8 @@
 import type { Logger } from 'pino';
 import { QtunnelError } from '../errors.ts';
+import { listBackends } from '../config/settle.ts';
 import type { Address, TunnelSettings } from '../config/settings.ts';
+import { formatNamed } from '../config/values.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
 import { formatAddress } from '../link/address.ts';
@@ -130,6 +132,8 @@ export class ServerTunnel implements Tunnel {
   }
 
   #handleStream(link: Link, stream: LinkStream, request: OpenRequest): void {
+    const backend = this.#backendFor(request.target);
+    if (backend === undefined) return this.#refuseTarget(link, stream, request);
     const { maxConnections } = this.#settings;
     if (!this.#connections.admit(maxConnections)) {
       const message = `the server is at its limit of ${maxConnections} connections (-max-connections)`;
@@ -137,12 +141,30 @@ export class ServerTunnel implements Tunnel {
       return stream.reset('LIMIT', message);
     }
     new BackendConnection(stream, {
+      backend,
       settings: this.#settings,
       request,
       link,
       context: this.#context,
       connections: this.#connections,
     });
+  }
+
+  #backendFor(target: string): Address | undefined {
+    const { backend, backends } = this.#settings;
+    if (target === '') return backend ?? undefined;
+    return Object.hasOwn(backends, target) ? backends[target] : undefined;
+  }
+
+  /** The client is not told which names there are. */
+  #refuseTarget(link: Link, stream: LinkStream, { tag, target }: OpenRequest): void {
+    const message =
+      target === ''
+        ? 'The server has named backends only: choose one of its names with -target.'
+        : `The server offers no backend "${target.slice(0, LONGEST_NAME)}" to this client: -target has to be one of the names in its -backend.`;
+    this.#context.metrics.dialFailed('BACKEND_UNKNOWN');
+    this.#strangersLog.warn('target', { event: 'dial_failed', tag, link: link.id, reason: 'NO_BACKEND' }, message);
+    stream.reset('NO_BACKEND', message);
   }
 
   #handleFailure(port: number, error: QtunnelError, peer: string): void {
@@ -166,24 +188,27 @@ export function announceServer(
   secret: boolean,
 ): void {
   const { udp, tcp } = listeners;
+  const backends = listBackends(settings).map(formatNamed).join(', ');
   const { host, port } = listeners.address;
   const fields = {
     event: 'listening',
     ...(udp !== null && { udp: formatAddress(udp) }),
     ...(tcp !== null && { tcp: formatAddress(tcp) }),
-    backend: formatAddress(settings.backend),
+    backend: backends,
     fingerprint: formatFingerprint(identity.fingerprint),
   };
   const where = [udp === null ? [] : [`UDP ${formatAddress(udp)}`], tcp === null ? [] : [`TCP ${formatAddress(tcp)}`]]
     .flat()
     .join(' and ');
-  log.info(fields, `listening on ${where}, backend ${formatAddress(settings.backend)}`);
+  log.info(fields, `listening on ${where}, ${Object.keys(settings.backends).length === 0 ? 'backend' : 'backends'} ${backends}`);
   log.info({ event: 'fingerprint' }, `certificate ${formatFingerprint(identity.fingerprint)}`);
   const reachable = host === '' || host === '::' || host === '0.0.0.0' ? 'THIS-HOST' : host;
   const trust = secret ? '-secret-file=FILE-WITH-THE-SAME-SECRET' : `-pin=${identity.fingerprint}`;
-  const command = `qtunnel -clientmode ${settings.quic ? '-quic ' : ''}-listen=:8080 -backend=${formatAddress({ host: reachable, port })} ${trust}`;
+  const command = `qtunnel -clientmode ${settings.quic ? '-quic ' : ''}-listen=:8080 -backend=${formatAddress({ host: reachable, port })} ${trust}${settings.backend === null ? ' -target=NAME' : ''}`;
   log.info({ event: 'client_command' }, `on the client: ${command}`);
   if (!secret) log.warn('no -secret: whoever reaches this port can use the backend');
 }
 
+/** Characters of a name that is shown: longer ones are nobody's. */
+const LONGEST_NAME = 64;
 const TOLD = ['info', 'link_up', 'link_down'] as const;

@@ -38,7 +38,7 @@ test('what -check prints can be used as a file and means the same', async (t) =>
   const file = path.join(folder, 'tunnels.yaml');
   writeFileSync(
     file,
-    'metrics: 127.0.0.1:9090\ndefaults: { quic: true }\ntunnels:\n  a: { listen: ":1" }\n  b: { clientmode: true, listen: ":2", insecure: true }\n',
+    'metrics: 127.0.0.1:9090\ndefaults: { quic: true }\ntunnels:\n  a: { listen: ":1", backend: ["127.0.0.1:80", "ssh=127.0.0.1:22"] }\n  b: { clientmode: true, listen: ":2", insecure: true }\n',
   );
   const first = await qtunnel(t, ['-check', `-conf=${file}`]);
   t.equal(first.code, 0, first.stderr);

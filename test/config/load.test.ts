@@ -44,6 +44,8 @@ test('nothing given: one tunnel with the documented defaults', (t) => {
     clientmode: false,
     listen: { host: '', port: 9001 },
     backend: { host: '127.0.0.1', port: 6400 },
+    backends: {},
+    target: null,
     quic: false,
     fallback: true,
     transport: 'quic',
@@ -117,8 +119,36 @@ test('a stronger layer takes the place of what contradicts it in a weaker one', 
   t.end();
 });
 
+test('a server has one backend without a name and others under names; a client has one, and a target', (t) => {
+  const server = only(['-backend=127.0.0.1:80', '-backend', 'ssh=127.0.0.1:22', '-backend=db=[::1]:5432,web=:81']);
+  t.same(server.backend, { host: '127.0.0.1', port: 80 });
+  t.same(Object.entries(server.backends), [
+    ['ssh', { host: '127.0.0.1', port: 22 }],
+    ['db', { host: '::1', port: 5432 }],
+    ['web', { host: 'localhost', port: 81 }],
+  ]);
+  t.equal(only(['-backend=ssh=127.0.0.1:22']).backend, null, 'named ones only');
+  t.equal(only([], { QTUNNEL_BACKEND: 'ssh=127.0.0.1:22, :80' }).backends['ssh']?.port, 22);
+  const [web] = load([`-conf=${write(t, 'tunnels: { web: { backend: [":80", "ssh=:22"] } }')}`]).tunnels;
+  t.match(web, { backend: { port: 80 } });
+  t.equal(web?.backends['ssh']?.port, 22);
+  t.equal(only(['-clientmode', '-backend=s:443', '-target=ssh']).target, 'ssh');
+  const refused: [string[], RegExp][] = [
+    [['-backend=a=:1', '-backend=a=:2'], /two addresses for "a"/],
+    [['-backend=:1', '-backend=:2'], /more than one address without a name/],
+    [['-clientmode', '-backend=a=:1'], /name the backend with target/],
+    [['-clientmode', '-backend=:1', '-backend=:2'], /one server/],
+    [['-target=a'], /is for a client/],
+    [['-clientmode', '-target=a b'], /expected a name/],
+    [['-backend=a b=:1'], /expected a name.* before the equals sign/],
+    [['-backend=a=80'], /expected an address.* after a=/],
+  ];
+  for (const [flags, message] of refused) t.throws(() => load(flags), { message }, flags.join(' '));
+  t.end();
+});
+
 test('an empty variable counts as not set, a misspelt one is warned about, strangers are let be', (t) => {
-  t.equal(only([], { QTUNNEL_BACKEND: '' }).backend.port, 6400);
+  t.equal(only([], { QTUNNEL_BACKEND: '' }).backend?.port, 6400);
   t.same(load([], { QTUNNEL_SECERT: 'S', QTUNNEL_SERVICE_HOST: '10.0.0.1', QTUNNEL_VERSION: '3' }).warnings, [
     'QTUNNEL_SECERT is ignored; did you mean QTUNNEL_SECRET?',
   ]);

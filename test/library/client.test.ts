@@ -19,6 +19,19 @@ import { MODES } from '../support/qtunnel.ts';
 import { acceptor, dial, echoes, echoServer, ending, freePort, receive, receiveAll } from '../support/tcp.ts';
 import { client, clientOptions, open, pair, SECRET, server } from './tunnel.ts';
 
+test('a connection goes to the backend that it names', async (t) => {
+  const near = await server(t, 'quic', await freePort(), { backend: [`echo=127.0.0.1:${await echoServer(t)}`, '127.0.0.1:1'] });
+  const far = await client(t, 'quic', near);
+  const first = await far.connect({ target: 'echo' });
+  t.ok(await echoes(first, 'hello'));
+  first.destroy();
+  const [error] = (await once(await far.connect({ target: 'other' }), 'error')) as [QtunnelError];
+  t.equal(error.code, 'BACKEND_UNKNOWN');
+  await t.rejects(far.connect({ target: 'no name' }), { code: 'CONFIG_INVALID', message: /^target: expected a name/ });
+  await far.reload({ target: 'echo' });
+  t.ok(await echoes(await open(far), 'hello again'));
+});
+
 for (const mode of MODES) {
   test(`${mode}: handles say where they are and what they carry`, async (t) => {
     const { server: near, client: far } = await pair(t, mode, await echoServer(t));

@@ -7,5 +7,5 @@ test('each number stands for its reason', async (t) => {
 });
 
 test('a number of a later version, or of another program, reads as RESET', async (t) => {
-  for (const number of [0, 11, 255, 2 ** 32, Number.MAX_SAFE_INTEGER, 2 ** 62, -1, NaN]) t.equal(resetReason(number), 'RESET');
+  for (const number of [0, 200, 255, 2 ** 32, Number.MAX_SAFE_INTEGER, 2 ** 62, -1, NaN]) t.equal(resetReason(number), 'RESET');
 });

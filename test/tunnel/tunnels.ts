@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import type { Test } from 'tap';
-import type { TunnelSettings } from '../../src/config/settings.ts';
+import type { Address, TunnelSettings } from '../../src/config/settings.ts';
 import { QtunnelError } from '../../src/errors.ts';
 import type { Link } from '../../src/link/link.ts';
 import { TunnelMetrics } from '../../src/observe/tunnel-metrics.ts';
@@ -39,7 +39,7 @@ export async function server(t: Test, settings: Partial<TunnelSettings>): Promis
 /** A client in this process, ended with the test. */
 export async function client(
   t: Test,
-  to: { readonly address: TunnelSettings['backend'] },
+  to: { readonly address: Address },
   settings: Partial<TunnelSettings> = {},
 ): Promise<Watched<ClientTunnel> & { readonly port: number }> {
   const { context, ...seen } = watched();
@@ -68,6 +68,8 @@ export function tunnelSettings(t: Test, settings: Partial<TunnelSettings>): Tunn
     clientmode: false,
     listen: { host: '127.0.0.1', port: 0 },
     backend: { host: '127.0.0.1', port: 1 },
+    backends: {},
+    target: null,
     quic: true,
     fallback: true,
     transport: 'quic',

@@ -1,5 +1,5 @@
 import type { Fec } from '../../protocol/fec.ts';
-import type { Address } from '../settings.ts';
+import type { Address, NamedAddress } from '../settings.ts';
 
 /** One flag, wherever it is given. */
 export interface FlagShape {
@@ -20,7 +20,7 @@ export interface FlagShape {
   readonly commandLineOnly?: true;
   /** What `-help` shows for the value; the kind's own word when left out. */
   readonly metavar?: string;
-  /** address: port 0 is allowed; an empty host is not "all addresses" but this machine. */
+  /** address and backends: port 0 is allowed; an empty host is not "all addresses" but this machine. */
   readonly anyPort?: true;
   readonly dialled?: true;
   /** enum: all values; path: words that are not paths. */
@@ -37,6 +37,10 @@ export interface KindValues {
   string: string;
   path: string;
   address: Address;
+  /** As given, in order; those without a name have an empty one. */
+  backends: readonly NamedAddress[];
+  /** Of a backend or a client: letters, digits, `-`, `_` and `.`, at most 64. */
+  name: string;
   duration: number;
   size: number;
   integer: number;
