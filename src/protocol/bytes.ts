@@ -11,23 +11,11 @@ export class ByteWriter {
     return this;
   }
 
-  u24(value: number): this {
-    return this.u8(value >>> 16)
-      .u8(value >>> 8)
-      .u8(value);
-  }
-
   /** RFC 9000 §16. `value` is an integer from 0 to 2^53 - 1. */
   varint(value: number): this {
-    if (!Number.isSafeInteger(value) || value < 0) throw new QtunnelError('INTERNAL', `Not a varint: ${value}.`);
-    if (value < 2 ** 6) return this.u8(value);
-    if (value < 2 ** 14) return this.u8(0x40 | (value >>> 8)).u8(value);
-    if (value < 2 ** 30) return this.u8(0x80 | (value >>> 24)).u24(value);
-    const high = Math.floor(value / 2 ** 32);
-    return this.u8(0xc0 | (high >>> 24))
-      .u24(high)
-      .u8(value >>> 24)
-      .u24(value);
+    this.#reserve(8);
+    this.#length = writeVarint(this.#bytes, this.#length, value);
+    return this;
   }
 
   raw(bytes: Uint8Array): this {
@@ -108,6 +96,30 @@ export class ByteReader {
     this.#at += n;
     return this.#bytes.subarray(this.#at - n, this.#at);
   }
+}
+
+/** RFC 9000 §16. `value` is an integer from 0 to 2^53 - 1; there is room for 8 bytes. Returns where it ends. */
+export function writeVarint(into: Uint8Array, at: number, value: number): number {
+  if (!Number.isSafeInteger(value) || value < 0) throw new QtunnelError('INTERNAL', `Not a varint: ${value}.`);
+  if (value < 2 ** 6) {
+    into[at] = value;
+    return at + 1;
+  }
+  if (value < 2 ** 14) {
+    into[at] = 0x40 | (value >>> 8);
+    into[at + 1] = value;
+    return at + 2;
+  }
+  if (value < 2 ** 30) return writeU32(into, at, (0x80000000 | value) >>> 0);
+  return writeU32(into, writeU32(into, at, (0xc0000000 | Math.floor(value / 2 ** 32)) >>> 0), value >>> 0);
+}
+
+function writeU32(into: Uint8Array, at: number, value: number): number {
+  into[at] = value >>> 24;
+  into[at + 1] = value >>> 16;
+  into[at + 2] = value >>> 8;
+  into[at + 3] = value;
+  return at + 4;
 }
 
 /** Hexadecimal digits of `bytes`, lower case. */

@@ -13,6 +13,8 @@ export const FRAME = {
   FIN: 0x12,
   RESET: 0x13,
   CREDIT: 0x14,
+  SMALL: 0x15,
+  MOVE: 0x16,
   READY: 0x18,
 } as const;
 
@@ -43,8 +45,8 @@ export interface FrameHandler {
 }
 
 /**
- * Cuts a stream of bytes into frames. DATA is handed on as it arrives, without being collected; any other frame is collected in a buffer of
- * at most `MAX_CONTROL` bytes.
+ * Cuts a stream of bytes into frames. DATA is handed on as it arrives, without being collected; any other frame that does not arrive whole is collected in
+ * a buffer of at most `MAX_CONTROL` bytes.
  *
  *     push: header ──▶ DATA payload ──▶ onData …  ──▶ header
  *              └─────▶ other payload, whole ──▶ onFrame ──▶ header
@@ -117,6 +119,11 @@ export class FrameReader {
 
   #collect(bytes: Uint8Array, at: number): number {
     const taken = Math.min(this.#left, bytes.length - at);
+    if (this.#payload === null && taken === this.#left) {
+      this.#left = 0;
+      this.#handler.onFrame(this.#type, bytes.subarray(at, at + taken));
+      return taken;
+    }
     this.#payload ??= new Uint8Array(this.#left);
     this.#payload.set(bytes.subarray(at, at + taken), this.#payload.length - this.#left);
     this.#left -= taken;

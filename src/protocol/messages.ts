@@ -1,6 +1,6 @@
 import { QtunnelError } from '../errors.ts';
-import { ByteReader, ByteWriter, fromHex, toHex } from './bytes.ts';
-import { FRAME, frame } from './frames.ts';
+import { ByteReader, ByteWriter, fromHex, toHex, writeVarint } from './bytes.ts';
+import { FRAME, frame, FRAME_HEADER, MAX_CONTROL, writeFrameHeader } from './frames.ts';
 import { resetReason, RESET_REASONS, type ResetReason } from './reset.ts';
 
 /**
@@ -108,14 +108,49 @@ export function decodeGoAway(payload: Uint8Array): { message: string; drained: b
   return { message: reader.string(), drained: reader.u8() === 1 };
 }
 
-/** `tag` is 16 hexadecimal digits. */
-export function encodeOpen(tag: string, target: string): Uint8Array<ArrayBuffer> {
-  return frame(FRAME.OPEN, new ByteWriter().raw(fromHex(tag)).string(target).finish());
+/** `stream` is 0 over TLS; `tag` is 16 hexadecimal digits. */
+export function encodeOpen(stream: number, tag: string, target: string): Uint8Array<ArrayBuffer> {
+  return frame(FRAME.OPEN, new ByteWriter().varint(stream).raw(fromHex(tag)).string(target).finish());
 }
 
-export function decodeOpen(payload: Uint8Array): { tag: string; target: string } {
+export function decodeOpen(payload: Uint8Array): { stream: number; tag: string; target: string } {
   const reader = new ByteReader(payload);
-  return { tag: toHex(reader.raw(TAG)), target: reader.string() };
+  return { stream: reader.varint(), tag: toHex(reader.raw(TAG)), target: reader.string() };
+}
+
+/** QUIC only; over TLS FIN has no payload. */
+export function encodeFin(stream: number): Uint8Array<ArrayBuffer> {
+  return frame(FRAME.FIN, new ByteWriter().varint(stream).finish());
+}
+
+export function decodeFin(payload: Uint8Array): number {
+  return new ByteReader(payload).varint();
+}
+
+/** The rest of this direction of `stream` comes on QUIC's stream `quicStream`. */
+export function encodeMove(stream: number, quicStream: number): Uint8Array<ArrayBuffer> {
+  return frame(FRAME.MOVE, new ByteWriter().varint(stream).varint(quicStream).finish());
+}
+
+export function decodeMove(payload: Uint8Array): { stream: number; quicStream: number } {
+  const reader = new ByteReader(payload);
+  return { stream: reader.varint(), quicStream: reader.varint() };
+}
+
+/** Writes a whole SMALL frame, at most `SMALL_HEADER` bytes longer than `bytes`, into `into` from `at` on, and returns where it ends. */
+export function writeSmall(into: Uint8Array, at: number, stream: number, bytes: Uint8Array): number {
+  const start = at + FRAME_HEADER;
+  const data = writeVarint(into, start, stream);
+  into.set(bytes, data);
+  const end = data + bytes.length;
+  writeFrameHeader(into, at, FRAME.SMALL, end - start);
+  return end;
+}
+
+/** The stream of a SMALL frame, and where in the payload its bytes begin. */
+export function decodeSmall(payload: Uint8Array): { stream: number; offset: number } {
+  const reader = new ByteReader(payload);
+  return { stream: reader.varint(), offset: payload.length - reader.remaining };
 }
 
 /** `stream` is 0 over TLS. */
@@ -181,6 +216,9 @@ export const LINK_ID = 8;
 export const TAG = 8;
 export const NONCE = 16;
 export const RESET_TOKEN = 16;
+/** Bytes of a SMALL frame before its data, at most, and of data, at most. */
+export const SMALL_HEADER = FRAME_HEADER + 8;
+export const MAX_SMALL = MAX_CONTROL - 8;
 const PROOF = 32;
 /** Keeps a frame far below MAX_CONTROL, whatever the characters. */
 const LONGEST_MESSAGE = 200;

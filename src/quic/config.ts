@@ -56,9 +56,9 @@ function tune(config: Config, tuning: NativeTuning): Config {
   config.setInitialMaxData(UNLIMITED);
   config.setInitialMaxStreamDataBidiLocal(UNLIMITED);
   config.setInitialMaxStreamDataBidiRemote(UNLIMITED);
-  config.setInitialMaxStreamDataUni(0);
-  config.setInitialMaxStreamsBidi(UNLIMITED);
-  config.setInitialMaxStreamsUni(0);
+  config.setInitialMaxStreamDataUni(UNLIMITED);
+  config.setInitialMaxStreamsBidi(CONTROL_STREAMS);
+  config.setInitialMaxStreamsUni(UNLIMITED);
   config.setMaxStreamWindow(UNLIMITED);
   config.setMaxConnectionWindow(UNLIMITED);
   return config;
@@ -85,3 +85,5 @@ export const DATAGRAM_SIZES: readonly number[] = [MAX_DATAGRAM, 1452, 1472, 8216
 /** Bytes: a tenth of the first window, which a path of 1 Gbit/s and 100 ms does not fill. */
 const LARGEST_NAMED = 1_600_000;
 const UNLIMITED = 2 ** 50;
+/** The control stream is the only one in both directions. */
+const CONTROL_STREAMS = 1;

@@ -201,12 +201,27 @@ export class QuicConnection {
     return wrote;
   }
 
-  /** Cuts both directions of a stream off with STOP_SENDING and, once quiche has sent what it took of the stream, RESET_STREAM. */
-  cutStream(id: number, code: number): void {
-    this.#shutDown(id, SHUTDOWN_READ, code);
+  /** Reads what has come on a stream, and its end or reset if that has, and drops it: quiche keeps a stream until then. */
+  discard(id: number): void {
+    try {
+      let n;
+      do n = this.isReadable(id) ? this.readStream(id, RUBBISH) : NOTHING_YET;
+      while (n > 0);
+    } catch {
+      // The peer has reset it.
+    }
+  }
+
+  /** Cuts off a stream that this side writes, with RESET_STREAM, once quiche has sent what it took of it. */
+  resetWriting(id: number, code: number): void {
     this.#cuts.set(id, code);
     this.#owes = true;
     this.schedule();
+  }
+
+  /** Whether quiche may be given so many bytes of streams now; if not, a turn will come when it may be given more. */
+  hasRoom(bytes: number): boolean {
+    return this.#queue.room(bytes, this.packetizer.rate) >= bytes;
   }
 
   /** Has the next packet acknowledged, whatever is in it. */
@@ -352,7 +367,11 @@ export class QuicConnection {
     for (const [id, code] of this.#cuts) {
       if (this.#isBlocked(id)) continue;
       this.#cuts.delete(id);
-      this.#shutDown(id, SHUTDOWN_WRITE, code);
+      try {
+        this.native.streamShutdown(id, SHUTDOWN_WRITE, code);
+      } catch {
+        // It has ended already.
+      }
       this.#owes = true;
       this.schedule();
     }
@@ -363,14 +382,6 @@ export class QuicConnection {
       return this.native.streamCapacity(id) === 0;
     } catch {
       return false;
-    }
-  }
-
-  #shutDown(id: number, direction: number, code: number): void {
-    try {
-      this.native.streamShutdown(id, direction, code);
-    } catch {
-      // That direction has ended already.
     }
   }
 
@@ -432,7 +443,6 @@ export class StreamCut extends Error {
   }
 }
 
-const SHUTDOWN_READ = 0;
 const SHUTDOWN_WRITE = 1;
 /**
  * Packets a connection makes before others get their turn: at 8 µs each half a millisecond, short against any network's round trip, long
@@ -442,6 +452,7 @@ const PACKETS_PER_TURN = 64;
 const MAX_PATH_EVENTS = 64;
 const NO_STREAMS: number[] = [];
 const NOTHING = new Uint8Array(0);
+const RUBBISH = new Uint8Array(65_536);
 /** Milliseconds. Asking quiche costs 7 µs and a dozen objects. */
 const PATH_INTERVAL = 20;
 const MAX_REASON = 200;

@@ -8,7 +8,7 @@ import type { QuicConnection } from './connection.ts';
 import { ControlStream } from './control-stream.ts';
 import { type QuicOptions, settingsOf } from './link-settings.ts';
 import { QuicLink } from './link.ts';
-import { CONTROL_STREAM, type Stage } from './stage.ts';
+import type { Stage } from './stage.ts';
 
 /** What comes of a greeting. Exactly one of the two is called, once. */
 export interface GreetingOutcome {
@@ -40,13 +40,12 @@ abstract class Greeting implements Stage {
 
   onReceived(): void {
     // Before HELLO has come there is no such stream.
-    if (!this.connection.isReadable(CONTROL_STREAM)) return;
+    if (!this.control.isReadable) return;
     try {
       this.control.handleReadable();
     } catch (error) {
       return this.fail(asQtunnelError(error));
     }
-    // Whoever gets the link sets its handler before it hears of streams.
     if (this.connection.stage !== this) this.connection.lookAgain();
   }
 
@@ -68,6 +67,13 @@ abstract class Greeting implements Stage {
 
   protected fail(error: QtunnelError): void {
     this.connection.close(closeCodeFor(error.code), error);
+  }
+
+  protected handOver(link: QuicLink): void {
+    // Whoever gets the link sets its handler before it hears of streams.
+    this.control.pause();
+    this.connection.stage = link;
+    this.outcome.onLink(link);
   }
 
   #flush(): void {
@@ -134,8 +140,7 @@ export class ClientGreeting extends Greeting {
       reports,
     });
     connection.resetToken = welcome.resetToken;
-    connection.stage = link;
-    this.outcome.onLink(link);
+    this.handOver(link);
   }
 }
 
@@ -165,6 +170,7 @@ export class ServerGreeting extends Greeting {
     const context = this.context(this.#certificateDer);
     const verdict = judgeHello(context, this.#resetToken, type, payload);
     control.send(verdict.answer);
+    control.flush();
     if (!verdict.accepted) return this.#refuse(verdict.error);
     const { linkId, settings, nonce } = verdict.hello;
     const { toClient, toServer } = reportKeys(options.auth.hmac, nonce, context.nonce);
@@ -176,8 +182,7 @@ export class ServerGreeting extends Greeting {
       peer: settings,
       reports,
     });
-    connection.stage = link;
-    this.outcome.onLink(link);
+    this.handOver(link);
   }
 
   /** CONNECTION_CLOSE goes out before what streams hold, so it carries the reason as well. */

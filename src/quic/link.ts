@@ -5,27 +5,37 @@ import { FRAME } from '../protocol/frames.ts';
 import { Liveness } from '../protocol/liveness.ts';
 import {
   decodeCredit,
+  decodeFin,
   decodeGoAway,
+  decodeMove,
+  decodeOpen,
   decodePing,
   decodeReset,
+  decodeSmall,
   encodeCredit,
+  encodeFin,
   encodeGoAway,
+  encodeMove,
   encodeOpen,
   encodePing,
   encodeReset,
   type LinkSettings,
+  MAX_SMALL,
 } from '../protocol/messages.ts';
-import { RESET_REASONS, type ResetReason } from '../protocol/reset.ts';
+import type { ResetReason } from '../protocol/reset.ts';
 import { CLOSE, closeCodeFor } from './close.ts';
-import { OpeningStreams } from './opening-streams.ts';
 import type { QuicConnection } from './connection.ts';
 import type { ControlStream } from './control-stream.ts';
 import type { QuicOptions } from './link-settings.ts';
 import type { BlockPeer } from './packetization/packetizer.ts';
 import { CONTROL_STREAM, type Stage } from './stage.ts';
 import { QuicStream, type StreamHost } from './stream.ts';
+import { StreamIds } from './stream-ids.ts';
 
-/** A link whose streams are streams of one QUIC connection. It is the connection's stage from HELLO and WELCOME to the end. */
+/**
+ * A link whose streams share one QUIC connection: small writes on its control stream, the others on QUIC streams of their own (stream.ts). It is the
+ * connection's stage from HELLO and WELCOME to the end.
+ */
 export class QuicLink implements Link, Stage, StreamHost {
   readonly transport = 'quic';
   readonly id: string;
@@ -37,21 +47,23 @@ export class QuicLink implements Link, Stage, StreamHost {
   readonly #peer: LinkSettings;
   readonly #liveness: Liveness;
   readonly #budget: CreditBudget;
+  readonly mostSmall: number;
+  readonly #ids: StreamIds;
   readonly #streams = new Map<number, QuicStream>();
-  readonly #opening: OpeningStreams;
+  /** The streams whose input comes on a QUIC stream of its own, by that one's id. */
+  readonly #moved = new Map<number, QuicStream>();
   /** Streams that could write if the congestion window were open, longest waiting first. */
   readonly #waiting = new Set<QuicStream>();
   readonly #creditDue = new Set<QuicStream>();
   /** Streams whose handlers stopped reading although there may be more. */
   #readAgain: QuicStream[] = [];
-  /** Streams that have ended here but perhaps not in quiche: their last bytes may be under way still. */
+  /** QUIC streams that have ended here but perhaps not in quiche: their last bytes may be under way still. */
   readonly #lingering = new Set<number>();
   #pruneAt = LINGERING_BEFORE_PRUNE;
   /** This side, and the peer, has said that it is draining and has no streams left. */
   #saidDrained = false;
   #peerDrained = false;
   #state: LinkState = 'up';
-  #nextId: number;
   #opened = 0;
   #accepted = 0;
 
@@ -67,11 +79,10 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#options = options;
     this.#own = link.own;
     this.#peer = link.peer;
-    this.#opening = new OpeningStreams(connection, options.maxStreams, {
-      onOpen: (id, length, request) => this.#accept(id, length, request),
-      onTooMany: (id) => this.#refuse(id, 'LIMIT', 'too many streams are being opened'),
-    });
-    this.#nextId = link.role === 'client' ? CONTROL_STREAM + STREAM_STEP : SERVER_INITIATED;
+    this.#ids = new StreamIds(link.role);
+    const shards = Math.min(link.own.shards, link.peer.shards);
+    // Without blocks a lost packet holds up its own QUIC stream only, which is worth more than fewer packets.
+    this.mostSmall = shards > 0 ? MAX_SMALL : 0;
     const idleTimeout = Math.min(options.idleTimeout, link.peer.idleTimeout);
     // The client's pings are enough; the server's own come only when those do not.
     const keepalive = options.keepalive * (link.role === 'client' ? 1 : 2);
@@ -81,12 +92,14 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#budget = new CreditBudget(BUDGET_STREAMS * options.buffer);
     connection.refreshPath();
     connection.packetizer.startBlocks({
-      shards: Math.min(link.own.shards, link.peer.shards),
+      shards,
       id: connection.native.destinationId(),
       reportKeys: link.reports,
       fec: link.peer.parity > 0 ? options.fec : 'off',
       rtt: connection.path?.rtt ?? 0,
     });
+    // Small writes, credit and resets go before bulk data.
+    connection.native.streamPriority(CONTROL_STREAM, MOST_URGENT, false);
     control.onFrame = (type, payload) => this.#handleFrame(type, payload);
   }
 
@@ -117,11 +130,11 @@ export class QuicLink implements Link, Stage, StreamHost {
     if (this.#opened >= this.#peer.maxStreams) {
       throw new QtunnelError('STREAM_LIMIT', `The peer allows ${this.#peer.maxStreams} streams at once; all are in use.`);
     }
-    const id = this.#nextId;
-    this.#nextId += STREAM_STEP;
+    if (this.#control.pending > MOST_PENDING) throw new QtunnelError('STREAM_LIMIT', 'The peer does not take what waits for it.');
+    const id = this.#ids.nextOwn();
     this.#opened++;
-    const stream = new QuicStream(this, id, this.#credit(0), encodeOpen(request.tag, request.target));
-    this.#streams.set(id, stream);
+    const stream = this.#addStream(id);
+    this.#control.send(encodeOpen(id, request.tag, request.target));
     return stream;
   }
 
@@ -161,10 +174,10 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#liveness.handleHeard(now);
     if (this.#state === 'stalled') this.#setState('up');
     this.#guard(() => {
-      // The reasons of resets first, then the resets themselves.
-      if (this.connection.isReadable(CONTROL_STREAM)) this.#control.handleReadable();
-      if (this.#streams.size <= ASKED_SINGLY) this.#readFew();
-      for (const id of this.connection.listReadable()) if (id !== CONTROL_STREAM) this.#handleReadable(id);
+      // What it says of the other streams comes first: that they are there, and why they were reset.
+      if (this.#control.isReadable) this.#control.handleReadable();
+      if (this.#moved.size <= ASKED_SINGLY) this.#readFew();
+      this.#readListed();
     });
   }
 
@@ -186,7 +199,6 @@ export class QuicLink implements Link, Stage, StreamHost {
   onClosed(reason: QtunnelError): void {
     const streamReason: ResetReason = reason.code === 'SHUTTING_DOWN' ? 'SHUTDOWN' : 'LINK_LOST';
     for (const stream of this.#streams.values()) stream.handleReset(streamReason, reason.message);
-    this.#opening.clear();
     this.#setState('closed');
     this.handler.onClose(reason);
   }
@@ -198,6 +210,22 @@ export class QuicLink implements Link, Stage, StreamHost {
   creditDue(stream: QuicStream): void {
     this.#creditDue.add(stream);
     this.connection.schedule();
+  }
+
+  trySendSmall(id: number, bytes: Uint8Array): boolean {
+    if (this.#control.pending > MOST_PENDING || !this.connection.hasRoom(bytes.length)) return false;
+    this.#control.sendSmall(id, bytes);
+    return true;
+  }
+
+  moveOut(id: number): number {
+    const quicStream = this.#ids.nextOwnQuic();
+    this.#guard(() => this.#control.send(encodeMove(id, quicStream)));
+    return quicStream;
+  }
+
+  sendFin(id: number): void {
+    this.#guard(() => this.#control.send(encodeFin(id)));
   }
 
   sendReset(id: number, reason: ResetReason, message: string): void {
@@ -215,25 +243,40 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   forget(stream: QuicStream, reset: boolean): void {
     if (!this.#streams.delete(stream.id)) return;
-    if (this.#isOwn(stream.id)) this.#opened--;
+    if (this.#ids.isOwn(stream.id)) this.#opened--;
     else this.#accepted--;
     this.#waiting.delete(stream);
     this.#creditDue.delete(stream);
+    this.#moved.delete(stream.input);
     stream.receiveCredit.release();
-    if (!reset) this.#linger(stream.id);
+    if (!reset && stream.output >= 0) this.#linger(stream.output);
     if (this.#state === 'draining') this.connection.schedule();
   }
 
   #handleFrame(type: number, payload: Uint8Array): void {
+    if (this.#state === 'closed') return;
     switch (type) {
+      case FRAME.SMALL: {
+        const { stream, offset } = decodeSmall(payload);
+        return this.#known(stream)?.handleSmall(payload.subarray(offset));
+      }
+      case FRAME.OPEN: {
+        const { stream, tag, target } = decodeOpen(payload);
+        return this.#accept(stream, { tag, target });
+      }
+      case FRAME.MOVE: {
+        const { stream, quicStream } = decodeMove(payload);
+        return this.#handleMove(stream, quicStream);
+      }
+      case FRAME.FIN:
+        return this.#known(decodeFin(payload))?.handleFin();
       case FRAME.CREDIT: {
         const { stream, offset } = decodeCredit(payload);
-        this.#streams.get(stream)?.handleCredit(offset);
-        return;
+        return this.#known(stream)?.handleCredit(offset);
       }
       case FRAME.RESET: {
         const { stream, reason, message } = decodeReset(payload);
-        return this.#handleReset(stream, reason, message);
+        return this.#known(stream)?.handleReset(reason, message);
       }
       case FRAME.PING:
         return this.#control.send(encodePing(FRAME.PONG, decodePing(payload)));
@@ -247,51 +290,57 @@ export class QuicLink implements Link, Stage, StreamHost {
     }
   }
 
-  #handleReset(id: number, reason: ResetReason, message: string): void {
+  /** The stream that a frame is about; undefined when it has ended here. @throws QtunnelError `PROTOCOL_VIOLATION` when it never was. */
+  #known(id: number): QuicStream | undefined {
     const stream = this.#streams.get(id);
-    if (stream !== undefined) return stream.handleReset(reason, message);
-    if (this.#isOwn(id)) return;
-    this.#opening.handleReset(id, RESET_REASONS[reason]);
+    if (stream === undefined) this.#ids.expectUsed(id);
+    return stream;
+  }
+
+  #handleMove(id: number, quicStream: number): void {
+    const stream = this.#known(id);
+    this.#ids.handlePeerQuic(quicStream);
+    if (stream === undefined) return;
+    this.#moved.set(quicStream, stream);
+    stream.handleMove(quicStream);
   }
 
   /** Asks the few streams that there are one by one; mostly nothing is left then that would have to be listed. */
   #readFew(): void {
-    for (const stream of this.#streams.values()) if (this.connection.isReadable(stream.id)) stream.handleReadable();
+    for (const [id, stream] of this.#moved) if (this.connection.isReadable(id)) stream.handleReadable();
   }
 
-  #handleReadable(id: number): void {
-    // A handler may have closed the link since.
-    if (this.#state === 'closed') return;
-    const stream = this.#streams.get(id);
-    if (stream !== undefined) return stream.handleReadable();
-    if (this.#isOwn(id)) return this.connection.cutStream(id, RESET_REASONS.PROTOCOL);
-    this.#opening.handleReadable(id);
-  }
-
-  /** A stream of the peer's has said what it wants; OPEN took its first `length` bytes. */
-  #accept(id: number, length: number, request: OpenRequest): void {
-    if (this.#accepted >= this.#options.maxStreams) {
-      return this.#refuse(id, 'LIMIT', `this side allows ${this.#options.maxStreams} streams at once`);
+  /** What belongs to no stream is of one that was reset, or its MOVE frame is still under way: then it is left where it is. */
+  #readListed(): void {
+    let unknown = 0;
+    for (const id of this.connection.listReadable()) {
+      const stream = this.#moved.get(id);
+      // A handler may have closed the link since.
+      if (this.#state === 'closed') return;
+      if (stream !== undefined) stream.handleReadable();
+      else if (this.#ids.isPeerQuic(id)) this.connection.discard(id);
+      else if (++unknown > this.#options.maxStreams)
+        return this.handleViolation('The peer uses QUIC streams that it has not told of.');
     }
-    if (this.#state === 'draining') return this.#refuse(id, 'SHUTDOWN', 'this side takes no new streams');
-    const stream = new QuicStream(this, id, this.#credit(length), null);
+  }
+
+  /** A stream of the peer's. */
+  #accept(id: number, request: OpenRequest): void {
+    this.#ids.handlePeer(id);
+    if (this.#accepted >= this.#options.maxStreams) {
+      return this.sendReset(id, 'LIMIT', `this side allows ${this.#options.maxStreams} streams at once`);
+    }
+    if (this.#state === 'draining') return this.sendReset(id, 'SHUTDOWN', 'this side takes no new streams');
     this.#accepted++;
-    this.#streams.set(id, stream);
-    this.handler.onStream(stream, request);
-    stream.handleReadable();
+    this.handler.onStream(this.#addStream(id), request);
   }
 
-  #refuse(id: number, reason: ResetReason, message: string): void {
-    this.sendReset(id, reason, message);
-    this.connection.cutStream(id, RESET_REASONS[reason]);
-  }
-
-  /** `consumed` bytes of the stream have been read already. */
-  #credit(consumed: number): { send: SendCredit; receive: ReceiveCredit } {
+  #addStream(id: number): QuicStream {
     const { buffer } = this.#options;
     const receive = new ReceiveCredit(this.#own.initialCredit, buffer, this.#budget, this.connection.clock.now());
-    receive.handleConsumed(consumed);
-    return { send: new SendCredit(this.#peer.initialCredit), receive };
+    const stream = new QuicStream(this, id, { send: new SendCredit(this.#peer.initialCredit), receive });
+    this.#streams.set(id, stream);
+    return stream;
   }
 
   #serveReaders(): void {
@@ -339,13 +388,14 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   /** Acknowledged does not mean read: only the peer knows when its readers are through with what was sent. */
   #closeWhenDrained(): void {
-    if (this.#streams.size > 0 || this.#opening.size > 0) return;
+    if (this.#streams.size > 0) return;
     this.#pruneLingering();
     if (this.#lingering.size > 0) return;
     if (!this.#saidDrained) {
       this.#saidDrained = true;
       this.#control.send(encodeGoAway('drained', true));
     }
+    this.#control.flush();
     if (this.#peerDrained) this.connection.close(CLOSE.NONE, new QtunnelError('LINK_CLOSED', 'The link was drained.'));
   }
 
@@ -357,10 +407,6 @@ export class QuicLink implements Link, Stage, StreamHost {
   #pruneLingering(): void {
     for (const id of this.#lingering) if (!this.connection.isEndPending(id)) this.#lingering.delete(id);
     this.#pruneAt = LINGERING_BEFORE_PRUNE + 2 * this.#lingering.size;
-  }
-
-  #isOwn(id: number): boolean {
-    return (id & 1) === (this.#nextId & 1);
   }
 
   #setState(state: LinkState): void {
@@ -384,13 +430,14 @@ export class QuicLink implements Link, Stage, StreamHost {
 }
 
 const NOBODY: LinkHandler = { onStream: (stream) => stream.reset('RESET'), onStateChange() {}, onClose() {} };
-/** RFC 9000 §2.1: the ids of one kind of stream are four apart; server-initiated bidirectional ones start at 1. */
-const STREAM_STEP = 4;
-const SERVER_INITIATED = 1;
 /** Memory that the streams of one link may promise together, as a multiple of one stream's `-buffer`. Beyond it windows do not grow. */
 const BUDGET_STREAMS = 16;
 /** Milliseconds: what a peer may at least expect, whatever it asks for. */
 const MIN_IDLE_TIMEOUT = 1_000;
 const LINGERING_BEFORE_PRUNE = 256;
+/** Of quiche's urgencies; streams have 127 by default. */
+const MOST_URGENT = 0;
+/** Bytes for the control stream that quiche has not taken, beyond which no more small writes are. */
+const MOST_PENDING = 64 * 1024;
 /** Streams: asking one costs 0.1 µs, listing the readable ones 20 µs with what it leaves for the garbage collector. */
 const ASKED_SINGLY = 128;

@@ -1,4 +1,5 @@
 import { END, type LinkStream, NOTHING_YET, type StreamHandler } from '../link/link.ts';
+import { ReceiveQueue } from '../link/receive-queue.ts';
 import type { ReceiveCredit, SendCredit } from '../protocol/credit.ts';
 import { RESET_REASONS, resetReason, type ResetReason } from '../protocol/reset.ts';
 import { type QuicConnection, StreamCut } from './connection.ts';
@@ -6,11 +7,18 @@ import { type QuicConnection, StreamCut } from './connection.ts';
 /** What a stream asks of its link. */
 export interface StreamHost {
   readonly connection: QuicConnection;
-  /** The stream could write if the congestion window were open; call `handleWritable` when it is. */
+  /** Bytes that a SMALL frame may carry; 0 when there are to be none. */
+  readonly mostSmall: number;
+  /** Sends all of `bytes` in a SMALL frame, or nothing: then there is no room for now. */
+  trySendSmall(id: number, bytes: Uint8Array): boolean;
+  /** Tells the peer that what follows in this direction comes on a QUIC stream of its own, and returns that one's id. */
+  moveOut(id: number): number;
+  sendFin(id: number): void;
+  sendReset(id: number, reason: ResetReason, message: string): void;
+  /** The stream could write if there were room; call `handleWritable` when there is. */
   waitForCapacity(stream: QuicStream): void;
   /** The stream has read half of what it granted. */
   creditDue(stream: QuicStream): void;
-  sendReset(id: number, reason: ResetReason, message: string): void;
   /** The stream's handler stopped reading while there may be more: call `handleReadable` once more. */
   readAgain(stream: QuicStream): void;
   /** The peer broke the protocol. */
@@ -20,8 +28,12 @@ export interface StreamHost {
 }
 
 /**
- * One QUIC stream. It has ended when its end was read and FIN was handed to quiche; from then on, and after a reset, it is `over` and calls
- * nobody. FIN travels with a byte of its own (docs/PROTOCOL.md, "QUIC"), which is taken off again here.
+ * One stream. Each direction by itself begins on the control stream, and moves to a QUIC stream of its own with the first write that is not small:
+ *
+ *     SMALL frames ── a write of more than `mostSmall` ──▶ QUIC stream (`#out`, `#in`)
+ *          └── FIN                                             └── 0x00 with QUIC's FIN, taken off again here (docs/PROTOCOL.md, "QUIC")
+ *
+ * It has ended when its end was read and its own end was handed on; from then on, and after a reset, it is `over` and calls nobody.
  */
 export class QuicStream implements LinkStream {
   readonly id: number;
@@ -29,54 +41,53 @@ export class QuicStream implements LinkStream {
   handler: StreamHandler = NOBODY;
   readonly #host: StreamHost;
   readonly #sendCredit: SendCredit;
-  /** The rest of the OPEN frame that goes before everything else; null once quiche has it. */
-  #opening: Uint8Array | null;
+  /** The QUIC streams that carry the rest of each direction; `NONE` while none does. */
+  #out = NONE;
+  #in = NONE;
+  /** What SMALL frames brought and nobody has read, and before it what is in the frame that is being taken in. */
+  #waiting: ReceiveQueue | null = null;
+  #arriving: Uint8Array = NOTHING;
   #wantsWrite = false;
   #ending = false;
   #finSent = false;
-  /** quiche has given out the stream's end; it does so once. */
+  /** All that the peer has sent is here. */
   #endSeen = false;
   /** The last `read` gave bytes, so there may be more. */
   #readOn = false;
   #endRead = false;
   #over = false;
 
-  constructor(host: StreamHost, id: number, credit: { send: SendCredit; receive: ReceiveCredit }, opening: Uint8Array | null) {
+  constructor(host: StreamHost, id: number, credit: { send: SendCredit; receive: ReceiveCredit }) {
     this.#host = host;
     this.id = id;
     this.#sendCredit = credit.send;
     this.receiveCredit = credit.receive;
-    this.#opening = opening;
-    if (opening !== null) this.#flushOpening();
+  }
+
+  /** The QUIC stream that carries what comes in; -1 while none does. */
+  get input(): number {
+    return this.#in;
+  }
+
+  /** The QUIC stream that carries what goes out; -1 while none does. */
+  get output(): number {
+    return this.#out;
   }
 
   read(into: Uint8Array): number {
     if (this.#endRead) return END;
-    // Before it has been opened quiche does not know the stream, and the peer cannot have sent anything.
-    if (this.#over || this.#opening !== null || into.length === 0) return NOTHING_YET;
-    if (this.#endSeen) return this.#readEnd();
-    const { connection } = this.#host;
-    let n;
-    try {
-      n = connection.readStream(this.id, into);
-    } catch (error) {
-      this.#handleCut(error);
-      return NOTHING_YET;
-    }
-    if (connection.finSeen) {
-      if (n === 0) return this.#refuseEnd();
-      this.#endSeen = true;
-      n -= END_MARK.length;
-    }
+    if (this.#over || into.length === 0) return NOTHING_YET;
+    const n = this.#readArrived(into) || this.#readMoved(into);
     this.#readOn = n > 0;
     if (n > 0) return this.#consume(n) ? n : NOTHING_YET;
-    return this.#endSeen ? this.#readEnd() : NOTHING_YET;
+    return this.#endSeen && !this.#over ? this.#readEnd() : NOTHING_YET;
   }
 
   write(chunk: Uint8Array): number {
     if (this.#over || this.#ending || chunk.length === 0) return 0;
-    const allowed = this.#flushOpening() ? Math.max(0, Math.min(chunk.length, this.#sendCredit.available)) : 0;
-    const taken = allowed === 0 ? 0 : this.#send(allowed === chunk.length ? chunk : chunk.subarray(0, allowed));
+    const allowed = Math.max(0, Math.min(chunk.length, this.#sendCredit.available));
+    const isSmall = this.#out === NONE && chunk.length <= this.#host.mostSmall;
+    const taken = allowed === 0 ? 0 : this.#send(allowed === chunk.length ? chunk : chunk.subarray(0, allowed), isSmall);
     if (taken < chunk.length && !this.#over) {
       this.#wantsWrite = true;
       if (taken < allowed) this.#host.waitForCapacity(this);
@@ -96,26 +107,34 @@ export class QuicStream implements LinkStream {
     this.#cut(RESET_REASONS[reason]);
   }
 
-  #readEnd(): number {
-    this.#endRead = true;
-    this.#readOn = false;
-    this.#finishIfEnded();
-    return END;
+  /** A SMALL frame; `bytes` are valid during the call only. */
+  handleSmall(bytes: Uint8Array): void {
+    if (this.#over) return;
+    if (this.#endSeen || this.#in !== NONE)
+      return this.#host.handleViolation(`The peer sent SMALL on stream ${this.id}, which was past that.`);
+    if ((this.#waiting?.length ?? 0) + bytes.length > this.receiveCredit.outstanding) return this.#refuseExcess();
+    this.#arriving = bytes;
+    this.handleReadable();
+    if (this.#arriving.length > 0 && !this.#over) (this.#waiting ??= new ReceiveQueue()).push(this.#arriving);
+    this.#arriving = NOTHING;
   }
 
-  /** Takes note that `n` bytes were read; false when the peer was not allowed to send them. */
-  #consume(n: number): boolean {
-    const credit = this.receiveCredit;
-    if (n > credit.outstanding) {
-      this.#host.handleViolation(`The peer sent more on stream ${this.id} than it was granted.`);
-      return false;
-    }
-    credit.handleConsumed(n);
-    if (credit.outstanding <= credit.window / 2) this.#host.creditDue(this);
-    return true;
+  /** A MOVE frame: the rest comes on this QUIC stream. */
+  handleMove(quicStream: number): void {
+    if (this.#endSeen || this.#in !== NONE)
+      return this.#host.handleViolation(`The peer moved stream ${this.id}, which was past that.`);
+    this.#in = quicStream;
   }
 
-  /** A CREDIT frame for this stream. */
+  /** A FIN frame. */
+  handleFin(): void {
+    if (this.#endSeen || this.#in !== NONE)
+      return this.#host.handleViolation(`The peer ended stream ${this.id}, which was past that.`);
+    this.#endSeen = true;
+    this.handleReadable();
+  }
+
+  /** A CREDIT frame. */
   handleCredit(offset: number): void {
     if (this.#sendCredit.handleCredit(offset)) this.handleWritable();
   }
@@ -123,7 +142,6 @@ export class QuicStream implements LinkStream {
   /** There may be room: writes what waits and tells the handler. */
   handleWritable(): void {
     if (this.#over) return;
-    if (!this.#flushOpening()) return;
     if (this.#ending) return this.#flushEnd();
     if (!this.#wantsWrite || this.#sendCredit.available <= 0) return;
     this.#wantsWrite = false;
@@ -145,49 +163,98 @@ export class QuicStream implements LinkStream {
     this.handler.onReset(reason, message);
   }
 
-  #send(bytes: Uint8Array): number {
+  #readArrived(into: Uint8Array): number {
+    if (this.#waiting !== null && this.#waiting.length > 0) return this.#waiting.read(into);
+    const n = Math.min(into.length, this.#arriving.length);
+    if (n === 0) return 0;
+    into.set(n === this.#arriving.length ? this.#arriving : this.#arriving.subarray(0, n));
+    this.#arriving = this.#arriving.subarray(n);
+    return n;
+  }
+
+  #readMoved(into: Uint8Array): number {
+    const { connection } = this.#host;
+    // quiche does not know the stream before its first byte.
+    if (this.#in === NONE || this.#endSeen || !connection.isReadable(this.#in)) return 0;
+    let n;
     try {
-      const taken = this.#host.connection.writeStream(this.id, bytes, false);
-      this.#sendCredit.handleSent(taken);
-      return taken;
+      n = connection.readStream(this.#in, into);
+    } catch (error) {
+      this.#handleCut(error);
+      return 0;
+    }
+    if (!connection.finSeen) return n;
+    if (n === 0) this.#host.handleViolation(`The peer ended stream ${this.id} without the byte that marks an end.`);
+    this.#endSeen = true;
+    return Math.max(0, n - END_MARK.length);
+  }
+
+  #readEnd(): number {
+    this.#endRead = true;
+    this.#readOn = false;
+    this.#finishIfEnded();
+    return END;
+  }
+
+  /** Takes note that `n` bytes were read; false when the peer was not allowed to send them. */
+  #consume(n: number): boolean {
+    const credit = this.receiveCredit;
+    if (n > credit.outstanding) {
+      this.#refuseExcess();
+      return false;
+    }
+    credit.handleConsumed(n);
+    if (credit.outstanding <= credit.window / 2) this.#host.creditDue(this);
+    return true;
+  }
+
+  #send(bytes: Uint8Array, isSmall: boolean): number {
+    const taken = isSmall ? this.#sendSmall(bytes) : this.#sendMoved(bytes);
+    this.#sendCredit.handleSent(taken);
+    return taken;
+  }
+
+  #sendSmall(bytes: Uint8Array): number {
+    return this.#host.trySendSmall(this.id, bytes) ? bytes.length : 0;
+  }
+
+  #sendMoved(bytes: Uint8Array): number {
+    if (this.#out === NONE) this.#out = this.#host.moveOut(this.id);
+    try {
+      return this.#host.connection.writeStream(this.#out, bytes, false);
     } catch (error) {
       this.#handleCut(error);
       return 0;
     }
   }
 
-  #flushOpening(): boolean {
-    if (this.#opening === null) return true;
-    const taken = this.#send(this.#opening);
-    if (this.#opening === null) return true;
-    this.#opening = taken === this.#opening.length ? null : this.#opening.subarray(taken);
-    if (this.#opening === null) return true;
-    this.#host.waitForCapacity(this);
-    return false;
-  }
-
   #flushEnd(): void {
-    if (this.#finSent || !this.#flushOpening()) return;
-    let taken;
-    try {
-      taken = this.#host.connection.writeStream(this.id, END_MARK, true);
-    } catch (error) {
-      return this.#handleCut(error);
-    }
-    if (taken === 0) return this.#host.waitForCapacity(this);
+    if (this.#finSent) return;
+    if (this.#out === NONE) this.#host.sendFin(this.id);
+    else if (!this.#sendEndMark()) return;
     this.#finSent = true;
     this.#finishIfEnded();
   }
 
+  #sendEndMark(): boolean {
+    try {
+      if (this.#host.connection.writeStream(this.#out, END_MARK, true) > 0) return true;
+    } catch (error) {
+      this.#handleCut(error);
+      return false;
+    }
+    this.#host.waitForCapacity(this);
+    return false;
+  }
+
   #finishIfEnded(): void {
-    if (!this.#endRead || !this.#finSent) return;
+    if (!this.#endRead || !this.#finSent || this.#over) return;
     this.#over = true;
     this.#host.forget(this, false);
   }
 
-  #refuseEnd(): number {
-    this.#host.handleViolation(`The peer ended stream ${this.id} without the byte that marks an end.`);
-    return NOTHING_YET;
+  #refuseExcess(): void {
+    this.#host.handleViolation(`The peer sent more on stream ${this.id} than it was granted.`);
   }
 
   #handleCut(error: unknown): void {
@@ -197,11 +264,15 @@ export class QuicStream implements LinkStream {
 
   #cut(code: number): void {
     this.#over = true;
-    this.#host.connection.cutStream(this.id, code);
+    this.#waiting?.clear();
+    this.#arriving = NOTHING;
+    if (this.#out !== NONE) this.#host.connection.resetWriting(this.#out, code);
     this.#host.forget(this, true);
   }
 }
 
 /** What carries FIN. */
 const END_MARK = Uint8Array.of(0);
+const NONE = -1;
+const NOTHING = new Uint8Array(0);
 const NOBODY: StreamHandler = { onReadable() {}, onWritable() {}, onReset() {} };

@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import { QtunnelError } from '../errors.ts';
 import { FRAME, FRAME_HEADER, type FrameHandler, FrameReader, MAX_DATA, writeFrameHeader } from '../protocol/frames.ts';
 import { readIntoOwnBuffer } from './own-buffer.ts';
-import { SlabPool } from './slabs.ts';
+import { SlabPool } from '../link/slabs.ts';
 
 /** Who a connection's frames are for at the moment: its greeting, then the pool, then one stream; or the link's control. */
 export interface ConnectionHandler {

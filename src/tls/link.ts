@@ -106,7 +106,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     if (this.#streams.size >= maxStreams) {
       throw new QtunnelError('STREAM_LIMIT', `The peer allows ${maxStreams} streams at once; all are in use.`);
     }
-    const stream = this.#makeStream(encodeOpen(request.tag, request.target));
+    const stream = this.#makeStream(encodeOpen(0, request.tag, request.target));
     this.#source.supply(stream);
     return stream;
   }
@@ -265,7 +265,8 @@ class IdleConnection implements ConnectionHandler {
   onFrame(type: number, payload: Uint8Array): void {
     if (type !== FRAME.OPEN)
       throw new QtunnelError('PROTOCOL_VIOLATION', `The client sent a frame of type ${type} where OPEN belongs.`);
-    this.#onOpen(decodeOpen(payload));
+    const { tag, target } = decodeOpen(payload);
+    this.#onOpen({ tag, target });
   }
 
   onData(): void {

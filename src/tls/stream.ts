@@ -4,7 +4,7 @@ import { FRAME, frame, MAX_DATA } from '../protocol/frames.ts';
 import { decodeReset, encodeReset } from '../protocol/messages.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import type { ConnectionHandler, TlsConnection } from './connection.ts';
-import { ReceiveQueue } from './receive-queue.ts';
+import { ReceiveQueue } from '../link/receive-queue.ts';
 import { takeTurn, type TurnTaker } from './turns.ts';
 
 /** What a stream asks of its link. */

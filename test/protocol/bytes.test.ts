@@ -76,7 +76,13 @@ test('a length far beyond the bytes allocates nothing', async (t) => {
 
 test('fields come back in the order they were written, from a writer that had to grow', async (t) => {
   const long = Uint8Array.from({ length: 1000 }, (_, i) => i);
-  const bytes = new ByteWriter().u8(0x1ff).u24(0x01020304).block(long).string('grüße').raw(long).finish();
+  const bytes = new ByteWriter()
+    .u8(0x1ff)
+    .raw(Uint8Array.of(2, 3, 4))
+    .block(long)
+    .string('grüße')
+    .raw(long)
+    .finish();
   const reader = new ByteReader(bytes);
   t.equal(reader.u8(), 0xff);
   t.same([...reader.raw(3)], [2, 3, 4]);

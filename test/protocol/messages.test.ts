@@ -4,7 +4,10 @@ import { FRAME, FRAME_HEADER, MAX_CONTROL } from '../../src/protocol/frames.ts';
 import {
   decodeCredit,
   decodeGoAway,
+  decodeFin,
   decodeHello,
+  decodeMove,
+  decodeSmall,
   decodeOpen,
   decodePing,
   decodeReject,
@@ -12,7 +15,11 @@ import {
   decodeWelcome,
   encodeCredit,
   encodeGoAway,
+  encodeFin,
   encodeHello,
+  encodeMove,
+  SMALL_HEADER,
+  writeSmall,
   encodeOpen,
   encodePing,
   encodeReject,
@@ -43,6 +50,12 @@ const welcome = {
   settings,
 };
 
+/** A SMALL frame, written where other frames are. */
+function small(stream: number, bytes: Uint8Array): Uint8Array {
+  const into = new Uint8Array(10 + SMALL_HEADER + bytes.length);
+  return into.slice(10, writeSmall(into, 10, stream, bytes));
+}
+
 /** Each message with what its payload must come back as. */
 const MESSAGES: [name: string, type: number, wire: Uint8Array, decode: (payload: Uint8Array) => unknown, expected: unknown][] = [
   ['HELLO', FRAME.HELLO, encodeHello(hello), decodeHello, hello],
@@ -59,7 +72,11 @@ const MESSAGES: [name: string, type: number, wire: Uint8Array, decode: (payload:
   ['PONG', FRAME.PONG, encodePing(FRAME.PONG, filled(8, 3)), decodePing, filled(8, 3)],
   ['GOAWAY', FRAME.GOAWAY, encodeGoAway('restart'), decodeGoAway, { message: 'restart', drained: false }],
   ['GOAWAY', FRAME.GOAWAY, encodeGoAway('', true), decodeGoAway, { message: '', drained: true }],
-  ['OPEN', FRAME.OPEN, encodeOpen('0123456789abcdef', 'db'), decodeOpen, { tag: '0123456789abcdef', target: 'db' }],
+  ['OPEN', FRAME.OPEN, encodeOpen(2, '0123456789abcdef', 'db'), decodeOpen, { stream: 2, tag: '0123456789abcdef', target: 'db' }],
+  ['FIN', FRAME.FIN, encodeFin(2 ** 30), decodeFin, 2 ** 30],
+  ['MOVE', FRAME.MOVE, encodeMove(6, 10), decodeMove, { stream: 6, quicStream: 10 }],
+  ['SMALL', FRAME.SMALL, small(2 ** 14, filled(3, 1)), decodeSmall, { stream: 2 ** 14, offset: 4 }],
+  ['SMALL without bytes', FRAME.SMALL, small(63, filled(0, 1)), decodeSmall, { stream: 63, offset: 1 }],
   ['RESET', FRAME.RESET, encodeReset(77, 'LIMIT', 'full'), decodeReset, { stream: 77, reason: 'LIMIT', message: 'full' }],
   ['CREDIT', FRAME.CREDIT, encodeCredit(4, 2 ** 40), decodeCredit, { stream: 4, offset: 2 ** 40 }],
 ];
@@ -149,7 +166,7 @@ test('a peer’s texts are made harmless in every message', async (t) => {
   t.equal(decodeWelcome(encodeWelcome({ ...welcome, software: evil }).subarray(FRAME_HEADER)).software, harmless);
   t.equal(decodeReject(encodeReject('AUTH', evil).subarray(FRAME_HEADER)).message, harmless);
   t.equal(decodeGoAway(encodeGoAway(evil).subarray(FRAME_HEADER)).message, harmless);
-  t.equal(decodeOpen(encodeOpen('0123456789abcdef', evil).subarray(FRAME_HEADER)).target, harmless);
+  t.equal(decodeOpen(encodeOpen(2, '0123456789abcdef', evil).subarray(FRAME_HEADER)).target, harmless);
   t.equal(decodeReset(encodeReset(1, 'RESET', evil).subarray(FRAME_HEADER)).message, harmless);
 });
 

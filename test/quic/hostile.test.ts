@@ -2,7 +2,15 @@ import { randomBytes as trueRandomBytes } from 'node:crypto';
 import { test } from 'tap';
 import type { QtunnelError } from '../../src/errors.ts';
 import { FRAME, frame, FRAME_HEADER, MAX_CONTROL, writeFrameHeader } from '../../src/protocol/frames.ts';
-import { encodeCredit, encodeOpen, encodeReset } from '../../src/protocol/messages.ts';
+import {
+  encodeCredit,
+  encodeFin,
+  encodeMove,
+  encodeOpen,
+  encodeReset,
+  SMALL_HEADER,
+  writeSmall,
+} from '../../src/protocol/messages.ts';
 import { CLOSE } from '../../src/quic/close.ts';
 import { LinkRecorder, StreamRecorder } from '../link/recorder.ts';
 import type { MemorySocket } from '../support/memory-network.ts';
@@ -10,7 +18,11 @@ import { integerBetween, randomBytes, seededRandom } from '../support/random.ts'
 import { connectOptions, OVER, PORT, quicOptions, REQUEST, World } from './pair.ts';
 import { RawClient } from './raw-client.ts';
 
-const OPEN = encodeOpen(REQUEST.tag, REQUEST.target);
+const STREAM = 2;
+const QUIC_STREAM = 2;
+const OPEN = open(STREAM);
+const MOVE = encodeMove(STREAM, QUIC_STREAM);
+const FIN = encodeFin(STREAM);
 
 /** A world with one good client, whose link must outlive whatever a test does. */
 async function worldWithGoodClient(): Promise<{ world: World; good: LinkRecorder; goodServer: LinkRecorder }> {
@@ -119,38 +131,59 @@ const MISDEEDS: [string, (client: RawClient) => void][] = [
   ['DATA on the control stream', (client) => client.send(0, frame(FRAME.DATA, Uint8Array.of(1)), false)],
   ['an unknown frame', (client) => client.send(0, frame(0x7f, Uint8Array.of(1)), false)],
   ['a second HELLO', (client) => client.send(0, client.hello(), false)],
-  ['OPEN on the control stream', (client) => client.send(0, OPEN, false)],
   ['an oversized frame', (client) => client.send(0, headerOf(FRAME.RESET, MAX_CONTROL + 1), false)],
   ['a CREDIT that does not parse', (client) => client.send(0, frame(FRAME.CREDIT, Uint8Array.of(0xff)), false)],
   ['a short PING', (client) => client.send(0, frame(FRAME.PING, Uint8Array.of(1)), false)],
   ['the end of the control stream', (client) => client.send(0, Uint8Array.of(FRAME.PING), true)],
   ['a reset of the control stream', (client) => resetStream(client, 0)],
-  ['a stream that begins with DATA', (client) => client.send(4, frame(FRAME.DATA, Uint8Array.of(1)), false)],
-  ['a stream that begins with garbage', (client) => client.send(4, Buffer.from('SSH-2.0-OpenSSH'), false)],
-  ['a stream with an oversized OPEN', (client) => client.send(4, headerOf(FRAME.OPEN, MAX_CONTROL + 1), false)],
-  ['a stream with an empty OPEN', (client) => client.send(4, headerOf(FRAME.OPEN, 0), false)],
-  ['a stream with an OPEN that does not parse', (client) => client.send(4, frame(FRAME.OPEN, Uint8Array.of(1, 2)), false)],
-  ['a stream that ends within OPEN', (client) => client.send(4, OPEN.subarray(0, 7), true)],
-  ['a stream that ends with OPEN', (client) => client.send(4, OPEN, true)],
-  ['a stream that ends empty', (client) => client.send(4, new Uint8Array(0), true)],
+  ['an empty OPEN', (client) => client.send(0, headerOf(FRAME.OPEN, 0), false)],
+  ['an OPEN that does not parse', (client) => client.send(0, frame(FRAME.OPEN, Uint8Array.of(2, 1, 2)), false)],
+  ['OPEN with a number of the server’s', (client) => client.send(0, open(1), false)],
+  ['OPEN with a number that was used', (client) => client.send(0, both(open(4), OPEN), false)],
+  ['the same OPEN twice', (client) => client.send(0, both(OPEN, OPEN), false)],
+  ['SMALL before OPEN', (client) => client.send(0, small(STREAM, 10), false)],
+  ['SMALL for a stream that the server has not opened', (client) => client.send(0, small(1, 10), false)],
+  ['SMALL without a stream', (client) => client.send(0, frame(FRAME.SMALL, new Uint8Array(0)), false)],
+  ['SMALL after FIN', (client) => client.send(0, both(OPEN, FIN, small(STREAM, 10)), false)],
+  ['SMALL after MOVE', (client) => client.send(0, both(OPEN, MOVE, small(STREAM, 10)), false)],
+  ['FIN before OPEN', (client) => client.send(0, FIN, false)],
+  ['FIN twice', (client) => client.send(0, both(OPEN, FIN, FIN), false)],
+  ['FIN after MOVE', (client) => client.send(0, both(OPEN, MOVE, FIN), false)],
+  ['MOVE before OPEN', (client) => client.send(0, MOVE, false)],
+  ['MOVE after FIN', (client) => client.send(0, both(OPEN, FIN, MOVE), false)],
+  ['MOVE twice', (client) => client.send(0, both(OPEN, MOVE, encodeMove(STREAM, 6)), false)],
+  ['MOVE to a QUIC stream of the server’s', (client) => client.send(0, both(OPEN, encodeMove(STREAM, 3)), false)],
+  ['MOVE to the control stream', (client) => client.send(0, both(OPEN, encodeMove(STREAM, 0)), false)],
+  ['MOVE to a QUIC stream that is taken', (client) => client.send(0, both(OPEN, MOVE, open(4), encodeMove(4, QUIC_STREAM)), false)],
+  ['CREDIT for a stream that is not there', (client) => client.send(0, encodeCredit(400, 1), false)],
+  ['RESET for a stream that is not there', (client) => client.send(0, encodeReset(1, 'RESET', ''), false)],
+  ['a QUIC stream that ends empty', (client) => moved(client, new Uint8Array(0))],
   [
-    'a stream that ends without a mark',
+    'many QUIC streams without MOVE',
     (client) => {
-      client.send(4, OPEN, false);
-      client.send(4, new Uint8Array(0), true);
+      for (let n = 0; n <= 1024; n++) client.send(QUIC_STREAM + 4 * n, Uint8Array.of(1), false);
     },
   ],
-  ['more than was granted', (client) => client.send(4, new Uint8Array([...OPEN, ...new Uint8Array(80_000)]), false)],
 ];
 
-for (const [name, act] of MISDEEDS) {
+/** Done while nobody reads, who then reads. */
+const EXCESSES: [string, (client: RawClient) => void][] = [
+  [
+    'more than was granted, in SMALL frames',
+    (client) => client.send(0, both(OPEN, ...Array.from({ length: 20 }, () => small(STREAM, 4000))), false),
+  ],
+  ['more than was granted, on a QUIC stream', (client) => moved(client, new Uint8Array(80_000))],
+];
+
+for (const [name, act] of [...MISDEEDS, ...EXCESSES]) {
   void test(`${name} ends that link, and no other`, async (t) => {
     const { world, good, goodServer } = await worldWithGoodClient();
     const client = await RawClient.greet(world);
     const server = world.links.at(-1)!;
-    if (name === 'more than was granted') server.options = { holding: true };
+    const isExcess = EXCESSES.some(([other]) => other === name);
+    if (isExcess) server.options = { holding: true };
     act(client);
-    if (name === 'more than was granted') {
+    if (isExcess) {
       await world.clock.advance(1000);
       for (const { recorder } of server.accepted) recorder.release();
     }
@@ -164,27 +197,54 @@ for (const [name, act] of MISDEEDS) {
   });
 }
 
-void test('CREDIT and RESET for streams that are not there are ignored', async (t) => {
+void test('what comes for a stream that was reset is ignored', async (t) => {
   const { world, good, goodServer } = await worldWithGoodClient();
   const client = await RawClient.greet(world);
-  for (const stream of [0, 1, 3, 5, 8, 400, 2 ** 40]) {
-    client.send(0, encodeCredit(stream, 2 ** 50), false);
-    client.send(0, encodeReset(stream, 'RESET', ''), false);
-  }
-  client.send(4, OPEN, false);
-  const { request } = await world.until(world.links.at(-1)!.accept());
+  client.send(0, OPEN, false);
+  const { recorder, request } = await world.until(world.links.at(-1)!.accept());
   t.strictSame(request, REQUEST);
+  recorder.stream.reset('LIMIT', 'no');
+  client.send(0, both(small(STREAM, 10), encodeCredit(STREAM, 2 ** 50), MOVE, encodeReset(STREAM, 'RESET', '')), false);
+  client.send(QUIC_STREAM, new Uint8Array(100), false);
+  client.send(0, open(4), false);
+  await world.until(world.links.at(-1)!.accept());
+  t.equal(recorder.received, 0);
   await stillGood(world, good, goodServer);
 });
 
-void test('a client that grants less than an OPEN frame gets no more than it grants', async (t) => {
+void test('what comes on a QUIC stream before its MOVE waits for it', async (t) => {
+  const { world } = await worldWithGoodClient();
+  const client = await RawClient.greet(world);
+  client.send(QUIC_STREAM, Buffer.from('early'), false);
+  await world.clock.advance(10);
+  client.send(0, both(OPEN, MOVE), false);
+  const { recorder } = await world.until(world.links.at(-1)!.accept());
+  await world.drive(() => recorder.text === 'early', 'the bytes');
+  client.send(QUIC_STREAM, Uint8Array.of(0), true);
+  await world.drive(() => recorder.ended, 'the end');
+  t.equal(recorder.text, 'early');
+});
+
+void test('what comes on a QUIC stream long after its MOVE arrives, although somebody tried to read it', async (t) => {
+  const { world } = await worldWithGoodClient();
+  const client = await RawClient.greet(world);
+  client.send(0, both(OPEN, MOVE), false);
+  const { recorder } = await world.until(world.links.at(-1)!.accept());
+  recorder.release();
+  await world.clock.advance(10);
+  client.send(QUIC_STREAM, Buffer.from('late'), false);
+  await world.drive(() => recorder.text === 'late', 'the bytes');
+  t.equal(recorder.resets.length, 0);
+});
+
+void test('a client that grants little gets no more than it grants', async (t) => {
   const { world } = await worldWithGoodClient();
   const client = await RawClient.greet(world, 3);
   const stream = new StreamRecorder(world.links.at(-1)!.link.open(REQUEST));
-  t.equal(stream.stream.write(new Uint8Array(1000)), 0);
-  client.send(0, encodeCredit(stream.stream.id, OPEN.length + 10), false);
+  t.equal(stream.stream.write(new Uint8Array(1000)), 3);
+  client.send(0, encodeCredit(stream.stream.id, 13), false);
   await world.drive(() => stream.calls > 0, 'room');
-  t.equal(stream.stream.write(new Uint8Array(1000)), 10);
+  t.equal(stream.stream.write(new Uint8Array(100_000)), 10);
 });
 
 void test('unproven clients beyond 256 are not heard until the others have gone', { timeout: 60_000 }, async (t) => {
@@ -314,6 +374,25 @@ function stopControl(client: RawClient): void {
   client.native.streamSend(0, client.hello(), false);
   client.native.streamShutdown(0, 0, 1);
   client.flush();
+}
+
+function open(stream: number): Uint8Array {
+  return encodeOpen(stream, REQUEST.tag, REQUEST.target);
+}
+
+function small(stream: number, length: number): Uint8Array {
+  const into = new Uint8Array(SMALL_HEADER + length);
+  return into.subarray(0, writeSmall(into, 0, stream, new Uint8Array(length)));
+}
+
+function both(...frames: Uint8Array[]): Uint8Array {
+  return Buffer.concat(frames);
+}
+
+/** A stream that moves at once, and ends with `bytes`. */
+function moved(client: RawClient, bytes: Uint8Array): void {
+  client.send(0, both(OPEN, MOVE), false);
+  client.send(QUIC_STREAM, bytes, true);
 }
 
 function resetStream(client: RawClient, id: number): void {

@@ -126,8 +126,16 @@ export const quic = ({ link }: LinkRecorder): QuicLink => link as QuicLink;
 export const REQUEST = { tag: '00112233445566ff', target: '' };
 export const OVER = new QtunnelError('LINK_CLOSED', 'The test is over.');
 
-/** Whether quiche still has something to do for this stream: unread, unsent or unacknowledged. */
-export function isStreamAlive({ native }: QuicConnection, id: number): boolean {
+/** How many of the QUIC streams up to `last` quiche still has something to do for at either end: unread, unsent or unacknowledged. */
+export function quicStreamsAlive({ client, server }: WorldPair, last: number): number {
+  let n = 0;
+  for (const end of [client, server]) {
+    for (let id = 2; id <= last; id++) if ((id & 2) !== 0 && isAlive(quic(end).connection, id)) n++;
+  }
+  return n;
+}
+
+function isAlive({ native }: QuicConnection, id: number): boolean {
   try {
     native.streamCapacity(id);
     return true;

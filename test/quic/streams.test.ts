@@ -1,16 +1,9 @@
 import { test } from 'tap';
 import type { LinkStream } from '../../src/link/link.ts';
 import { StreamRecorder } from '../link/recorder.ts';
-import { isStreamAlive, makeWorld, OVER, quic, REQUEST, type WorldPair } from './pair.ts';
+import { makeWorld, OVER, quic, quicStreamsAlive, REQUEST, type WorldPair } from './pair.ts';
 
 const KIB = 1024;
-
-/** How many of the streams that the client opened either quiche still knows. */
-function alive({ client, server }: WorldPair, lastId: number): number {
-  let n = 0;
-  for (const link of [client, server]) for (let id = 4; id <= lastId; id += 4) if (isStreamAlive(quic(link).connection, id)) n++;
-  return n;
-}
 
 /** The link drains only if no map holds anything any more. */
 async function drains({ world, client, server }: WorldPair): Promise<boolean> {
@@ -31,19 +24,17 @@ void test('2,000 streams one after another leave nothing behind', { timeout: 120
     };
     void answer();
   };
-  let last = 0;
   for (let n = 0; n < 2000; n += 20) {
     const batch = Array.from({ length: 20 }, () => new StreamRecorder(client.link.open(REQUEST)));
     for (const { stream } of batch) {
       stream.write(new Uint8Array(100 + (n % 7) * 1000));
       stream.end();
-      last = stream.id;
     }
     await world.drive(() => batch.every(({ ended }) => ended), 'a batch of streams');
   }
-  await world.drive(() => alive(pair, last) === 0, 'quiche to forget the streams');
+  await world.drive(() => quicStreamsAlive(pair, 4 * 2000) === 0, 'quiche to forget the streams');
   for (const link of [client, server]) t.strictSame([link.link.streams, quic(link).promised], [0, 0]);
-  t.equal(quic(client).connection.native.peerStreamsLeftBidi() > 2 ** 49, true, 'quiche lets as many be opened as ever');
+  t.equal(quic(client).connection.native.peerStreamsLeftUni() > 2 ** 49, true, 'quiche lets as many be opened as ever');
   t.ok(await drains(pair));
 });
 
@@ -51,11 +42,9 @@ void test('500 resets with unread bytes, from either side, leave nothing behind'
   const pair = await makeWorld({ link: { buffer: 256 * KIB } });
   const { world, client, server } = pair;
   server.options = { holding: true };
-  let last = 0;
   for (let n = 0; n < 500; n++) {
     const { stream } = new StreamRecorder(client.link.open(REQUEST), { holding: true });
     stream.write(new Uint8Array(20_000));
-    last = stream.id;
     const { recorder: there } = await world.until(server.accept());
     there.stream.write(new Uint8Array(20_000));
     if (n % 3 === 0) await world.clock.advance(10);
@@ -63,7 +52,7 @@ void test('500 resets with unread bytes, from either side, leave nothing behind'
   }
   await world.drive(() => client.link.streams === 0 && server.link.streams === 0, 'all streams to end');
   for (const link of [client, server]) t.equal(quic(link).promised, 0);
-  await world.drive(() => alive(pair, last) === 0, 'quiche to forget the streams');
+  await world.drive(() => quicStreamsAlive(pair, 4 * 500) === 0, 'quiche to forget the streams');
   const fresh = new StreamRecorder(client.link.open(REQUEST));
   t.ok(fresh.stream.write(new Uint8Array(100_000)) > 10_000, 'a new stream has room');
   fresh.stream.reset('RESET');

@@ -127,7 +127,7 @@ void test('what does not belong on a stream resets it with PROTOCOL and leaves t
     ['DATA after FIN', Buffer.concat([frame(FRAME.FIN, nothing), frame(FRAME.DATA, Buffer.from('x'))])],
     ['a second FIN', Buffer.concat([frame(FRAME.FIN, nothing), frame(FRAME.FIN, nothing)])],
     ['READY', frame(FRAME.READY, nothing)],
-    ['OPEN again', encodeOpen('0000000000000001', '')],
+    ['OPEN again', encodeOpen(0, '0000000000000001', '')],
     ['an unknown frame', Uint8Array.from([0x77, 0, 0, 0])],
     ['a RESET that does not parse', frame(FRAME.RESET, nothing)],
   ];
@@ -142,14 +142,14 @@ void test('what does not belong on a stream resets it with PROTOCOL and leaves t
     const nonce = joinNonce(linkOptions().auth.hmac, control.welcome.resetToken, randomBytes(16));
     const { connection } = await dialHere(listener.address.port, id, nonce);
     const answer = nextReset(connection);
-    connection.send(encodeOpen('0000000000000001', ''));
+    connection.send(encodeOpen(0, '0000000000000001', ''));
     connection.send(bytes);
     const { recorder } = await server.accept();
     t.equal((await recorder.reset()).reason, 'PROTOCOL', name);
     t.equal(await answer, 'PROTOCOL', name);
   }
   t.equal(server.link.state, 'up');
-  control.connection.send(encodeOpen('0000000000000001', ''));
+  control.connection.send(encodeOpen(0, '0000000000000001', ''));
   t.equal((await server.closed()).code, 'PROTOCOL_VIOLATION', 'and the control connection has its own');
 });
 

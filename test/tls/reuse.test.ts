@@ -82,7 +82,7 @@ void test('the connection of a client that does not use it again is ended', asyn
   const server = new LinkRecorder(await accepted);
   const { token } = control;
   const { socket, types } = await oldClient(listener.address.port, joinNonce(linkOptions().auth.hmac, token, randomBytes(16)));
-  socket.write(encodeOpen('0000000000000001', ''));
+  socket.write(encodeOpen(0, '0000000000000001', ''));
   socket.write(frame(FRAME.FIN, new Uint8Array(0)));
   const { recorder } = await server.accept();
   await recorder.end();

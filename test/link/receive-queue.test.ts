@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { ReceiveQueue } from '../../src/tls/receive-queue.ts';
+import { ReceiveQueue } from '../../src/link/receive-queue.ts';
 import { integerBetween, randomBytes, seededRandom } from '../support/random.ts';
 
 void test('bytes come out as they went in, whatever the sizes', (t) => {
