@@ -149,6 +149,7 @@ const encoder = new TextEncoder();
 const CID_LABEL = encoder.encode('cid');
 const RESET_LABEL = encoder.encode('reset');
 const RANDOM_PART = 8;
-const MAX_CONNECTION_ID = 20;
+/** RFC 9000 §17.2. */
+export const MAX_CONNECTION_ID = 20;
 /** RFC 9000 §10.3: at least 21 bytes, or it could not be a packet. */
 export const MIN_STATELESS_RESET = 21;

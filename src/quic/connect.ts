@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { quiche, type Config, type Connection as QuicheConnection } from '@matrixai/quic/native/index.js';
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
-import type { CheckServer, LinkTarget } from '../link/options.ts';
+import type { CheckServer, LinkAuth, LinkTarget } from '../link/options.ts';
 import { CONNECTION_ID, endsWithToken } from '../protocol/connection-id.ts';
 import { ALONE, type Place, placeOf } from '../protocol/place.ts';
 import type { Hmac } from '../protocol/handshake.ts';
+import { CLOCK_WINDOW, InitialProof, PROOF_NONCE } from '../protocol/initial-proof.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import type { Clock } from './clock.ts';
 import { CLOSE } from './close.ts';
@@ -38,8 +39,9 @@ export async function connectQuic(
   try {
     if (signal.aborted) throw givenUp();
     const config = configFor(options);
+    const id = ownId(options.auth, environment.date());
     native = connectTo(environment.place ?? ALONE, () =>
-      quiche.Connection.connect(target.serverName, randomBytes(CONNECTION_ID), udp.address, peer, config),
+      quiche.Connection.connect(target.serverName, id, udp.address, peer, config),
     );
   } catch (error) {
     udp.close();
@@ -58,7 +60,7 @@ export async function connectQuic(
       },
       onFailure(error: QtunnelError): void {
         settled();
-        reject(error);
+        reject(error.code === 'LINK_TIMEOUT' && !connection.established ? noAnswer(options.auth) : error);
       },
     };
     const connection = new QuicConnection(
@@ -81,6 +83,21 @@ function connectTo({ index, count }: Place, connect: () => QuicheConnection): Qu
     const native = connect();
     if (attempts === 1 || placeOf(native.destinationId(), count) === index) return native;
   }
+}
+
+/** A server with a secret hears only clients whose own id shows that they know it. */
+function ownId({ hmac, key }: LinkAuth, date: number): Uint8Array {
+  if (key === null) return randomBytes(CONNECTION_ID);
+  return new InitialProof(hmac, key).make(randomBytes(PROOF_NONCE), date);
+}
+
+/** A server with a secret is silent to who does not show it. */
+function noAnswer({ key }: LinkAuth): QtunnelError {
+  const secret =
+    key === null
+      ? 'or it wants a secret'
+      : `its secret differs, or the clocks of the two machines are more than ${CLOCK_WINDOW / 60} minutes apart`;
+  return new QtunnelError('LINK_TIMEOUT', `No answer over UDP: it does not pass, no server listens there, ${secret}.`);
 }
 
 function givenUp(): QtunnelError {

@@ -7,11 +7,13 @@ import { type Clock, systemClock } from './clock.ts';
 export interface QuicEnvironment {
   readonly openUdp: OpenUdp;
   readonly clock: Clock;
+  /** Seconds since 1970, by a clock that somebody may set. */
+  readonly date: () => number;
   /** The worker that this is; left out when there is one thread. */
   readonly place?: Place;
 }
 
 /** The machine's own. @throws QtunnelError `QUIC_UNAVAILABLE`; see `openUdpBy`. */
 export function environmentFor(udp: UdpKind): QuicEnvironment {
-  return { openUdp: openUdpBy(udp), clock: systemClock };
+  return { openUdp: openUdpBy(udp), clock: systemClock, date: () => Math.floor(Date.now() / 1000) };
 }

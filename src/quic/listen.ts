@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { quiche, type Config, type Connection as QuicheConnection } from '@matrixai/quic/native/index.js';
 import { QtunnelError } from '../errors.ts';
+import { formatAddress } from '../link/address.ts';
 import type { Link } from '../link/link.ts';
 import type { LinkListener, ServerKeys } from '../link/options.ts';
 import {
@@ -14,6 +15,7 @@ import {
 } from '../protocol/connection-id.ts';
 import { ALONE, type Place, placeId } from '../protocol/place.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
+import { Admission, Budget, type Candidate } from './admission.ts';
 import { CLOSE } from './close.ts';
 import type { Clock } from './clock.ts';
 import { DATAGRAM_SIZES, serverConfig } from './config.ts';
@@ -49,18 +51,22 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   readonly #turns: Turns;
   readonly #router = new ConnectionIdRouter<QuicConnection>();
   readonly #ids = new Map<QuicConnection, Uint8Array[]>();
-  /** Connections that have not proven themselves, with what has been received from each of them so far, in bytes. */
-  readonly #strangers = new Map<QuicConnection, number>();
+  readonly #admission: Admission;
   #config: Config;
   #keys: ServerKeys;
   #issuer: ConnectionIdIssuer;
   #accepting = true;
   #handleClosed: () => void = () => {};
   readonly #closed = new Promise<void>((resolve) => (this.#handleClosed = resolve));
-  #resetsLeft = RESETS_PER_SECOND;
-  #resetsAt = 0;
+  readonly #resets: Budget;
 
-  constructor(udp: UdpSocket, { clock, place }: QuicEnvironment, config: Config, keys: ServerKeys, options: QuicListenOptions) {
+  constructor(
+    udp: UdpSocket,
+    { clock, date, place }: QuicEnvironment,
+    config: Config,
+    keys: ServerKeys,
+    options: QuicListenOptions,
+  ) {
     this.udp = udp;
     this.clock = clock;
     this.#place = place ?? ALONE;
@@ -69,6 +75,9 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     this.#options = options;
     this.#issuer = issuerFor(keys, options, udp.address.port);
     this.#turns = new Turns(clock);
+    this.#admission = new Admission(clock, date, options.auth);
+    this.#admission.onTurnedAway = (error, from) => this.onHandshakeFailure(error, formatAddress(from));
+    this.#resets = new Budget(clock, RESETS_PER_SECOND);
     udp.handler = this;
   }
 
@@ -84,12 +93,13 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
 
   setOptions(options: QuicListenOptions): void {
     this.#options = options;
+    this.#admission.setAuth(options.auth);
     this.setIdentity(this.#keys);
   }
 
   async close(): Promise<void> {
     this.#accepting = false;
-    for (const stranger of this.#strangers.keys()) stranger.close(CLOSE.SHUTDOWN, STOPPED);
+    for (const stranger of this.#admission.strangers) stranger.close(CLOSE.SHUTDOWN, STOPPED);
     this.#closeIfDone();
     await this.#closed;
   }
@@ -105,7 +115,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   forget(connection: QuicConnection): void {
     for (const id of this.#ids.get(connection) ?? []) this.#router.delete(id);
     this.#ids.delete(connection);
-    this.#strangers.delete(connection);
+    this.#admission.end(connection);
     this.#closeIfDone();
   }
 
@@ -119,7 +129,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     if (id === null) return;
     const connection = this.#router.find(id);
     if (connection !== undefined) this.#pass(connection, bytes, offset, length, from);
-    else if (form === 'long') this.#accept(bytes.subarray(offset, offset + length), id, from);
+    else if (form === 'long') this.#judge(bytes, offset, length, from);
     else if (form !== 'other') this.#sendReset(id, length, from);
   }
 
@@ -128,31 +138,31 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   }
 
   #pass(connection: QuicConnection, bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
-    const received = this.#strangers.get(connection);
-    if (received !== undefined) {
-      // quiche 0.18 keeps what a handshake sends without bound (CVE-2024-1765).
-      if (received + length > MAX_STRANGER_BYTES) return;
-      this.#strangers.set(connection, received + length);
-    }
-    connection.handleDatagram(bytes, offset, length, from);
+    if (this.#admission.passes(connection, bytes, offset, length)) connection.handleDatagram(bytes, offset, length, from);
   }
 
-  #accept(datagram: Uint8Array, originalId: Uint8Array, from: UdpAddress): void {
-    if (!this.#accepting || originalId.length < MIN_ORIGINAL_ID || !isInitial(datagram) || this.#strangers.size >= MAX_STRANGERS)
-      return;
+  #judge(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
+    if (!this.#accepting) return;
+    const candidate = this.#admission.judge(bytes, offset, length, from);
+    const connection = candidate === null ? null : this.#accept(candidate, from);
+    if (connection !== null) this.#pass(connection, bytes, offset, length, from);
+  }
+
+  #accept(candidate: Candidate, from: UdpAddress): QuicConnection | null {
     const id = this.#issuer.issue(placeId(randomBytes(CONNECTION_ID / 2), this.#place));
     const native = this.#acceptNative(id, from);
-    if (native === null) return;
+    if (native === null) return null;
     const server = { certificateDer: this.#keys.certificateDer, resetToken: this.#issuer.resetToken(id) };
     const options = this.#options;
     const connection = new QuicConnection(this, native, from, (self) => {
       return new ServerGreeting(self, options, server, this.#outcome(self), GREETING_TIMEOUT);
     });
-    this.#strangers.set(connection, 0);
-    this.#ids.set(connection, [id, Uint8Array.from(originalId)]);
+    const originalId = Uint8Array.from(candidate.header.destination);
+    this.#admission.begin(connection, candidate);
+    this.#ids.set(connection, [id, originalId]);
     this.#router.add(id, connection);
     this.#router.add(originalId, connection);
-    this.#pass(connection, datagram, 0, datagram.length, from);
+    return connection;
   }
 
   /** Null for an address that quiche cannot parse, such as a link-local one with its interface. */
@@ -168,11 +178,11 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     const { peerName } = connection;
     return {
       onLink: (link) => {
-        this.#strangers.delete(connection);
+        this.#admission.end(connection);
         this.onLink(link);
       },
       onFailure: (error) => {
-        this.#strangers.delete(connection);
+        this.#admission.end(connection);
         this.onHandshakeFailure(error, peerName);
       },
     };
@@ -180,20 +190,11 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
 
   /** Tells a client of an earlier run of this server, and nobody else, that its connection is gone (docs/PROTOCOL.md). */
   #sendReset(id: Uint8Array, length: number, to: UdpAddress): void {
-    if (length <= MIN_STATELESS_RESET + 1 || !this.#takeReset() || !this.#issuer.isOwn(id)) return;
+    if (length <= MIN_STATELESS_RESET + 1 || !this.#resets.take() || !this.#issuer.isOwn(id)) return;
     // Shorter than what it answers, so that two that do not know each other fall silent (RFC 9000 §10.3.3).
     const packet = statelessReset(randomBytes(Math.min(length - 1, MAX_RESET)), this.#issuer.resetToken(id));
     this.udp.sendBuffer.set(packet);
     this.udp.send(packet.length, packet.length, to);
-  }
-
-  #takeReset(): boolean {
-    const now = this.clock.now();
-    if (now - this.#resetsAt >= 1000) {
-      this.#resetsAt = now;
-      this.#resetsLeft = RESETS_PER_SECOND;
-    }
-    return this.#resetsLeft-- > 0;
   }
 
   #closeIfDone(): void {
@@ -211,22 +212,8 @@ function issuerFor({ nodeKey }: ServerKeys, { auth }: QuicListenOptions, port: n
   return new ConnectionIdIssuer(auth.hmac, auth.hmac(nodeKey, Uint8Array.of(port >>> 8, port)));
 }
 
-/** A long header of QUIC v1 whose type is Initial, in a datagram as large as RFC 9000 §14.1 wants it. */
-function isInitial(datagram: Uint8Array): boolean {
-  const version = datagram.subarray(1, 5);
-  return datagram.length >= MIN_INITIAL && (datagram[0]! & 0x30) === 0 && version.every((byte, i) => byte === QUIC_V1[i]);
-}
-
 const STOPPED = new QtunnelError('SHUTTING_DOWN', 'The server takes no more clients.');
-const QUIC_V1 = [0, 0, 0, 1];
-const MIN_INITIAL = 1200;
-/** RFC 9000 §7.2. */
-const MIN_ORIGINAL_ID = 8;
 /** Milliseconds from a client's first packet to its HELLO. */
 const GREETING_TIMEOUT = 10_000;
-/** Connections at once that have not proven themselves; each may hold `MAX_STRANGER_BYTES`. */
-const MAX_STRANGERS = 256;
-/** A handshake takes about 3 KB from the client, twice that with losses. */
-const MAX_STRANGER_BYTES = 32 * 1024;
 const MAX_RESET = 43;
 const RESETS_PER_SECOND = 200;

@@ -2,9 +2,8 @@ import { createHash } from 'node:crypto';
 import { type Test, test } from 'tap';
 import type { Link } from '../../src/link/link.ts';
 import { packetForm } from '../../src/protocol/connection-id.ts';
-import { systemClock } from '../../src/quic/clock.ts';
 import { connectQuic } from '../../src/quic/connect.ts';
-import type { QuicEnvironment } from '../../src/quic/environment.ts';
+import { environmentFor, type QuicEnvironment } from '../../src/quic/environment.ts';
 import { listenQuic } from '../../src/quic/listen.ts';
 import { batchUdp } from '../../src/udp/batch.ts';
 import { openDgram } from '../../src/udp/dgram.ts';
@@ -46,7 +45,7 @@ function counted(open: OpenUdp): { environment: QuicEnvironment; traffic: Traffi
     };
     return socket satisfies UdpSocket;
   };
-  return { environment: { openUdp, clock: systemClock }, traffic };
+  return { environment: { ...environmentFor('dgram'), openUdp }, traffic };
 }
 
 async function linked(t: Test, client: QuicEnvironment, server: QuicEnvironment): Promise<[LinkRecorder, LinkRecorder]> {

@@ -6,6 +6,7 @@ import type { Link } from '../../src/link/link.ts';
 import type { LinkListener, ServerKeys } from '../../src/link/options.ts';
 import { connectQuic, type QuicConnectOptions } from '../../src/quic/connect.ts';
 import type { QuicConnection } from '../../src/quic/connection.ts';
+import type { QuicEnvironment } from '../../src/quic/environment.ts';
 import { listenQuic, type QuicListenOptions } from '../../src/quic/listen.ts';
 import type { QuicLink } from '../../src/quic/link.ts';
 import { LinkRecorder } from '../link/recorder.ts';
@@ -49,27 +50,30 @@ export class World {
   readonly clock = new FakeClock();
   readonly network: MemoryNetwork;
   readonly keys = newKeys();
+  /** The stretched secret of server and clients; null for none. */
+  readonly key: Uint8Array | null;
   readonly failures: { error: QtunnelError; peer: string }[] = [];
   /** What the server's links do, in the order they came. */
   readonly links: LinkRecorder[] = [];
   listener!: LinkListener;
 
-  constructor(seed = 1, conditions: Partial<Conditions> = {}) {
+  constructor(seed = 1, conditions: Partial<Conditions> = {}, key: Uint8Array | null = SECRET) {
+    this.key = key;
     this.network = new MemoryNetwork(this.clock, seed, conditions);
   }
 
-  get environment(): { openUdp: MemoryNetwork['open']; clock: FakeClock } {
-    return { openUdp: this.network.open, clock: this.clock };
+  get environment(): QuicEnvironment {
+    return { openUdp: this.network.open, clock: this.clock, date: this.clock.date };
   }
 
-  async listen(options: QuicListenOptions = quicOptions(), keys: ServerKeys = this.keys): Promise<LinkListener> {
+  async listen(options: QuicListenOptions = quicOptions({ key: this.key }), keys: ServerKeys = this.keys): Promise<LinkListener> {
     this.listener = await listenQuic({ host: '', port: PORT }, keys, options, this.environment);
     this.listener.onLink = (link) => void this.links.push(new LinkRecorder(link));
     this.listener.onHandshakeFailure = (error, peer) => void this.failures.push({ error, peer });
     return this.listener;
   }
 
-  connect(options: QuicConnectOptions = connectOptions(), signal = new AbortController().signal): Promise<Link> {
+  connect(options: QuicConnectOptions = connectOptions({ key: this.key }), signal = new AbortController().signal): Promise<Link> {
     return connectQuic({ host: '127.0.0.1', port: PORT, serverName: 'localhost' }, options, signal, this.environment);
   }
 

@@ -2,9 +2,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { type Connection, quiche } from '@matrixai/quic/native/index.js';
 import { hmacSha256 } from '../../src/identity/secret.ts';
 import { ALPN, ClientHandshake } from '../../src/protocol/handshake.ts';
+import { InitialProof, PROOF_NONCE } from '../../src/protocol/initial-proof.ts';
 import { clientConfig } from '../../src/quic/config.ts';
 import type { UdpSocket } from '../../src/udp/socket.ts';
-import { PORT, SECRET, type World } from './pair.ts';
+import { PORT, type World } from './pair.ts';
 
 /** A client made of quiche alone, which says on its streams whatever a test wants. For a network that loses nothing. */
 export class RawClient {
@@ -20,7 +21,7 @@ export class RawClient {
     config.setApplicationProtos([alpn]);
     // A first window with room for all that a test says at once.
     config.setMaxSendUdpPayloadSize(16_384);
-    this.native = quiche.Connection.connect('localhost', randomBytes(16), udp.address, SERVER, config);
+    this.native = quiche.Connection.connect('localhost', ownId(world), udp.address, SERVER, config);
     udp.handler = {
       onDatagram: (bytes, offset, length) => {
         try {
@@ -60,7 +61,7 @@ export class RawClient {
     return client;
   }
 
-  hello({ initialCredit = 1 << 20, key = SECRET }: { initialCredit?: number; key?: Uint8Array | null } = {}): Uint8Array {
+  hello({ initialCredit = 1 << 20, key = this.#world.key }: { initialCredit?: number; key?: Uint8Array | null } = {}): Uint8Array {
     const [certificate] = this.native.peerCertChain()!;
     const context = {
       hmac: hmacSha256,
@@ -91,6 +92,11 @@ export class RawClient {
     const { errorCode, reason } = this.native.peerError()!;
     return { code: errorCode, reason: Buffer.from(reason).toString() };
   }
+}
+
+/** With the proof that the server wants before it says anything. */
+function ownId({ key, clock }: World): Uint8Array {
+  return key === null ? randomBytes(16) : new InitialProof(hmacSha256, key).make(randomBytes(PROOF_NONCE), clock.date());
 }
 
 const SERVER = { host: '127.0.0.1', port: PORT };

@@ -23,6 +23,9 @@ export class FakeClock implements Clock {
     return this.#now;
   }
 
+  /** Seconds, as `QuicEnvironment.date` gives them. */
+  readonly date = (): number => Math.floor(this.#now / 1000);
+
   setTimer(fire: () => void, delay: number): Timer {
     this.timersSet++;
     const event = this.#add(this.#now + delay, fire, true);
