@@ -8,7 +8,7 @@ import { ALPN, ClientHandshake } from '../protocol/handshake.ts';
 import type { Welcome } from '../protocol/messages.ts';
 import { type ConnectionHandler, TlsConnection } from './connection.ts';
 import { handshakeContext, hashCertificate } from './context.ts';
-import { connectProblem, notQtunnel } from './problems.ts';
+import { closedAfterHello, connectProblem, notQtunnel } from './problems.ts';
 
 export interface DialOptions {
   readonly target: LinkTarget;
@@ -91,7 +91,13 @@ class Dialling implements ConnectionHandler {
   }
 
   onLost(error: QtunnelError): void {
-    this.#fail(this.#handshake === null && error.code === 'LINK_LOST' ? connectProblem(error, this.#connection.peer) : error);
+    this.#fail(error.code === 'LINK_LOST' ? this.#endProblem(error) : error);
+  }
+
+  #endProblem(error: QtunnelError): QtunnelError {
+    if (this.#handshake === null) return connectProblem(error, this.#connection.peer);
+    // An end without an error: so a server with a secret turns away who does not show it.
+    return error.cause === undefined ? closedAfterHello(this.#options.options.auth.key !== null) : error;
   }
 
   #greet(): void {

@@ -35,7 +35,8 @@ export class ServerGreeting implements ConnectionHandler {
     const context = handshakeContext(this.#options, this.#certificate, randomBytes(NONCE));
     const token = randomBytes(RESET_TOKEN);
     const verdict = judgeHello(context, token, type, payload);
-    if (!verdict.accepted) return this.#reject(verdict.error, verdict.answer);
+    // What a server with a secret is, it tells nobody who does not have it.
+    if (!verdict.accepted) return this.#reject(verdict.error, this.#options.auth.key === null ? verdict.answer : null);
     const admitted = this.#outcome.admit(verdict.hello, token);
     if (admitted instanceof QtunnelError) {
       const busy = admitted.code === 'SERVER_BUSY';
@@ -60,7 +61,7 @@ export class ServerGreeting implements ConnectionHandler {
     this.#outcome.onFailure(error);
   }
 
-  #reject(error: QtunnelError, answer: Uint8Array): void {
+  #reject(error: QtunnelError, answer: Uint8Array | null): void {
     this.#connection.cutOff(answer);
     this.#outcome.onFailure(error);
   }

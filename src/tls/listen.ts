@@ -133,7 +133,8 @@ class TlsListener implements TlsAcceptor {
   close(): Promise<void> {
     this.#tcp.close();
     this.#closed = true;
-    for (const { socket } of this.#strangers.values()) socket.destroy();
+    // Not an end without an error, which a client takes for a refusal of its secret.
+    for (const { socket } of this.#strangers.values()) socket.resetAndDestroy();
     this.#closeDirectory();
     return Promise.resolve();
   }
@@ -154,7 +155,7 @@ class TlsListener implements TlsAcceptor {
   #makeRoom(): void {
     const [oldest] = this.#strangers.keys();
     const message = `There are more than ${MAX_STRANGERS} connections that have not proven themselves; the oldest was closed.`;
-    this.#strangers.get(oldest!)!.socket.destroy();
+    this.#strangers.get(oldest!)!.socket.resetAndDestroy();
     this.#fail(oldest!, new QtunnelError('SERVER_BUSY', message));
   }
 

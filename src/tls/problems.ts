@@ -21,6 +21,13 @@ export function notQtunnel(peer: string, cause?: unknown): QtunnelError {
   return new QtunnelError('PROTOCOL_VIOLATION', message, { cause });
 }
 
+/** The server's answer to HELLO is to hang up; `hasSecret` is about this side. */
+export function closedAfterHello(hasSecret: boolean): QtunnelError {
+  const likely = hasSecret ? 'its secret differs' : 'it wants a secret';
+  const message = `The server closed the connection after the hello: most likely ${likely}; give both the same -secret.`;
+  return new QtunnelError('AUTH_REJECTED', message);
+}
+
 /** Why a stranger's TLS handshake with the server failed. */
 export function acceptProblem(cause: unknown): QtunnelError {
   const code = codeOf(cause);

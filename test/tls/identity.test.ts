@@ -17,8 +17,8 @@ void test('a wrong secret is told apart from a network failure, on both sides', 
   const listener = await listenHere();
   t.teardown(() => listener.close());
   const cases = [
-    { clientKey: new Uint8Array(32).fill(8), message: /secret is not the server/ },
-    { clientKey: null, message: /needs a secret/ },
+    { clientKey: new Uint8Array(32).fill(8), message: /closed the connection after the hello.*secret differs/ },
+    { clientKey: null, message: /closed the connection after the hello.*wants a secret/ },
   ];
   for (const { clientKey, message } of cases) {
     const failure = nextFailure(listener);
@@ -32,11 +32,18 @@ void test('a wrong secret is told apart from a network failure, on both sides', 
 void test('a server without a secret refuses a client with one, and takes one without', async (t) => {
   const listener = await listenHere(linkOptions({ key: null }));
   t.teardown(() => listener.close());
-  await t.rejects(connectHere(listener.address.port), { code: 'AUTH_REJECTED' });
+  await t.rejects(connectHere(listener.address.port), { code: 'AUTH_REJECTED', message: /this server has none/ });
   const link = nextLink(listener);
   const client = await connectHere(listener.address.port, linkOptions({ key: null }));
   t.equal((await link).id, client.id);
   client.close(new QtunnelError('LINK_CLOSED', 'The test is over.'));
+});
+
+void test('a server that stops while a client says hello is not taken for one that refuses', async (t) => {
+  const listener = await listenHere();
+  const aborter = new AbortController();
+  const attempt = connectHere(listener.address.port, { checkServer: () => void listener.close() }, aborter.signal);
+  await t.rejects(attempt, { code: 'LINK_LOST' });
 });
 
 void test('a man in the middle with a certificate of his own is found out', async (t) => {

@@ -1,15 +1,17 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { connect as connectRaw, type ConnectionOptions } from 'node:tls';
 import { type Test, test } from 'tap';
 import { type ErrorCode, QtunnelError } from '../../src/errors.ts';
 import type { LinkListener } from '../../src/link/options.ts';
-import { ALPN } from '../../src/protocol/handshake.ts';
+import { hmacSha256 } from '../../src/identity/secret.ts';
+import { ALPN, ClientHandshake } from '../../src/protocol/handshake.ts';
 import { encodePing } from '../../src/protocol/messages.ts';
 import { listenTls, MAX_STRANGERS } from '../../src/tls/listen.ts';
 import { eventually } from '../support/deadline.ts';
 import { freePort, listen } from '../support/tcp.ts';
-import { connectHere, linkOptions, listenHere, newServerKeys, nextFailure, nextLink, serverKeys } from './pair.ts';
+import { connectHere, linkOptions, listenHere, newServerKeys, nextFailure, nextLink, SECRET, serverKeys } from './pair.ts';
 
 void test('what is no client of ours is turned away with a reason, and disturbs nobody', async (t) => {
   const listener = await listenHere();
@@ -59,6 +61,26 @@ void test('what is no client of ours is turned away with a reason, and disturbs 
   const client = await connectHere(listener.address.port);
   client.close(DONE);
   await link;
+});
+
+void test('with a secret a stranger hears nothing after the TLS handshake, without one why he is refused', async (t) => {
+  for (const [key, isHeard] of [
+    [SECRET, false],
+    [null, true],
+  ] as const) {
+    const listener = await listenHere(linkOptions({ key }));
+    t.teardown(() => listener.close());
+    for (const [name, first] of Object.entries(await badHellos())) {
+      const socket = tls(t, listener, OURS, first);
+      let heard = 0;
+      socket.on('data', (bytes: Uint8Array) => (heard += bytes.length));
+      const failure = nextFailure(listener);
+      await once(socket, 'secureConnect');
+      await failure;
+      await eventually(`${name}: the end of the connection`, () => socket.closed);
+      t.equal(heard > 0, isHeard, name);
+    }
+  }
 });
 
 void test('a client that says nothing is let go', async (t) => {
@@ -133,6 +155,22 @@ function tls(t: Test, { address }: LinkListener, options: ConnectionOptions, fir
   socket.resume();
   if (first.length > 0) socket.write(Uint8Array.from(first));
   return socket;
+}
+
+/** Of one who does not know the secret. */
+async function badHellos(): Promise<Record<string, Uint8Array>> {
+  const certificate = createHash('sha256')
+    .update((await serverKeys()).certificateDer)
+    .digest();
+  const settings = { initialCredit: 1, maxStreams: 1, idleTimeout: 1000, shards: 0, parity: 0, reuse: 0 };
+  const context = { hmac: hmacSha256, key: SECRET.map(() => 9), certificate, nonce: SECRET.subarray(16), software: 's', settings };
+  const { hello } = new ClientHandshake(context, '0123456789abcdef');
+  return {
+    'a wrong proof': hello,
+    'another version': Uint8Array.of(1, 0, 0, 1, 9),
+    'a HELLO cut short': Uint8Array.of(1, 0, 0, 3, 1, 2, 3),
+    PING: encodePing(4, new Uint8Array(8)),
+  };
 }
 
 const OURS = { ALPNProtocols: [ALPN] };
