@@ -51,6 +51,8 @@ export class QuicConnection {
   #established = false;
   #received = false;
   #closed = false;
+  /** A turn is under way and has not sent yet. */
+  #sendsLater = false;
   #finSeen = false;
   #wrote = false;
   /** Something besides acknowledgements may have to be sent. */
@@ -114,15 +116,22 @@ export class QuicConnection {
     if (!this.#closed) this.#host.schedule(this);
   }
 
+  /** Has what was written sent: by the turn that is under way, if it has not come to that yet. */
+  scheduleSending(): void {
+    if (!this.#sendsLater) this.schedule();
+  }
+
   /** One turn; see the class. Called by the endpoint. */
   turn(): void {
     if (this.#closed) return;
     const now = this.clock.now();
+    this.#sendsLater = true;
     if (now >= this.#timerAt) this.#handleTimer();
     if (!this.#established && this.native.isEstablished()) this.#establish();
     // What a peer said with its CONNECTION_CLOSE comes before what its streams look like after it.
     if (this.#received && this.native.isDraining()) this.#reportEnd();
     if (this.#closing === null) this.#runStage(now);
+    this.#sendsLater = false;
     if (this.#closed) return;
     if (now - this.#pathAt >= PATH_INTERVAL) this.refreshPath();
     this.packetizer.handleTurn(this.peer);
@@ -186,7 +195,7 @@ export class QuicConnection {
       // When nothing was taken there is nothing to send: what makes room is an acknowledgement, which comes with a turn of its own.
       if (taken > 0) {
         this.#wrote = this.#owes = true;
-        this.schedule();
+        this.scheduleSending();
       }
       return taken;
     } catch (error) {

@@ -41,14 +41,14 @@ export class ControlStream {
     this.#reserve(frame.length);
     this.#buffer.set(frame, this.#end);
     this.#end += frame.length;
-    this.#connection.schedule();
+    this.#connection.scheduleSending();
   }
 
   /** The same for a SMALL frame, without making it first. */
   sendSmall(stream: number, bytes: Uint8Array): void {
     this.#reserve(SMALL_HEADER + bytes.length);
     this.#end = writeSmall(this.#buffer, this.#end, stream, bytes);
-    this.#connection.schedule();
+    this.#connection.scheduleSending();
   }
 
   /** @throws QtunnelError `PROTOCOL_VIOLATION` when the peer has stopped the stream. */
