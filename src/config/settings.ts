@@ -16,6 +16,8 @@ export interface TunnelSettings {
   readonly backends: Readonly<Record<string, Address>>;
   /** A client: the name of the server's backend that connections go to; null for the one without a name. */
   readonly target: string | null;
+  /** A server: each backend is told the application's address before the first byte. */
+  readonly proxyProtocol: boolean;
   readonly quic: boolean;
   readonly fallback: boolean;
   readonly transport: 'quic' | 'auto';

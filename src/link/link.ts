@@ -1,4 +1,5 @@
 import type { QtunnelError } from '../errors.ts';
+import type { Endpoints } from '../protocol/proxy-protocol.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 
 /**
@@ -24,6 +25,8 @@ export interface Link {
   readonly state: LinkState;
   /** How its UDP socket sends and receives (`-udp`), for the log; left out over TLS. */
   readonly udp?: string;
+  /** True when the peer has asked to be told each connection's endpoints. */
+  readonly wantsEndpoints?: boolean;
   /** True for one worker's part of a link that another worker keeps: over TLS a link has many connections, and each may come to another worker. */
   readonly isBranch?: boolean;
   /** Streams that have not ended in both directions. */
@@ -55,6 +58,8 @@ export interface OpenRequest {
   readonly tag: string;
   /** The name of the server's backend that is asked for; empty for the one without a name. */
   readonly target: string;
+  /** Between which addresses the connection is, for a link that `wantsEndpoints`; null when that is not known. */
+  readonly endpoints?: Endpoints | null;
 }
 
 /** One direction each way of bytes in order, with half-close and reset as in TCP. */

@@ -13,6 +13,8 @@ export interface LinkOptions {
   readonly maxStreams: number;
   /** The most bytes that a stream holds for a reader that does not read. */
   readonly buffer: number;
+  /** Whether the peer is asked to tell each connection's endpoints. */
+  readonly wantsEndpoints: boolean;
   /** Name and version, told to the peer for its log. */
   readonly software: string;
 }

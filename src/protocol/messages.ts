@@ -1,6 +1,7 @@
 import { QtunnelError } from '../errors.ts';
 import { ByteReader, ByteWriter, fromHex, toHex, writeVarint } from './bytes.ts';
 import { FRAME, frame, FRAME_HEADER, MAX_CONTROL, writeFrameHeader } from './frames.ts';
+import { type Endpoints, readEndpoints } from './proxy-protocol.ts';
 import { resetReason, RESET_REASONS, type ResetReason } from './reset.ts';
 
 /**
@@ -21,6 +22,8 @@ export interface LinkSettings {
   readonly parity: number;
   /** 1 when this side takes one stream after another on a TLS connection, otherwise 0 (TLS only). */
   readonly reuse: number;
+  /** 1 when OPEN to this side has to say between which addresses the TCP connection is, otherwise 0. */
+  readonly endpoints: number;
 }
 
 export interface Hello {
@@ -109,13 +112,21 @@ export function decodeGoAway(payload: Uint8Array): { message: string; drained: b
 }
 
 /** `stream` is 0 over TLS; `tag` is 16 hexadecimal digits. */
-export function encodeOpen(stream: number, tag: string, target: string): Uint8Array<ArrayBuffer> {
-  return frame(FRAME.OPEN, new ByteWriter().varint(stream).raw(fromHex(tag)).string(target).finish());
+export function encodeOpen(
+  stream: number,
+  tag: string,
+  target: string,
+  endpoints: Endpoints | null = null,
+): Uint8Array<ArrayBuffer> {
+  const writer = new ByteWriter().varint(stream).raw(fromHex(tag)).string(target);
+  return frame(FRAME.OPEN, (endpoints === null ? writer : writer.raw(endpoints)).finish());
 }
 
-export function decodeOpen(payload: Uint8Array): { stream: number; tag: string; target: string } {
+export function decodeOpen(payload: Uint8Array): { stream: number; tag: string; target: string; endpoints?: Endpoints } {
   const reader = new ByteReader(payload);
-  return { stream: reader.varint(), tag: toHex(reader.raw(TAG)), target: reader.string() };
+  const open = { stream: reader.varint(), tag: toHex(reader.raw(TAG)), target: reader.string() };
+  const endpoints = readEndpoints(reader);
+  return endpoints === null ? open : { ...open, endpoints };
 }
 
 /** QUIC only; over TLS FIN has no payload. */
@@ -196,7 +207,9 @@ function writeSettings(writer: ByteWriter, settings: LinkSettings): ByteWriter {
     .varint(SETTING.PARITY)
     .varint(settings.parity)
     .varint(SETTING.REUSE)
-    .varint(settings.reuse);
+    .varint(settings.reuse)
+    .varint(SETTING.ENDPOINTS)
+    .varint(settings.endpoints);
 }
 
 function readSettings(reader: ByteReader): LinkSettings {
@@ -209,6 +222,7 @@ function readSettings(reader: ByteReader): LinkSettings {
     shards: values.get(SETTING.SHARDS) ?? 0,
     parity: values.get(SETTING.PARITY) ?? 0,
     reuse: values.get(SETTING.REUSE) ?? 0,
+    endpoints: values.get(SETTING.ENDPOINTS) ?? 0,
   };
 }
 
@@ -222,4 +236,12 @@ export const MAX_SMALL = MAX_CONTROL - 8;
 const PROOF = 32;
 /** Keeps a frame far below MAX_CONTROL, whatever the characters. */
 const LONGEST_MESSAGE = 200;
-const SETTING = { INITIAL_CREDIT: 0x01, MAX_STREAMS: 0x02, IDLE_TIMEOUT: 0x03, SHARDS: 0x04, PARITY: 0x05, REUSE: 0x10 };
+const SETTING = {
+  INITIAL_CREDIT: 0x01,
+  MAX_STREAMS: 0x02,
+  IDLE_TIMEOUT: 0x03,
+  SHARDS: 0x04,
+  PARITY: 0x05,
+  REUSE: 0x10,
+  ENDPOINTS: 0x20,
+};

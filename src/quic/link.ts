@@ -115,6 +115,10 @@ export class QuicLink implements Link, Stage, StreamHost {
     return this.#state;
   }
 
+  get wantsEndpoints(): boolean {
+    return this.#peer.endpoints === 1;
+  }
+
   get streams(): number {
     return this.#streams.size;
   }
@@ -134,7 +138,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     const id = this.#ids.nextOwn();
     this.#opened++;
     const stream = this.#addStream(id);
-    this.#control.send(encodeOpen(id, request.tag, request.target));
+    this.#control.send(encodeOpen(id, request.tag, request.target, request.endpoints));
     return stream;
   }
 
@@ -261,8 +265,8 @@ export class QuicLink implements Link, Stage, StreamHost {
         return this.#known(stream)?.handleSmall(payload.subarray(offset));
       }
       case FRAME.OPEN: {
-        const { stream, tag, target } = decodeOpen(payload);
-        return this.#accept(stream, { tag, target });
+        const { stream, ...request } = decodeOpen(payload);
+        return this.#accept(stream, request);
       }
       case FRAME.MOVE: {
         const { stream, quicStream } = decodeMove(payload);

@@ -4,9 +4,17 @@ import type { HandshakeContext } from '../protocol/handshake.ts';
 
 /** What a side brings to HELLO and WELCOME; `certificate` is the hash of the server's certificate in this connection. */
 export function handshakeContext(options: LinkOptions, certificate: Uint8Array, nonce: Uint8Array): HandshakeContext {
-  const { auth, software, buffer, maxStreams, idleTimeout } = options;
+  const { auth, software, buffer, maxStreams, idleTimeout, wantsEndpoints } = options;
   // TCP is the flow control here and cuts into packets: nobody counts credit, and there are no shards.
-  const settings = { initialCredit: buffer, maxStreams, idleTimeout, shards: 0, parity: 0, reuse: 1 };
+  const settings = {
+    initialCredit: buffer,
+    maxStreams,
+    idleTimeout,
+    shards: 0,
+    parity: 0,
+    reuse: 1,
+    endpoints: wantsEndpoints ? 1 : 0,
+  };
   return { ...auth, certificate, nonce, software, settings };
 }
 

@@ -85,6 +85,10 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     return this.#state;
   }
 
+  get wantsEndpoints(): boolean {
+    return this.#peerSettings.endpoints === 1;
+  }
+
   get streams(): number {
     return this.#streams.size;
   }
@@ -106,7 +110,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     if (this.#streams.size >= maxStreams) {
       throw new QtunnelError('STREAM_LIMIT', `The peer allows ${maxStreams} streams at once; all are in use.`);
     }
-    const stream = this.#makeStream(encodeOpen(0, request.tag, request.target));
+    const stream = this.#makeStream(encodeOpen(0, request.tag, request.target, request.endpoints));
     this.#source.supply(stream);
     return stream;
   }
@@ -265,8 +269,8 @@ class IdleConnection implements ConnectionHandler {
   onFrame(type: number, payload: Uint8Array): void {
     if (type !== FRAME.OPEN)
       throw new QtunnelError('PROTOCOL_VIOLATION', `The client sent a frame of type ${type} where OPEN belongs.`);
-    const { tag, target } = decodeOpen(payload);
-    this.#onOpen({ tag, target });
+    const { stream: _stream, ...request } = decodeOpen(payload);
+    this.#onOpen(request);
   }
 
   onData(): void {

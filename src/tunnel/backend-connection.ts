@@ -1,6 +1,7 @@
 import type { Address, TunnelSettings } from '../config/settings.ts';
 import type { QtunnelError } from '../errors.ts';
 import type { Link, LinkStream, OpenRequest, StreamHandler } from '../link/link.ts';
+import { proxyHeader } from '../protocol/proxy-protocol.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import { Bridge } from './bridge.ts';
 import type { Connections, TunnelConnection } from './connections.ts';
@@ -68,6 +69,8 @@ export class BackendConnection implements TunnelConnection, StreamHandler {
   #connected(): void {
     if (this.#over) return;
     this.#dial.socket.setKeepAlive(true, KEEPALIVE);
+    const { settings, request } = this.#origin;
+    if (settings.proxyProtocol) this.#dial.socket.write(proxyHeader(request.endpoints ?? null));
     this.#bridge = new Bridge(this.#dial.socket, this.#stream, {
       onSent: (bytes) => this.#log.sent(bytes),
       onReceived: (bytes) => this.#log.received(bytes),

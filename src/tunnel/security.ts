@@ -19,6 +19,14 @@ export async function loadAuth(settings: RunningSettings, log: Logger): Promise<
 }
 
 export function linkOptions(settings: RunningSettings, auth: LinkAuth): LinkOptions {
-  const { keepalive, idleTimeout, buffer, maxConnections } = settings;
-  return { auth, keepalive, idleTimeout, buffer, maxStreams: maxConnections, software: `qtunnel ${VERSION}` };
+  const { keepalive, idleTimeout, buffer, maxConnections, proxyProtocol } = settings;
+  return {
+    auth,
+    keepalive,
+    idleTimeout,
+    buffer,
+    maxStreams: maxConnections,
+    wantsEndpoints: proxyProtocol,
+    software: `qtunnel ${VERSION}`,
+  };
 }

@@ -81,10 +81,12 @@ export class ServerTunnel implements Tunnel {
       if (this.#stopping) return change.discard();
       metrics.source = { clientmode: false, links: () => this.#links.list() };
       for (const warning of identity.warnings) log.warn(warning);
+      const asksAnew = settings.proxyProtocol && !this.#settings.proxyProtocol;
       this.#settings = settings;
       this.#fingerprint = identity.fingerprint;
       const closed = change.takeEffect();
-      for (const link of this.#links.list()) if (closed.has(link.transport)) link.drain();
+      // What a client has to tell of its connections it is told when its link is made.
+      for (const link of this.#links.list()) if (asksAnew || closed.has(link.transport)) link.drain();
       if (change.moves && this.#supplies.speaks) announceServer(log, settings, identity, this.#listeners, given !== null);
     };
     return { takeEffect, discard: () => change.discard() };

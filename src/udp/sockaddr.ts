@@ -1,5 +1,6 @@
 import net from 'node:net';
 import os from 'node:os';
+import { ipv4Bytes, ipv6Groups } from '../protocol/ip-address.ts';
 import { AF_INET, AF_INET6, SOCKADDR } from './libc.ts';
 import type { UdpAddress } from './socket.ts';
 
@@ -8,7 +9,7 @@ export function writeSockaddr(into: DataView, { host, port }: UdpAddress, ipv6: 
   into.setUint16(0, ipv6 ? AF_INET6 : AF_INET, true);
   into.setUint16(2, port);
   if (!ipv6) {
-    host.split('.').forEach((part, i) => into.setUint8(4 + i, Number(part)));
+    ipv4Bytes(host).forEach((byte, i) => into.setUint8(4 + i, byte));
     return 16;
   }
   for (let at = 4; at < SOCKADDR; at++) into.setUint8(at, 0);
@@ -41,17 +42,4 @@ function zoneOf(scope: number): string {
     entries?.some((entry) => 'scopeid' in entry && entry.scopeid === scope),
   );
   return found?.[0] ?? String(scope);
-}
-
-function ipv6Groups(address: string): number[] {
-  const ipv4 = net.isIPv4(address) ? `::ffff:${address}` : address;
-  const dotted = ipv4.lastIndexOf(':') + 1;
-  const tail = ipv4.slice(dotted);
-  const [a, b, c, d] = tail.split('.').map(Number) as [number, number, number, number];
-  const text = tail.includes('.') ? `${ipv4.slice(0, dotted)}${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}` : ipv4;
-  const [head, rest] = text.split('::') as [string, string | undefined];
-  const parse = (part: string): number[] => (part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16)));
-  const left = parse(head);
-  const right = rest === undefined ? [] : parse(rest);
-  return [...left, ...Array<number>(8 - left.length - right.length).fill(0), ...right];
 }

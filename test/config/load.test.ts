@@ -46,6 +46,7 @@ test('nothing given: one tunnel with the documented defaults', (t) => {
     backend: { host: '127.0.0.1', port: 6400 },
     backends: {},
     target: null,
+    proxyProtocol: false,
     quic: false,
     fallback: true,
     transport: 'quic',

@@ -29,7 +29,7 @@ import { integerBetween, randomBytes, seededRandom } from '../support/random.ts'
 const ROUNDS = 200_000;
 const SEED = 20_250_101;
 
-const settings = { initialCredit: 65_536, maxStreams: 1_024, idleTimeout: 30_000, shards: 16, parity: 1, reuse: 1 };
+const settings = { initialCredit: 65_536, maxStreams: 1_024, idleTimeout: 30_000, shards: 16, parity: 1, reuse: 1, endpoints: 0 };
 const nonce = new Uint8Array(16).fill(1);
 const proof = new Uint8Array(32).fill(2);
 const VALID: Uint8Array[] = [
@@ -39,6 +39,7 @@ const VALID: Uint8Array[] = [
   encodePing(FRAME.PING, new Uint8Array(8)),
   encodeGoAway('bye'),
   encodeOpen(2, '0123456789abcdef', 'target'),
+  encodeOpen(2, '0123456789abcdef', '', Uint8Array.of(0x11, ...Array<number>(12).fill(7))),
   frame(FRAME.DATA, new Uint8Array(20)),
   frame(FRAME.FIN, new Uint8Array(0)),
   encodeFin(2),

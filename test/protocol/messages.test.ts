@@ -28,11 +28,21 @@ import {
   REJECT_REASONS,
   type RejectReason,
 } from '../../src/protocol/messages.ts';
+import { encodeEndpoints } from '../../src/protocol/proxy-protocol.ts';
 import { RESET_REASONS, type ResetReason } from '../../src/protocol/reset.ts';
 
 const violation = { name: 'QtunnelError', code: 'PROTOCOL_VIOLATION' };
-const settings = { initialCredit: 1_048_576, maxStreams: 4_096, idleTimeout: 30_001, shards: 12, parity: 1, reuse: 1 };
-const defaults = { initialCredit: 65_536, maxStreams: 1_024, idleTimeout: 30_000, shards: 0, parity: 0, reuse: 0 };
+const ENDPOINTS = encodeEndpoints({ host: '2001:db8::1', port: 1 }, { host: '2001:db8::2', port: 65_535 });
+const settings = {
+  initialCredit: 1_048_576,
+  maxStreams: 4_096,
+  idleTimeout: 30_001,
+  shards: 12,
+  parity: 1,
+  reuse: 1,
+  endpoints: 0,
+};
+const defaults = { initialCredit: 65_536, maxStreams: 1_024, idleTimeout: 30_000, shards: 0, parity: 0, reuse: 0, endpoints: 0 };
 const hello = {
   version: 1,
   linkId: '00ff10a5deadbeef',
@@ -73,6 +83,13 @@ const MESSAGES: [name: string, type: number, wire: Uint8Array, decode: (payload:
   ['GOAWAY', FRAME.GOAWAY, encodeGoAway('restart'), decodeGoAway, { message: 'restart', drained: false }],
   ['GOAWAY', FRAME.GOAWAY, encodeGoAway('', true), decodeGoAway, { message: '', drained: true }],
   ['OPEN', FRAME.OPEN, encodeOpen(2, '0123456789abcdef', 'db'), decodeOpen, { stream: 2, tag: '0123456789abcdef', target: 'db' }],
+  [
+    'OPEN',
+    FRAME.OPEN,
+    encodeOpen(2, '0123456789abcdef', 'db', ENDPOINTS),
+    decodeOpen,
+    { stream: 2, tag: '0123456789abcdef', target: 'db', endpoints: ENDPOINTS },
+  ],
   ['FIN', FRAME.FIN, encodeFin(2 ** 30), decodeFin, 2 ** 30],
   ['MOVE', FRAME.MOVE, encodeMove(6, 10), decodeMove, { stream: 6, quicStream: 10 }],
   ['SMALL', FRAME.SMALL, small(2 ** 14, filled(3, 1)), decodeSmall, { stream: 2 ** 14, offset: 4 }],
@@ -92,6 +109,8 @@ for (const [name, type, wire, decode, expected] of MESSAGES) {
     const payload = wire.subarray(FRAME_HEADER);
     // A settings list ends where the payload ends, so it is whole after each of its pairs.
     const whole = 'settings' in Object(expected) ? settingsEnds(payload) : [payload.length];
+    // OPEN is whole without them, too.
+    if ('endpoints' in Object(expected)) whole.push(payload.length - ENDPOINTS.length);
     for (let length = 0; length < payload.length; length++) {
       if (whole.includes(length)) t.doesNotThrow(() => decode(payload.slice(0, length)), `${length} bytes`);
       else t.throws(() => decode(payload.slice(0, length)), violation, `${length} bytes`);
@@ -109,7 +128,7 @@ test('bytes after the known fields are ignored', async (t) => {
 test('settings: the bytes on the wire', async (t) => {
   const withoutSettings = 1 + 8 + 16 + 33 + 1 + hello.software.length;
   const list = encodeHello(hello).subarray(FRAME_HEADER + withoutSettings);
-  t.equal(toHex(list), ['0180100000', '025000', '0380007531', '040c', '0501', '1001'].join(''));
+  t.equal(toHex(list), ['0180100000', '025000', '0380007531', '040c', '0501', '1001', '2000'].join(''));
 });
 
 test('settings: unknown ones are ignored, missing ones have their defaults', async (t) => {
@@ -121,6 +140,7 @@ test('settings: unknown ones are ignored, missing ones have their defaults', asy
   t.same(read(new ByteWriter().varint(4).varint(16)), { ...defaults, shards: 16 });
   t.same(read(new ByteWriter().varint(5).varint(1)), { ...defaults, parity: 1 });
   t.same(read(new ByteWriter().varint(16).varint(1)), { ...defaults, reuse: 1 });
+  t.same(read(new ByteWriter().varint(32).varint(1)), { ...defaults, endpoints: 1 });
   t.throws(() => read(new ByteWriter().varint(1)), violation, 'an id without a value');
 });
 
@@ -177,6 +197,6 @@ function filled(length: number, value: number): Uint8Array<ArrayBuffer> {
 /** Where the list of the four settings above may end: before it, and after each pair (the ids take one byte). */
 function settingsEnds(payload: Uint8Array): number[] {
   const ends = [payload.length];
-  for (const pair of [1 + 1, 1 + 1, 1 + 1, 1 + 4, 1 + 2, 1 + 4]) ends.unshift(ends[0]! - pair);
+  for (const pair of [1 + 1, 1 + 1, 1 + 1, 1 + 1, 1 + 4, 1 + 2, 1 + 4]) ends.unshift(ends[0]! - pair);
   return ends;
 }

@@ -19,6 +19,7 @@ export function linkOptions(options: Partial<LinkOptions> & { key?: Uint8Array |
     idleTimeout: 30_000,
     maxStreams: 1024,
     buffer: 1024 * 1024,
+    wantsEndpoints: false,
     software: 'test',
     ...rest,
   };

@@ -97,7 +97,10 @@ async function oldClient(port: number, nonce: Uint8Array) {
   const socket = connectRaw({ host: '127.0.0.1', port, rejectUnauthorized: false, ALPNProtocols: [ALPN] });
   await once(socket, 'secureConnect');
   const context = handshakeContext(linkOptions(), hashCertificate((await serverKeys()).certificateDer), nonce);
-  const handshake = new ClientHandshake({ ...context, settings: { ...context.settings, reuse: 0 } }, '00000000000000aa');
+  const handshake = new ClientHandshake(
+    { ...context, settings: { ...context.settings, reuse: 0, endpoints: 0 } },
+    '00000000000000aa',
+  );
   const types: number[] = [];
   const token = new Promise<Uint8Array>((resolve) => {
     const onFrame = (type: number, payload: Uint8Array): void => {

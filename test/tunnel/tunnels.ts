@@ -70,6 +70,7 @@ export function tunnelSettings(t: Test, settings: Partial<TunnelSettings>): Tunn
     backend: { host: '127.0.0.1', port: 1 },
     backends: {},
     target: null,
+    proxyProtocol: false,
     quic: true,
     fallback: true,
     transport: 'quic',

@@ -29,6 +29,15 @@ export const TUNNEL = [
     only: 'client',
     help: "which of the server's backends to use, by its name there; without it the one that has no name",
   },
+  {
+    name: 'proxy-protocol',
+    group: 'Tunnel',
+    scope: 'tunnel',
+    kind: 'boolean',
+    default: 'false',
+    only: 'server',
+    help: "tell the backends each application's address, by a PROXY protocol v2 header; they have to expect it",
+  },
   { name: 'clientmode', group: 'Tunnel', scope: 'tunnel', kind: 'boolean', default: 'false', help: 'be the client' },
   {
     name: 'quic',
