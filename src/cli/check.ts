@@ -6,7 +6,7 @@ import type { TunnelSettings } from '../config/settings.ts';
 import { listBackends } from '../config/settle.ts';
 import { formatValue } from '../config/values.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
-import { loadSecret } from '../identity/secret.ts';
+import { loadSecrets } from '../identity/secret.ts';
 import { loadServerIdentity } from '../identity/server-identity.ts';
 import { TrustPolicy } from '../identity/trust.ts';
 
@@ -30,11 +30,11 @@ export async function checkText({ tunnels, process: ofProcess }: Configuration):
 /**
  * Reads the files that a tunnel needs, as its start would, and writes none.
  * @returns sentences on what is there.
- * @throws QtunnelError as `loadSecret`, `loadServerIdentity` and `TrustPolicy.load` do.
+ * @throws QtunnelError as `loadSecrets`, `loadServerIdentity` and `TrustPolicy.load` do.
  */
 export async function checkFiles(settings: TunnelSettings): Promise<string[]> {
-  const { secret, warnings } = await loadSecret(settings.secret, settings.secretFile);
-  const peer = settings.clientmode ? await checkTrust(settings, secret) : await checkIdentity(settings);
+  const { secrets, warnings } = await loadSecrets(settings.secret, settings.secretFile);
+  const peer = settings.clientmode ? await checkTrust(settings, secrets[0] ?? null) : await checkIdentity(settings);
   return [...warnings, ...peer];
 }
 

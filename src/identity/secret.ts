@@ -3,35 +3,42 @@ import { QtunnelError } from '../errors.ts';
 import { readPrivateText } from './files.ts';
 import { runInWorker } from './workers.ts';
 
-export interface LoadedSecret {
-  readonly secret: string | null;
+export interface LoadedSecrets {
+  /** The secret first that a client offers; after it another that a server takes as well. Empty without a secret. */
+  readonly secrets: readonly string[];
   readonly warnings: readonly string[];
 }
 
 /**
- * The secret, from itself or from a file (whose last line end is not part of it); null without both.
- * @throws QtunnelError `CONFIG_INVALID` when both are given, `FILE_UNREADABLE`, `SECRET_INVALID` when it is empty or not text.
+ * The secret, from itself or from a file. A file may have a second one in a second line, while clients change from that to the first.
+ * @throws QtunnelError `CONFIG_INVALID` when both are given, `FILE_UNREADABLE`, `SECRET_INVALID` when there is none in the file, more than two, or it is not text.
  */
-export async function loadSecret(secret: string | null, secretFile: string | null): Promise<LoadedSecret> {
+export async function loadSecrets(secret: string | null, secretFile: string | null): Promise<LoadedSecrets> {
   if (secret !== null && secretFile !== null) {
     throw new QtunnelError('CONFIG_INVALID', 'Both -secret and -secret-file are given: leave one of them out.');
   }
   if (secretFile !== null) return await readSecretFile(secretFile);
   if (secret?.trim() === '') throw new QtunnelError('SECRET_INVALID', 'The secret is empty: give one, or leave -secret out.');
-  return { secret, warnings: [] };
+  return { secrets: secret === null ? [] : [secret], warnings: [] };
 }
 
-async function readSecretFile(path: string): Promise<LoadedSecret> {
+async function readSecretFile(path: string): Promise<LoadedSecrets> {
   const { text, warnings } = await readPrivateText(path, 'secret file');
-  const secret = text.replace(/\r?\n$/, '');
-  if (secret.trim() === '') throw new QtunnelError('SECRET_INVALID', `The secret file ${path} is empty: write the secret into it.`);
-  if (secret.includes(REPLACEMENT_CHARACTER)) {
+  const secrets = text.split(/\r?\n/).filter((line) => line.trim() !== '');
+  if (secrets.length === 0) throw new QtunnelError('SECRET_INVALID', `The secret file ${path} is empty: write the secret into it.`);
+  if (secrets.length > MOST_SECRETS) {
+    throw new QtunnelError(
+      'SECRET_INVALID',
+      `The secret file ${path} has ${secrets.length} lines: write the secret into it, and below it at most the one before.`,
+    );
+  }
+  if (text.includes(REPLACEMENT_CHARACTER)) {
     throw new QtunnelError(
       'SECRET_INVALID',
       `The secret file ${path} is not UTF-8 text: write the secret in base64 or hexadecimal digits.`,
     );
   }
-  return { secret, warnings };
+  return { secrets, warnings };
 }
 
 /**
@@ -63,5 +70,6 @@ export function timingSafeEqual(a: Uint8Array, b: Uint8Array): boolean {
 /** By an HMAC of the secret under a key of this process, so that the cache is no further copy of it. */
 const stretched = new Map<string, Promise<Uint8Array>>();
 const CACHE_KEY = randomBytes(32);
+const MOST_SECRETS = 2;
 /** What the UTF-8 decoder puts in the place of bytes that are none. */
 const REPLACEMENT_CHARACTER = '\uFFFD';

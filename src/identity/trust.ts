@@ -6,7 +6,7 @@ import { readText } from './files.ts';
 import { fingerprint, formatFingerprint } from './fingerprint.ts';
 import { KnownHosts } from './known-hosts.ts';
 
-/** `secret` is the one in force, as `loadSecret` gives it. */
+/** `secret` is the one in force, the first that `loadSecrets` gives. */
 export type TrustSettings = Pick<TunnelSettings, 'secret' | 'pin' | 'caFile' | 'insecure' | 'knownHosts'>;
 
 export interface TrustResult {

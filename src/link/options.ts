@@ -1,5 +1,5 @@
 import type { QtunnelError } from '../errors.ts';
-import type { Hmac } from '../protocol/handshake.ts';
+import type { Hmac, KeysOf } from '../protocol/handshake.ts';
 import type { Link } from './link.ts';
 
 /** What both sides of a link need to know, whatever carries it. */
@@ -23,6 +23,8 @@ export interface LinkAuth {
   readonly hmac: Hmac;
   /** The stretched secret; null without one. */
   readonly key: Uint8Array | null;
+  /** A server: which keys a client may prove itself with; `key` alone when left out. */
+  readonly keysOf?: KeysOf | undefined;
 }
 
 /** The client's judgement on the server's certificates (DER, the server's own first), made during the handshake. Throws QtunnelError to refuse. */

@@ -21,6 +21,8 @@ export interface HandshakeContext {
   readonly hmac: Hmac;
   /** The stretched secret; null without one. */
   readonly key: Uint8Array | null;
+  /** A server: which keys a client may prove itself with; `key` alone when left out. */
+  readonly keysOf?: KeysOf | undefined;
   /** SHA-256 of the server's certificate, 32 bytes, as this side saw or sent it in this connection. */
   readonly certificate: Uint8Array;
   /** 16 bytes of fresh randomness. */
@@ -28,6 +30,9 @@ export interface HandshakeContext {
   readonly software: string;
   readonly settings: LinkSettings;
 }
+
+/** Always as many keys, so that the time tells nothing; those that nobody has are random. */
+export type KeysOf = () => readonly Uint8Array[];
 
 /** The client's side: `hello` is sent first, then `handleAnswer` judges what comes back. */
 export class ClientHandshake {
@@ -77,11 +82,13 @@ export function judgeHello(context: HandshakeContext, resetToken: Uint8Array, ty
   } catch (error) {
     return refuse('PROTOCOL', 'PROTOCOL_VIOLATION', 'The client sent a HELLO that does not parse.', error);
   }
-  const proof = prove(context, CLIENT_LABEL, withoutProof(payload, HELLO_PROOF_AT));
-  if (!equalBytes(hello.proof, proof)) {
-    return refuse('AUTH', 'AUTH_REJECTED', clientProofProblem(context.key !== null, hello.proof.length > 0));
-  }
-  return { accepted: true, hello, answer: provenWelcome(context, resetToken, payload) };
+  const keys = context.keysOf?.() ?? [context.key];
+  const transcript = withoutProof(payload, HELLO_PROOF_AT);
+  // All of them are tried, whichever it is.
+  const matching = keys.filter((key) => equalBytes(hello.proof, prove({ ...context, key }, CLIENT_LABEL, transcript)));
+  const [key] = matching;
+  if (key === undefined) return refuse('AUTH', 'AUTH_REJECTED', clientProofProblem(keys[0] !== null, hello.proof.length > 0));
+  return { accepted: true, hello, answer: provenWelcome({ ...context, key }, resetToken, payload) };
 }
 
 /**

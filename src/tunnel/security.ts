@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import { hmacSha256, loadSecret, stretchSecret } from '../identity/secret.ts';
+import { keyring } from '../identity/keyring.ts';
+import { hmacSha256, loadSecrets, stretchSecret } from '../identity/secret.ts';
 import type { LinkAuth, LinkOptions } from '../link/options.ts';
 import { VERSION } from '../version.ts';
 import type { RunningSettings } from './tunnel.ts';
@@ -8,14 +9,26 @@ export interface LoadedAuth {
   readonly auth: LinkAuth;
   /** The secret itself; null without one. */
   readonly given: string | null;
+  readonly keys: AuthKeys;
+}
+
+/** What there is to know about secrets, as one thread tells another. */
+export interface AuthKeys {
+  readonly secret: string | null;
+  /** Of the secrets, stretched, in their order. */
+  readonly keys: readonly Uint8Array[];
 }
 
 /** The secret, ready for proofs. @throws QtunnelError `FILE_UNREADABLE`, `SECRET_INVALID`. */
 export async function loadAuth(settings: RunningSettings, log: Logger): Promise<LoadedAuth> {
-  const { secret, warnings } = await loadSecret(settings.secret, settings.secretFile);
+  const { secrets, warnings } = await loadSecrets(settings.secret, settings.secretFile);
   for (const warning of warnings) log.warn(warning);
-  const key = secret === null ? null : await stretchSecret(secret);
-  return { auth: { hmac: hmacSha256, key }, given: secret };
+  return authOf({ secret: secrets[0] ?? null, keys: await Promise.all(secrets.map(stretchSecret)) });
+}
+
+export function authOf(known: AuthKeys): LoadedAuth {
+  const { secret, keys } = known;
+  return { auth: { hmac: hmacSha256, key: keys[0] ?? null, keysOf: keyring(keys) }, given: secret, keys: known };
 }
 
 export function linkOptions(settings: RunningSettings, auth: LinkAuth): LinkOptions {

@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Address, ProcessSettings } from '../config/settings.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
 import type { TunnelSnapshot } from '../observe/tunnel-metrics.ts';
+import type { AuthKeys } from '../tunnel/security.ts';
 import type { RunningSettings } from '../tunnel/tunnel.ts';
 import type { FlatError } from './calls.ts';
 
@@ -19,8 +20,7 @@ export interface Preparation {
   /** Names the tunnel between the threads: its tag may have another tunnel before and after it. */
   readonly tunnel: number;
   readonly settings: RunningSettings;
-  readonly key: Uint8Array | null;
-  readonly secret: string | null;
+  readonly keys: AuthKeys;
   /** Null for a client. */
   readonly identity: ServerIdentity | null;
   /** What was opened for these settings; what is open already is not here again. */

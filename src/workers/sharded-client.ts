@@ -35,15 +35,14 @@ export class ShardedClient implements Tunnel {
 
   async prepare(settings: TunnelSettings): Promise<SettingsChange> {
     const { log, metrics } = this.#context;
-    const { auth, given } = await loadAuth(settings, log);
+    const { keys } = await loadAuth(settings, log);
     const moved = this.#server === null || !isDeepStrictEqual(settings.listen, this.#settings.listen);
     const server = moved ? await listenTcp(settings.listen, log, (socket) => this.#parts.give(socket, null)) : this.#server!;
     const discardServer = (): void => void (moved && server.close());
     try {
       await this.#parts.prepare(() => ({
         settings: { ...settings, listen: null },
-        key: auth.key,
-        secret: given,
+        keys,
         identity: null,
         opened: { udp: null, tcp: null },
       }));

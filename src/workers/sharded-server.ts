@@ -50,7 +50,7 @@ export class ShardedServer implements Tunnel {
 
   async prepare(settings: TunnelSettings): Promise<SettingsChange> {
     const { log, metrics } = this.#context;
-    const { auth, given } = await loadAuth(settings, log);
+    const { auth, given, keys } = await loadAuth(settings, log);
     const identity = await loadServerIdentity(settings);
     this.#opened = NOTHING;
     const change = await this.#listeners.prepare(settings, identity, auth);
@@ -58,8 +58,7 @@ export class ShardedServer implements Tunnel {
     try {
       await this.#parts.prepare((worker) => ({
         settings,
-        key: auth.key,
-        secret: given,
+        keys,
         identity: { ...identity, warnings: [] },
         opened: { udp: udp && { ear: udp.number, fd: udp.descriptors[worker]!, address: udp.address }, tcp },
       }));

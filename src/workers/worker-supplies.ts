@@ -1,9 +1,8 @@
-import { hmacSha256 } from '../identity/secret.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
 import type { LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
 import type { Place } from '../protocol/place.ts';
 import { loadQuic, type Quic } from '../quic/load.ts';
-import type { LoadedAuth } from '../tunnel/security.ts';
+import { authOf, type LoadedAuth } from '../tunnel/security.ts';
 import type { SharedCount, Supplies } from '../tunnel/supplies.ts';
 import { acceptTls, type TlsAcceptor } from '../tls/listen.ts';
 import type { UdpOptions, UdpSocket } from '../udp/socket.ts';
@@ -37,8 +36,7 @@ export class WorkerSupplies implements Supplies {
   }
 
   loadAuth(): Promise<LoadedAuth> {
-    const { key, secret } = this.#preparation;
-    return Promise.resolve({ auth: { hmac: hmacSha256, key }, given: secret });
+    return Promise.resolve(authOf(this.#preparation.keys));
   }
 
   loadIdentity(): Promise<ServerIdentity> {

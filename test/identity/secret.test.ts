@@ -2,7 +2,7 @@ import { createHmac, scryptSync } from 'node:crypto';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import tap, { test } from 'tap';
-import { hmacSha256, loadSecret, stretchSecret, timingSafeEqual } from '../../src/identity/secret.ts';
+import { hmacSha256, loadSecrets, stretchSecret, timingSafeEqual } from '../../src/identity/secret.ts';
 import { closeWorkers } from '../../src/identity/workers.ts';
 
 tap.teardown(closeWorkers);
@@ -10,39 +10,41 @@ tap.teardown(closeWorkers);
 const windows = process.platform === 'win32';
 
 test('a secret comes from itself or not at all', async (t) => {
-  t.same(await loadSecret(' S ', null), { secret: ' S ', warnings: [] });
-  t.same(await loadSecret(null, null), { secret: null, warnings: [] });
-  for (const secret of ['', '  ', '\n']) await t.rejects(loadSecret(secret, null), { code: 'SECRET_INVALID' });
-  await t.rejects(loadSecret('S', 'file'), { code: 'CONFIG_INVALID' });
+  t.same(await loadSecrets(' S ', null), { secrets: [' S '], warnings: [] });
+  t.same(await loadSecrets(null, null), { secrets: [], warnings: [] });
+  for (const secret of ['', '  ', '\n']) await t.rejects(loadSecrets(secret, null), { code: 'SECRET_INVALID' });
+  await t.rejects(loadSecrets('S', 'file'), { code: 'CONFIG_INVALID' });
 });
 
-test("a secret file's last line end does not count, other space does", async (t) => {
+test("a secret file's line ends do not count, other space does; a second line is the secret before", async (t) => {
   const file = join(t.testdir(), 'secret');
-  for (const [content, secret] of [
-    ['S', 'S'],
-    ['S\n', 'S'],
-    ['S\r\n', 'S'],
-    ['S\n\n', 'S\n'],
-    [' Sü\t\n', ' Sü\t'],
+  for (const [content, secrets] of [
+    ['S', ['S']],
+    ['S\n', ['S']],
+    ['S\r\n', ['S']],
+    ['S\n\n', ['S']],
+    [' Sü\t\n', [' Sü\t']],
+    ['new\nold\n', ['new', 'old']],
+    ['new\r\n\r\nold', ['new', 'old']],
   ] as const) {
     writeFileSync(file, content, { mode: 0o600 });
-    t.same(await loadSecret(null, file), { secret, warnings: [] });
+    t.same(await loadSecrets(null, file), { secrets, warnings: [] });
   }
 });
 
 test('a secret file without a secret is refused', async (t) => {
   const file = join(t.testdir(), 'secret');
-  for (const content of ['', '\n', ' \t\r\n', Buffer.from([0x53, 0xff, 0xfe])]) {
+  for (const content of ['', '\n', ' \t\r\n', 'a\nb\nc\n', Buffer.from([0x53, 0xff, 0xfe])]) {
     writeFileSync(file, content);
-    await t.rejects(loadSecret(null, file), { code: 'SECRET_INVALID', message: file });
+    await t.rejects(loadSecrets(null, file), { code: 'SECRET_INVALID', message: file });
   }
-  await t.rejects(loadSecret(null, `${file}.none`), { code: 'FILE_UNREADABLE', message: /ENOENT/ });
+  await t.rejects(loadSecrets(null, `${file}.none`), { code: 'FILE_UNREADABLE', message: /ENOENT/ });
 });
 
 test('a secret file that others can read is reported', { skip: windows && 'Windows has no such modes' }, async (t) => {
   const file = join(t.testdir({ secret: 'S' }), 'secret');
   chmodSync(file, 0o640);
-  const { warnings } = await loadSecret(null, file);
+  const { warnings } = await loadSecrets(null, file);
   t.equal(warnings.length, 1);
   t.match(warnings[0], file);
 });

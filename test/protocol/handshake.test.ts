@@ -235,6 +235,18 @@ test('no message of a failed handshake holds a key', async (t) => {
   }
 });
 
+test('a server takes each of its keys, and proves itself with the one that the client has', async (t) => {
+  const keysOf = () => [KEY, OTHER_KEY];
+  for (const key of [KEY, OTHER_KEY]) {
+    const client = clientWith({ key });
+    const verdict = judge(client.hello, { key: KEY, keysOf });
+    t.ok(verdict.accepted);
+    t.match(answerTo(client, verdict), { software: 'server' });
+  }
+  t.match(judge(clientWith({ key: filled(32, 99) }).hello, { keysOf }), { accepted: false, error: { code: 'AUTH_REJECTED' } });
+  t.match(judge(clientWith({ key: null }).hello, { keysOf }), { accepted: false, error: { code: 'AUTH_REJECTED' } });
+});
+
 function clientWith(changes: Partial<HandshakeContext> = {}): ClientHandshake {
   return new ClientHandshake(
     { hmac, key: KEY, certificate: CERTIFICATE, nonce: filled(16, 10), software: 'client', settings, ...changes },

@@ -17,7 +17,8 @@ for (const [name, source, destination, expected] of HEADERS) {
   test(`the header for ${name}`, async (t) => {
     const endpoints = encodeEndpoints({ host: source, port: 0x1234 }, { host: destination, port: 443 });
     t.equal(toHex(proxyHeader(endpoints)), `${SIGNATURE}${expected}123401bb`);
-    t.same(readEndpoints(new ByteReader(Uint8Array.of(...endpoints, 1, 2))), endpoints, 'as a message carries it');
+    const read = readEndpoints(new ByteReader(Uint8Array.of(...endpoints, 1, 2)));
+    t.equal(toHex(read!), toHex(endpoints), 'as a message carries it');
     for (let length = 1; length < endpoints.length; length++)
       t.throws(() => readEndpoints(new ByteReader(endpoints.subarray(0, length))), { code: 'PROTOCOL_VIOLATION' });
   });

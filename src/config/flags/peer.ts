@@ -17,7 +17,7 @@ export const PEER = [
     scope: 'tunnel',
     kind: 'path',
     default: null,
-    help: 'read the secret from this file',
+    help: 'read the secret from this file; a second line may hold the one before, which a server takes as well',
   },
   {
     name: 'cert-file',
