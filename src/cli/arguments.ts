@@ -146,6 +146,7 @@ const EXAMPLES = {
   address: 'HOST:PORT',
   backends: 'HOST:PORT',
   name: 'NAME',
+  clients: 'FILE',
   duration: '5s',
   size: '4M',
   integer: '100',

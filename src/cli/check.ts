@@ -2,10 +2,11 @@ import { Document, isMap } from 'yaml';
 import { isForOtherRole } from '../config/contradictions.ts';
 import type { Configuration } from '../config/load.ts';
 import { camelCase, type Flag, PROCESS_FLAGS, TUNNEL_FLAGS } from '../config/flags.ts';
-import type { TunnelSettings } from '../config/settings.ts';
+import type { ClientEntry, TunnelSettings } from '../config/settings.ts';
 import { listBackends } from '../config/settle.ts';
 import { formatValue } from '../config/values.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
+import { loadClients, type LoadedClients } from '../identity/clients.ts';
 import { loadSecrets } from '../identity/secret.ts';
 import { loadServerIdentity } from '../identity/server-identity.ts';
 import { TrustPolicy } from '../identity/trust.ts';
@@ -35,7 +36,12 @@ export async function checkText({ tunnels, process: ofProcess }: Configuration):
 export async function checkFiles(settings: TunnelSettings): Promise<string[]> {
   const { secrets, warnings } = await loadSecrets(settings.secret, settings.secretFile);
   const peer = settings.clientmode ? await checkTrust(settings, secrets[0] ?? null) : await checkIdentity(settings);
-  return [...warnings, ...peer];
+  const named = await loadClients(settings.clients);
+  return [...warnings, ...clientsText(named), ...peer];
+}
+
+function clientsText(named: LoadedClients | null): string[] {
+  return named === null ? [] : [`Clients: ${named.clients.map(({ name }) => name).join(', ')}.`, ...named.warnings];
 }
 
 async function checkTrust(settings: TunnelSettings, secret: string | null): Promise<string[]> {
@@ -62,9 +68,28 @@ function entriesOf(flags: readonly Flag[], settings: object): Record<string, unk
   return Object.fromEntries(
     flags.flatMap((flag) => {
       const value: unknown = values.get(camelCase(flag.name));
-      if (value === null || value === undefined) return [];
-      return [[flag.name, 'secret' in flag ? MASK : formatValue(flag, value as never)]];
+      return value === null || value === undefined ? [] : [[flag.name, shown(flag, value)] as const];
     }),
+  );
+}
+
+function shown(flag: Flag, value: unknown): unknown {
+  if ('secret' in flag) return MASK;
+  if (flag.name === 'clients' && Array.isArray(value)) return maskedClients(value as ClientEntry[]);
+  return formatValue(flag, value as never);
+}
+
+function maskedClients(clients: readonly ClientEntry[]): unknown {
+  return Object.fromEntries(
+    clients.map(({ name, secret, secretFile, backends, maxConnections }) => [
+      name,
+      {
+        ...(secret !== null && { secret: MASK }),
+        ...(secretFile !== null && { 'secret-file': secretFile }),
+        ...(backends !== null && { backends }),
+        ...(maxConnections !== null && { 'max-connections': maxConnections }),
+      },
+    ]),
   );
 }
 

@@ -77,6 +77,7 @@ const METAVARS = {
   address: 'HOST:PORT',
   backends: 'HOST:PORT',
   name: 'NAME',
+  clients: 'FILE',
   duration: 'TIME',
   size: 'SIZE',
   integer: 'N',

@@ -1,5 +1,6 @@
 import { QtunnelError } from '../errors.ts';
 import { findFlag, type FlagName } from './flags.ts';
+import { DEFAULT_BACKEND } from './settings.ts';
 import { given, type Layer, type LayerValue, withoutValues } from './layer.ts';
 import { formatDuration, parseValue } from './values.ts';
 
@@ -16,6 +17,7 @@ export function withoutContradictions(layers: readonly Layer[]): readonly Layer[
   refuseSlowKeepalive(settled);
   refuseChoiceOfOne(settled);
   refuseUnclearBackends(settled, client);
+  refuseNameWithoutSecret(settled);
   return settled;
 }
 
@@ -98,8 +100,17 @@ function refuseUnclearBackends(layers: readonly Layer[], client: boolean): void 
   if (client && names.some((name) => name !== ''))
     throw invalid(`${backend.where} of a client is the server's address: name the backend with target`);
   if (client && names.length > 1) throw invalid(`${backend.where} of a client is one server: give it once`);
+  if (names.includes(DEFAULT_BACKEND))
+    throw invalid(`${backend.where}: "${DEFAULT_BACKEND}" is what -clients calls the address without a name: write it without one`);
   if (twice === '') throw invalid(`${backend.where} has more than one address without a name: write the others as NAME=HOST:PORT`);
   if (twice !== undefined) throw invalid(`${backend.where} has two addresses for "${twice}": give each a name of its own`);
+}
+
+/** The name alone proves nothing. */
+function refuseNameWithoutSecret(layers: readonly Layer[]): void {
+  const name = given(layers, 'client-name');
+  if (name === undefined || given(layers, 'secret') !== undefined || given(layers, 'secret-file') !== undefined) return;
+  throw invalid(`${name.where} needs the client's secret: add secret-file`);
 }
 
 function defaultDuration(name: 'keepalive' | 'idle-timeout'): number {

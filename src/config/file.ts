@@ -2,11 +2,13 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { QtunnelError } from '../errors.ts';
+import { clientsSchema, unknownClientKey } from './clients.ts';
 import { findFlag, type Flag, FLAGS, type FlagName, PROCESS_FLAGS, TUNNEL_FLAGS } from './flags.ts';
-import { type Layer, type LayerValue, quote, refusal } from './layer.ts';
+import type { Layer, LayerValue } from './layer.ts';
+import { expecting, firstError, valueOf } from './schema.ts';
 import { suggestion } from './suggest.ts';
-import { NAME, parseValue } from './values.ts';
-import { readYaml, type YamlText } from './yaml.ts';
+import { NAME } from './values.ts';
+import { readYaml } from './yaml.ts';
 
 /** What a `-conf` file says. Relative paths in it are relative to the file's folder. */
 export interface TunnelsFile {
@@ -25,7 +27,7 @@ export interface TunnelsFile {
 export function readTunnelsFile(file: string): TunnelsFile {
   const yaml = readYaml(readText(file), file);
   const checked = schemaFor(path.resolve(path.dirname(file))).safeParse(yaml.plain ?? {});
-  if (!checked.success) throw firstError(checked.error, yaml, file);
+  if (!checked.success) throw firstError(checked.error, yaml, file, unknownKey);
   const { defaults, tunnels, ...ofProcess } = checked.data;
   const where = (keys: readonly string[]) => `${file}:${yaml.lineOf(keys)}`;
   const layer = (entry: Entry, parents: readonly string[], shared: boolean): Layer => ({
@@ -64,7 +66,7 @@ function readText(file: string): string {
 
 function schemaFor(folder: string) {
   const entryOf = (flags: readonly Flag[]) =>
-    Object.fromEntries(flags.map((flag) => [flag.name, valueOf(flag, folder).optional()]));
+    Object.fromEntries(flags.map((flag) => [flag.name, schemaOf(flag, folder).optional()]));
   const tunnel = z.strictObject(entryOf(TUNNEL_FLAGS), { error: expecting('settings such as listen: ":9001"') });
   const tunnels = z
     .record(z.string().regex(NAME, { error: `expected a tag of letters, digits, "-", "_" and "."` }), tunnel, {
@@ -75,45 +77,21 @@ function schemaFor(folder: string) {
   return z.strictObject(top, { error: expecting('keys such as tunnels: and defaults:') });
 }
 
-function valueOf(flag: Flag, folder: string) {
-  return z.unknown().transform((text, context) => {
-    const written = REPEATED.has(flag.kind) && Array.isArray(text) ? text.join(',') : text;
-    const parsed = parseValue(flag, typeof written === 'string' ? written : '', folder);
-    if (typeof written === 'string' && 'value' in parsed) return parsed.value;
-    const expected = 'expected' in parsed ? parsed.expected : 'a value';
-    context.addIssue({ code: 'custom', message: refusal(flag, '', expected, text).slice(': '.length) });
+/** Named clients may stand in the file itself, or in one of their own. */
+function schemaOf(flag: Flag, folder: string) {
+  if (flag.kind !== 'clients') return valueOf(flag, folder);
+  return z.unknown().transform((value, context) => {
+    const schema = typeof value === 'object' && value !== null ? clientsSchema(folder) : valueOf(flag, folder);
+    const checked = schema.safeParse(value);
+    if (checked.success) return checked.data;
+    context.issues.push(...(checked.error.issues as typeof context.issues));
     return z.NEVER;
   });
 }
 
-function expecting(what: string): z.core.$ZodErrorMap {
-  return ({ code, input }) => {
-    if (code !== 'invalid_type') return undefined;
-    return input === undefined || input === null ? `expected ${what}, got nothing` : `expected ${what}, got ${quote(input)}`;
-  };
-}
-
-/** The error that stands first in the file: the others may follow from it. */
-function firstError(error: z.ZodError, yaml: YamlText, file: string): QtunnelError {
-  const found = error.issues
-    .flatMap((issue) => describe(issue))
-    .map(({ path: at, message }) => ({ line: yaml.lineOf(at), at, message }));
-  const first = found.toSorted((a, b) => a.line - b.line)[0];
-  const key = first?.at.length ? `${String(first.at.at(-1))}: ` : '';
-  return new QtunnelError('CONFIG_INVALID', `${file}:${first?.line ?? 1}: ${key}${first?.message ?? error.message}`);
-}
-
-function describe(issue: z.core.$ZodIssue): { path: PropertyKey[]; message: string }[] {
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({ path: [...issue.path, key], message: unknownKey(key, issue.path.length === 0) }));
-  }
-  if (issue.code === 'invalid_key') {
-    return issue.issues.map(({ message }) => ({ path: issue.path, message }));
-  }
-  return [{ path: issue.path, message: issue.message }];
-}
-
-function unknownKey(key: string, top: boolean): string {
+function unknownKey(key: string, path: readonly PropertyKey[]): string {
+  if (path.includes('clients')) return unknownClientKey(key);
+  const top = path.length === 0;
   const flag = findFlag(key);
   if (flag?.scope === 'command') return 'is not for a file: give it on the command line';
   if (flag?.scope === 'process') return "concerns the whole process: move it to the file's top level";
@@ -122,6 +100,3 @@ function unknownKey(key: string, top: boolean): string {
   const hint = suggestion(key, top ? [...known, 'defaults', 'tunnels'] : known, '');
   return `unknown key${hint === '' ? `; expected one of ${(top ? [...known, 'defaults', 'tunnels'] : known).join(', ')}` : hint}`;
 }
-
-/** What may stand as a sequence in the file. */
-const REPEATED: ReadonlySet<Flag['kind']> = new Set(['backends', 'list']);

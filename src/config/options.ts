@@ -19,9 +19,11 @@ export type TunnelOptions = { readonly [One in TunnelFlag as CamelCase<One['name
 
 type Option<F extends TunnelFlag> = F extends { choices: readonly string[] }
   ? Given<F>
-  : F extends { kind: 'backends' }
-    ? Address | string | readonly string[]
-    : Given<F> | string | (F['default' & keyof F] & null);
+  : F extends { kind: 'clients' }
+    ? string | null
+    : F extends { kind: 'backends' }
+      ? Address | string | readonly string[]
+      : Given<F> | string | (F['default' & keyof F] & null);
 
 /** @throws QtunnelError `CONFIG_INVALID` that names the option and what was expected. */
 export function settingsFromOptions(options: TunnelOptions): TunnelSettings {
@@ -77,6 +79,7 @@ const TYPE_NAMES = {
   address: "{ host, port } or text such as 'host:443'",
   backends: "{ host, port }, text such as 'host:443', or a list of texts such as 'web=host:443'",
   name: 'a name',
+  clients: "a file's path",
   duration: "milliseconds or text such as '5s'",
   size: "bytes or text such as '64K'",
   integer: 'a whole number',

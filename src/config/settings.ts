@@ -26,6 +26,10 @@ export interface TunnelSettings {
   readonly secret: string | null;
   /** The file to read the secret from, when the tunnel starts and again on a reload. */
   readonly secretFile: string | null;
+  /** A server: its named clients, or the file that has them; null without any. */
+  readonly clients: string | readonly ClientEntry[] | null;
+  /** A client: the name that the server knows it by; null for none. */
+  readonly clientName: string | null;
   readonly certFile: string | null;
   readonly keyFile: string | null;
   readonly caFile: string | null;
@@ -47,6 +51,20 @@ export interface TunnelSettings {
   /** The most bytes a stream holds for a reader that does not read. */
   readonly buffer: number;
 }
+
+/** One of a server's named clients as it is given. Either `secret` or `secretFile` is set. */
+export interface ClientEntry {
+  readonly name: string;
+  readonly secret: string | null;
+  readonly secretFile: string | null;
+  /** Names of the backends that it may reach, `default` for the one without a name; null for all. */
+  readonly backends: readonly string[] | null;
+  /** Null for as many as the tunnel allows. */
+  readonly maxConnections: number | null;
+}
+
+/** How a named client's rights call the backend without a name. */
+export const DEFAULT_BACKEND = 'default';
 
 /** The server that a client's settings name. */
 export function serverOf({ backend }: Pick<TunnelSettings, 'backend'>): Address {

@@ -5,7 +5,7 @@ import { parseFingerprint as readFingerprint } from '../identity/fingerprint.ts'
 import { formatAddress } from '../link/address.ts';
 import { type Fec, formatFec, parseFec } from '../protocol/fec.ts';
 import type { FlagShape, KindValues } from './flags.ts';
-import type { Address, NamedAddress } from './settings.ts';
+import type { Address, ClientEntry, NamedAddress } from './settings.ts';
 
 /** A value, or in words what was expected instead: `a duration such as 500ms, 5s, 2m or 1h`. */
 export type Parsed<T> = { readonly value: T } | { readonly expected: string };
@@ -30,6 +30,7 @@ export function parseValue(flag: FlagShape, text: string, folder?: string): Pars
       return within(flag, parseInteger(text), String);
     case 'enum':
       return parseEnum(flag, text);
+    case 'clients':
     case 'path':
       return parsePath(flag, text, folder);
     case 'fingerprint':
@@ -171,8 +172,9 @@ function parseList(text: string): Parsed<readonly string[]> {
   return items.includes('') ? { expected: 'names with commas between them' } : { value: items };
 }
 
-function formatItem(item: string | NamedAddress): string {
-  return typeof item === 'string' ? item : formatNamed(item);
+function formatItem(item: string | NamedAddress | ClientEntry): string {
+  if (typeof item === 'string') return item;
+  return 'port' in item ? formatNamed(item) : item.name;
 }
 
 function unitSize(units: Readonly<Record<string, number>>, unit: string | undefined): number {

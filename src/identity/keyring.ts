@@ -1,11 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import type { KeysOf } from '../protocol/handshake.ts';
 
-/** The keys that a server takes: up to two of its secret, while it changes; undefined without a secret. */
-export function keyring(keys: readonly Uint8Array[]): KeysOf | undefined {
-  if (keys.length === 0) return undefined;
-  const both = padded(keys);
-  return () => both;
+/**
+ * The keys that a server takes, up to two of each secret: `keys` from clients without a name, `clients` from those with one. A name that nobody has gets keys that
+ * nobody has, so that neither the answer nor its time tells which names there are. Undefined without any secret.
+ */
+export function keyring(
+  keys: readonly Uint8Array[],
+  clients: ReadonlyMap<string, readonly Uint8Array[]> | null,
+): KeysOf | undefined {
+  if (keys.length === 0 && clients === null) return undefined;
+  const ring = new Map([...(clients ?? [])].map(([name, theirs]) => [name, padded(theirs)]));
+  ring.set('', padded(keys));
+  return (client) => ring.get(client) ?? NOBODYS;
 }
 
 /** What is missing is made up for by keys that nobody has. */

@@ -25,6 +25,8 @@ export interface Link {
   readonly state: LinkState;
   /** How its UDP socket sends and receives (`-udp`), for the log; left out over TLS. */
   readonly udp?: string;
+  /** On a server: the name of the client that has proven itself; empty or left out for one without. */
+  readonly client?: string;
   /** True when the peer has asked to be told each connection's endpoints. */
   readonly wantsEndpoints?: boolean;
   /** True for one worker's part of a link that another worker keeps: over TLS a link has many connections, and each may come to another worker. */

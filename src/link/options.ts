@@ -23,8 +23,12 @@ export interface LinkAuth {
   readonly hmac: Hmac;
   /** The stretched secret; null without one. */
   readonly key: Uint8Array | null;
-  /** A server: which keys a client may prove itself with; `key` alone when left out. */
+  /** A client's name; empty or left out without one. */
+  readonly client?: string | undefined;
+  /** A server: which keys clients may prove themselves with; `key` alone when left out. */
   readonly keysOf?: KeysOf | undefined;
+  /** A server: all of those keys, of clients without a name and of those with one; `key` alone when left out. */
+  readonly allKeys?: { readonly own: readonly Uint8Array[]; readonly named: readonly Uint8Array[] } | undefined;
 }
 
 /** The client's judgement on the server's certificates (DER, the server's own first), made during the handshake. Throws QtunnelError to refuse. */

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { Link } from '../link/link.ts';
 import { TunnelMetrics } from './tunnel-metrics.ts';
-import type { TunnelReadiness, TunnelSource } from './tunnel-metrics.ts';
+import type { ClientCounts, TunnelReadiness, TunnelSource } from './tunnel-metrics.ts';
 
 /**
  * All metrics of a process, in a registry of their own: two `Metrics` in one process do not see each other. What is counted stands as
@@ -85,6 +85,10 @@ function* perTransport(value: (transport: Link['transport']) => number): Iterabl
 
 function* perReason(counts: ReadonlyMap<string, number>): Iterable<Sample> {
   for (const [reason, count] of counts) yield [{ reason }, count];
+}
+
+function* perClient(clients: ReadonlyMap<string, ClientCounts>, value: (counts: ClientCounts) => number): Iterable<Sample> {
+  for (const [client, counts] of clients) yield [{ client }, value(counts)];
 }
 
 const TRANSPORTS: readonly Link['transport'][] = ['quic', 'tls'];
@@ -183,6 +187,31 @@ const FAMILIES: readonly Family[] = [
     help: 'TCP connections that the tunnel has carried, those open now included.',
     labels: [],
     samples: (tunnel) => [[{}, tunnel.opened]],
+  },
+  {
+    kind: Gauge,
+    name: 'client_streams_open',
+    help: 'TCP connections of a named client now.',
+    labels: ['client'],
+    samples: (tunnel) => perClient(tunnel.clients, ({ opened, closed }) => opened - closed),
+  },
+  {
+    kind: Counter,
+    name: 'client_streams_total',
+    help: 'TCP connections of a named client, those open now included.',
+    labels: ['client'],
+    samples: (tunnel) => perClient(tunnel.clients, ({ opened }) => opened),
+  },
+  {
+    kind: Counter,
+    name: 'client_payload_bytes_total',
+    help: "Bytes of a named client's TCP connections that the server sent into the tunnel or received out of it.",
+    labels: ['client', 'direction'],
+    samples: (tunnel) =>
+      [...tunnel.clients].flatMap(([client, { sent, received }]): Sample[] => [
+        [{ client, direction: 'sent' }, sent],
+        [{ client, direction: 'received' }, received],
+      ]),
   },
   {
     kind: Counter,

@@ -16,8 +16,17 @@ export interface TunnelSnapshot {
   readonly counts: Readonly<Record<Count, number>>;
   readonly dialFailures: ReadonlyMap<string, number>;
   readonly handshakeFailures: ReadonlyMap<string, number>;
+  readonly clients: ReadonlyMap<string, ClientCounts>;
   readonly closedLinks: LinkTotals;
   readonly links: readonly (Omit<LinkFacts, 'stats'> & { readonly stats: LinkStats })[];
+}
+
+/** Of a server's named client: its connections, and their bytes into and out of the tunnel. */
+export interface ClientCounts {
+  opened: number;
+  closed: number;
+  sent: number;
+  received: number;
 }
 
 /** A server tunnel is ready as long as it runs; a client tunnel while one of its links is up. */
@@ -41,6 +50,8 @@ export class TunnelMetrics {
   reconnects = 0;
   readonly dialFailures = new Map<string, number>();
   readonly handshakeFailures = new Map<string, number>();
+  /** By name; only of those that had a connection. */
+  readonly clients = new Map<string, ClientCounts>();
   #closedLinks: LinkTotals = { quic: noTotals(), tls: noTotals() };
 
   constructor(tag: string) {
@@ -59,6 +70,13 @@ export class TunnelMetrics {
   bytes(direction: 'sent' | 'received', bytes: number): void {
     if (direction === 'sent') this.sent += bytes;
     else this.received += bytes;
+  }
+
+  /** To be counted on. */
+  client(name: string): ClientCounts {
+    const known = this.clients.get(name) ?? { opened: 0, closed: 0, sent: 0, received: 0 };
+    this.clients.set(name, known);
+    return known;
   }
 
   dialFailed(reason: ErrorCode): void {
@@ -81,13 +99,13 @@ export class TunnelMetrics {
   }
 
   snapshot(): TunnelSnapshot {
-    const { sent, received, opened, closed, reconnects, dialFailures, handshakeFailures } = this;
+    const { sent, received, opened, closed, reconnects, dialFailures, handshakeFailures, clients } = this;
     const links = this.source.links().map((link) => {
       const { transport, state, isBranch = false } = link;
       return { transport, state, isBranch, stats: link.stats() };
     });
     const counts = { sent, received, opened, closed, reconnects };
-    return { counts, dialFailures, handshakeFailures, closedLinks: this.#closedLinks, links };
+    return { counts, dialFailures, handshakeFailures, clients, closedLinks: this.#closedLinks, links };
   }
 
   /** Shows the sum of what several workers have counted in the place of what was counted here. */
@@ -97,6 +115,12 @@ export class TunnelMetrics {
       this[kind].clear();
       for (const worker of workers) for (const [reason, count] of worker[kind]) countReason(this[kind], reason, count);
     }
+    this.clients.clear();
+    for (const worker of workers)
+      for (const [name, counts] of worker.clients) {
+        const total = this.client(name);
+        for (const count of CLIENT_COUNTS) total[count] += counts[count];
+      }
     this.#closedLinks = { quic: noTotals(), tls: noTotals() };
     for (const { closedLinks } of workers)
       for (const transport of ['quic', 'tls'] as const)
@@ -164,4 +188,5 @@ function numberOr(value: number, otherwise: number): number {
 }
 
 const LINK_COUNTERS = ['packetsSent', 'packetsLost', 'paritySent', 'shardsRestored', 'bytesSent', 'bytesReceived'] as const;
+const CLIENT_COUNTS = ['opened', 'closed', 'sent', 'received'] as const;
 const COUNTS = ['sent', 'received', 'opened', 'closed', 'reconnects'] as const;

@@ -21,7 +21,9 @@ export interface HandshakeContext {
   readonly hmac: Hmac;
   /** The stretched secret; null without one. */
   readonly key: Uint8Array | null;
-  /** A server: which keys a client may prove itself with; `key` alone when left out. */
+  /** A client's name; empty or left out without one. */
+  readonly client?: string | undefined;
+  /** A server: which keys clients may prove themselves with; `key` alone when left out. */
   readonly keysOf?: KeysOf | undefined;
   /** SHA-256 of the server's certificate, 32 bytes, as this side saw or sent it in this connection. */
   readonly certificate: Uint8Array;
@@ -31,8 +33,8 @@ export interface HandshakeContext {
   readonly settings: LinkSettings;
 }
 
-/** Always as many keys, so that the time tells nothing; those that nobody has are random. */
-export type KeysOf = () => readonly Uint8Array[];
+/** The keys of the client with this name, or of those without one. Always as many, so that the time tells nothing; those that nobody has are random. */
+export type KeysOf = (client: string) => readonly Uint8Array[];
 
 /** The client's side: `hello` is sent first, then `handleAnswer` judges what comes back. */
 export class ClientHandshake {
@@ -41,8 +43,8 @@ export class ClientHandshake {
 
   constructor(context: HandshakeContext, linkId: string) {
     this.#context = context;
-    const { nonce, software, settings } = context;
-    const unproven = { version: PROTOCOL_VERSION, linkId, nonce, proof: NO_PROOF, software, settings };
+    const { nonce, software, settings, client = '' } = context;
+    const unproven = { version: PROTOCOL_VERSION, linkId, nonce, proof: NO_PROOF, software, settings, client };
     const proof = prove(context, CLIENT_LABEL, encodeHello(unproven).subarray(FRAME_HEADER));
     this.hello = encodeHello({ ...unproven, proof });
   }
@@ -82,7 +84,7 @@ export function judgeHello(context: HandshakeContext, resetToken: Uint8Array, ty
   } catch (error) {
     return refuse('PROTOCOL', 'PROTOCOL_VIOLATION', 'The client sent a HELLO that does not parse.', error);
   }
-  const keys = context.keysOf?.() ?? [context.key];
+  const keys = context.keysOf?.(hello.client) ?? [context.key];
   const transcript = withoutProof(payload, HELLO_PROOF_AT);
   // All of them are tried, whichever it is.
   const matching = keys.filter((key) => equalBytes(hello.proof, prove({ ...context, key }, CLIENT_LABEL, transcript)));
@@ -161,7 +163,7 @@ function versionMismatch(who: string, theirs: number): QtunnelError {
 function clientProofProblem(hasKey: boolean, proven: boolean): string {
   if (!hasKey) return 'The client uses a secret, this server has none; give both the same -secret.';
   return proven
-    ? 'The client’s secret is not the server’s; give both the same -secret.'
+    ? 'The client’s secret is not the server’s, or not the one for its -client-name; give both the same -secret.'
     : 'This server needs a secret, the client gave none; give both the same -secret.';
 }
 

@@ -34,6 +34,8 @@ export interface Hello {
   readonly proof: Uint8Array;
   readonly software: string;
   readonly settings: LinkSettings;
+  /** The client's name; empty without one. */
+  readonly client: string;
 }
 
 export interface Welcome {
@@ -55,7 +57,9 @@ export function encodeHello(hello: Hello): Uint8Array<ArrayBuffer> {
     .raw(hello.nonce)
     .block(hello.proof)
     .string(hello.software);
-  return frame(FRAME.HELLO, writeSettings(writer, hello.settings).finish());
+  writeSettings(writer, hello.settings);
+  if (hello.client !== '') writer.varint(SETTING.CLIENT).string(hello.client);
+  return frame(FRAME.HELLO, writer.finish());
 }
 
 export function decodeHello(payload: Uint8Array): Hello {
@@ -63,7 +67,7 @@ export function decodeHello(payload: Uint8Array): Hello {
   const version = reader.u8();
   const linkId = toHex(reader.raw(LINK_ID));
   const nonce = reader.raw(NONCE);
-  return { version, linkId, nonce, proof: readProof(reader), software: reader.string(), settings: readSettings(reader) };
+  return { version, linkId, nonce, proof: readProof(reader), software: reader.string(), ...readSettings(reader) };
 }
 
 export function encodeWelcome(welcome: Welcome): Uint8Array<ArrayBuffer> {
@@ -77,7 +81,7 @@ export function decodeWelcome(payload: Uint8Array): Welcome {
   const nonce = reader.raw(NONCE);
   const proof = readProof(reader);
   const software = reader.string();
-  return { version, nonce, proof, software, resetToken: reader.raw(RESET_TOKEN), settings: readSettings(reader) };
+  return { version, nonce, proof, software, resetToken: reader.raw(RESET_TOKEN), settings: readSettings(reader).settings };
 }
 
 export function encodeReject(reason: RejectReason, message: string): Uint8Array<ArrayBuffer> {
@@ -212,9 +216,18 @@ function writeSettings(writer: ByteWriter, settings: LinkSettings): ByteWriter {
     .varint(settings.endpoints);
 }
 
-function readSettings(reader: ByteReader): LinkSettings {
+function readSettings(reader: ByteReader): { settings: LinkSettings; client: string } {
   const values = new Map<number, number>();
-  while (reader.remaining > 0) values.set(reader.varint(), reader.varint());
+  let client = '';
+  while (reader.remaining > 0) {
+    const id = reader.varint();
+    if (id === SETTING.CLIENT) client = reader.string();
+    else values.set(id, reader.varint());
+  }
+  return { settings: settingsFrom(values), client };
+}
+
+function settingsFrom(values: ReadonlyMap<number, number>): LinkSettings {
   return {
     initialCredit: values.get(SETTING.INITIAL_CREDIT) ?? 65_536,
     maxStreams: values.get(SETTING.MAX_STREAMS) ?? 1_024,
@@ -244,4 +257,5 @@ const SETTING = {
   PARITY: 0x05,
   REUSE: 0x10,
   ENDPOINTS: 0x20,
+  CLIENT: 0x30,
 };

@@ -2,7 +2,8 @@ import { QtunnelError } from '../errors.ts';
 import type { LinkAuth } from '../link/options.ts';
 import { equalBytes } from '../protocol/bytes.ts';
 import { packetForm } from '../protocol/connection-id.ts';
-import { CLOCK_WINDOW, InitialGate, InitialProof } from '../protocol/initial-proof.ts';
+import { InitialKeys } from '../protocol/initial-keys.ts';
+import { CLOCK_WINDOW, InitialGate } from '../protocol/initial-proof.ts';
 import { type LongHeader, readLongHeaders } from '../protocol/long-header.ts';
 import type { UdpAddress } from '../udp/socket.ts';
 import type { Clock } from './clock.ts';
@@ -22,7 +23,8 @@ export class Admission {
   readonly #gate = new InitialGate();
   readonly #strangers = new Map<QuicConnection, Stranger>();
   readonly #told: Budget;
-  #proofs: readonly InitialProof[] | null = null;
+  /** Null without a secret. */
+  #keys: InitialKeys | null = null;
 
   /** `date` gives seconds since 1970. */
   constructor(clock: Clock, date: () => number, auth: LinkAuth) {
@@ -31,8 +33,9 @@ export class Admission {
     this.setAuth(auth);
   }
 
-  setAuth({ hmac, key }: LinkAuth): void {
-    this.#proofs = key === null ? null : [new InitialProof(hmac, key)];
+  setAuth({ hmac, key, allKeys = { own: key === null ? [] : [key], named: [] }, keysOf }: LinkAuth): void {
+    const open = key === null && keysOf === undefined;
+    this.#keys = open ? null : new InitialKeys(hmac, allKeys.own, allKeys.named);
   }
 
   /** Connections that have not proven themselves. */
@@ -45,8 +48,9 @@ export class Admission {
     if (length < MIN_INITIAL || this.#strangers.size >= MAX_STRANGERS) return null;
     const header = readLongHeaders(bytes, offset, length);
     if (header === null || header.token === null || header.destination.length < MIN_ORIGINAL_ID) return null;
-    if (this.#proofs === null) return { header, time: null };
-    const verdict = this.#gate.judge(header.source, this.#proofs, this.#date());
+    if (this.#keys === null) return { header, time: null };
+    const now = this.#date();
+    const verdict = this.#gate.judge(header.source, this.#keys.candidates(header.source, now), now);
     if (verdict.kind === 'fresh') return { header, time: verdict.time };
     if (verdict.kind === 'stranger')
       this.#tell(

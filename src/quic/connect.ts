@@ -6,6 +6,7 @@ import type { CheckServer, LinkAuth, LinkTarget } from '../link/options.ts';
 import { CONNECTION_ID, endsWithToken } from '../protocol/connection-id.ts';
 import { ALONE, type Place, placeOf } from '../protocol/place.ts';
 import type { Hmac } from '../protocol/handshake.ts';
+import { hintedNonce } from '../protocol/initial-keys.ts';
 import { CLOCK_WINDOW, InitialProof, PROOF_NONCE } from '../protocol/initial-proof.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import type { Clock } from './clock.ts';
@@ -86,9 +87,10 @@ function connectTo({ index, count }: Place, connect: () => QuicheConnection): Qu
 }
 
 /** A server with a secret hears only clients whose own id shows that they know it. */
-function ownId({ hmac, key }: LinkAuth, date: number): Uint8Array {
+function ownId({ hmac, key, client = '' }: LinkAuth, date: number): Uint8Array {
   if (key === null) return randomBytes(CONNECTION_ID);
-  return new InitialProof(hmac, key).make(randomBytes(PROOF_NONCE), date);
+  const nonce = randomBytes(PROOF_NONCE);
+  return new InitialProof(hmac, key).make(client === '' ? nonce : hintedNonce(hmac, key, nonce, date), date);
 }
 
 /** A server with a secret is silent to who does not show it. */

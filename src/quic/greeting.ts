@@ -172,11 +172,12 @@ export class ServerGreeting extends Greeting {
     control.send(verdict.answer);
     control.flush();
     if (!verdict.accepted) return this.#refuse(verdict.error);
-    const { linkId, settings, nonce } = verdict.hello;
+    const { linkId, settings, nonce, client } = verdict.hello;
     const { toClient, toServer } = reportKeys(options.auth.hmac, nonce, context.nonce);
     const reports = { toPeer: toClient, fromPeer: toServer };
     const link = new QuicLink(connection, control, options, {
       id: linkId,
+      client,
       role: 'server',
       own: this.settings,
       peer: settings,

@@ -40,6 +40,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   readonly transport = 'quic';
   readonly id: string;
   readonly connection: QuicConnection;
+  readonly client: string;
   handler: LinkHandler = NOBODY;
   readonly #control: ControlStream;
   readonly #options: QuicOptions;
@@ -71,9 +72,17 @@ export class QuicLink implements Link, Stage, StreamHost {
     connection: QuicConnection,
     control: ControlStream,
     options: QuicOptions,
-    link: { id: string; role: 'client' | 'server'; own: LinkSettings; peer: LinkSettings; reports: BlockPeer['reportKeys'] },
+    link: {
+      id: string;
+      client?: string;
+      role: 'client' | 'server';
+      own: LinkSettings;
+      peer: LinkSettings;
+      reports: BlockPeer['reportKeys'];
+    },
   ) {
     this.id = link.id;
+    this.client = link.client ?? '';
     this.connection = connection;
     this.#control = control;
     this.#options = options;

@@ -36,7 +36,7 @@ export class ServerGreeting implements ConnectionHandler {
     const token = randomBytes(RESET_TOKEN);
     const verdict = judgeHello(context, token, type, payload);
     // What a server with a secret is, it tells nobody who does not have it.
-    if (!verdict.accepted) return this.#reject(verdict.error, this.#options.auth.key === null ? verdict.answer : null);
+    if (!verdict.accepted) return this.#reject(verdict.error, isOpen(this.#options) ? verdict.answer : null);
     const admitted = this.#outcome.admit(verdict.hello, token);
     if (admitted instanceof QtunnelError) {
       const busy = admitted.code === 'SERVER_BUSY';
@@ -65,4 +65,9 @@ export class ServerGreeting implements ConnectionHandler {
     this.#connection.cutOff(answer);
     this.#outcome.onFailure(error);
   }
+}
+
+/** Whether no secret is wanted: only then whoever comes is told what is wrong. */
+function isOpen({ auth }: LinkOptions): boolean {
+  return auth.key === null && auth.keysOf === undefined;
 }

@@ -32,6 +32,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   readonly peer: string;
   handler: LinkHandler = NOBODY;
   readonly isBranch: boolean;
+  readonly client: string;
   /** Nothing can join the link any more; `cut` says whether its streams were cut off. */
   onForgotten: (cut: boolean) => void = () => {};
   /** Null in a branch: the link that it belongs to has it. */
@@ -62,6 +63,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     options: LinkOptions,
     link: {
       id: string;
+      client?: string;
       peer: LinkSettings;
       rtt: number;
       makeSource: ((link: TlsLink) => StreamSource) | null;
@@ -69,6 +71,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     },
   ) {
     this.id = link.id;
+    this.client = link.client ?? '';
     this.isBranch = link.isBranch ?? false;
     this.peer = first.peer;
     this.#options = options;

@@ -188,13 +188,20 @@ class TlsListener implements TlsAcceptor {
       return new QtunnelError('PROTOCOL_VIOLATION', 'This link belongs to another client.');
     }
     const { link = this.#startBranch(connection, greeted, known.token) } = known;
+    if (link.client !== hello.client) return new QtunnelError('PROTOCOL_VIOLATION', 'This link belongs to another client.');
     if (!link.hasRoom) return new QtunnelError('SERVER_BUSY', 'The link takes no more connections.');
     this.#forget(key);
     return () => link.join(connection);
   }
 
   #startLink(connection: TlsConnection, { hello, token, options }: Greeted): void {
-    const link = new TlsLink(connection, options, { id: hello.linkId, peer: hello.settings, rtt: Number.NaN, makeSource: null });
+    const link = new TlsLink(connection, options, {
+      id: hello.linkId,
+      client: hello.client,
+      peer: hello.settings,
+      rtt: Number.NaN,
+      makeSource: null,
+    });
     this.#links.set(link.id, { link, token });
     link.onForgotten = (cut) => {
       this.#links.delete(link.id);
@@ -211,7 +218,14 @@ class TlsListener implements TlsAcceptor {
 
   /** This worker's part of a link that another worker keeps. */
   #startBranch(connection: TlsConnection, { hello, options }: Greeted, token: Uint8Array): TlsLink {
-    const about = { id: hello.linkId, peer: hello.settings, rtt: Number.NaN, makeSource: null, isBranch: true };
+    const about = {
+      id: hello.linkId,
+      client: hello.client,
+      peer: hello.settings,
+      rtt: Number.NaN,
+      makeSource: null,
+      isBranch: true,
+    };
     const link = new TlsLink(connection, options, about);
     this.#links.set(link.id, { link, token });
     link.onForgotten = () => {

@@ -3,6 +3,7 @@ import type { QtunnelError } from '../errors.ts';
 import type { Link, LinkStream, OpenRequest, StreamHandler } from '../link/link.ts';
 import { proxyHeader } from '../protocol/proxy-protocol.ts';
 import type { ResetReason } from '../protocol/reset.ts';
+import type { Account } from './accounts.ts';
 import { Bridge } from './bridge.ts';
 import type { Connections, TunnelConnection } from './connections.ts';
 import type { TunnelContext } from './context.ts';
@@ -18,6 +19,8 @@ interface Origin {
   readonly link: Link;
   readonly context: TunnelContext;
   readonly connections: Connections;
+  /** The named client's that it belongs to; null without one. */
+  readonly account: Account | null;
 }
 
 /**
@@ -90,5 +93,6 @@ export class BackendConnection implements TunnelConnection, StreamHandler {
     this.#over = true;
     this.#log.closed(reason, message);
     this.#origin.connections.delete(this);
+    this.#origin.account?.release();
   }
 }

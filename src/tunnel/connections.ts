@@ -21,6 +21,11 @@ export class Connections extends WatchedSet<TunnelConnection> {
     return this.#shared === null ? this.size < most : this.#shared.claim(most);
   }
 
+  /** Gives the place back that was kept for one that does not come. */
+  forgo(): void {
+    this.#shared?.release();
+  }
+
   override delete(member: TunnelConnection): boolean {
     const found = super.delete(member);
     if (found) this.#shared?.release();

@@ -32,7 +32,7 @@ export async function loadRoute(settings: RunningSettings, context: TunnelContex
 }
 
 /** The limit on connections is the client's own: the server opens no streams. */
-function basisOf(settings: RunningSettings, { key }: LinkAuth, trust: TrustPolicy): unknown {
+function basisOf(settings: RunningSettings, { key, client }: LinkAuth, trust: TrustPolicy): unknown {
   const { backend, quic, fallback, transport, congestion, blocks, fec, udp, idleTimeout, keepalive, buffer } = settings;
   return {
     backend,
@@ -47,6 +47,7 @@ function basisOf(settings: RunningSettings, { key }: LinkAuth, trust: TrustPolic
     keepalive,
     buffer,
     key,
+    client,
     trust: trust.basis,
   };
 }

@@ -8,11 +8,14 @@ import type { ServerIdentity } from '../identity/server-identity.ts';
 import { formatAddress } from '../link/address.ts';
 import type { Link, LinkStream, OpenRequest } from '../link/link.ts';
 import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
+import { Accounts } from './accounts.ts';
 import { BackendConnection } from './backend-connection.ts';
+import { clientOf } from './connection-log.ts';
 import { Connections } from './connections.ts';
 import type { TunnelContext } from './context.ts';
 import { drained } from './drain.ts';
 import { Listeners } from './listeners.ts';
+import type { LoadedAuth } from './security.ts';
 import { OWN, type Supplies } from './supplies.ts';
 import type { SettingsChange, Tunnel } from './tunnel.ts';
 import { WatchedSet } from './watched-set.ts';
@@ -32,6 +35,7 @@ export class ServerTunnel implements Tunnel {
   readonly #strangersLog: RateLimitedLog;
   readonly #supplies: Supplies;
   readonly #connections: Connections;
+  readonly #accounts = new Accounts();
   readonly #links = new WatchedSet<Link>();
   readonly #listeners: Listeners;
   #fingerprint = '';
@@ -74,7 +78,7 @@ export class ServerTunnel implements Tunnel {
 
   async prepare(settings: TunnelSettings): Promise<SettingsChange> {
     const { log, metrics } = this.#context;
-    const { auth, given } = await this.#supplies.loadAuth(settings, log);
+    const { auth, given, clients } = await this.#supplies.loadAuth(settings, log);
     const identity = await this.#supplies.loadIdentity(settings);
     const change = await this.#listeners.prepare(settings, identity, auth);
     const takeEffect = (): void => {
@@ -83,11 +87,13 @@ export class ServerTunnel implements Tunnel {
       for (const warning of identity.warnings) log.warn(warning);
       const asksAnew = settings.proxyProtocol && !this.#settings.proxyProtocol;
       this.#settings = settings;
+      this.#accounts.use(clients ?? []);
       this.#fingerprint = identity.fingerprint;
       const closed = change.takeEffect();
       // What a client has to tell of its connections it is told when its link is made.
       for (const link of this.#links.list()) if (asksAnew || closed.has(link.transport)) link.drain();
-      if (change.moves && this.#supplies.speaks) announceServer(log, settings, identity, this.#listeners, given !== null);
+      for (const link of this.#links.list()) if (this.#isStrange(link)) link.close(REMOVED);
+      if (change.moves && this.#supplies.speaks) announceServer(log, settings, identity, this.#listeners, { given, clients });
     };
     return { takeEffect, discard: () => change.discard() };
   }
@@ -114,12 +120,14 @@ export class ServerTunnel implements Tunnel {
   #handleLink(link: Link): void {
     const { log, metrics, events } = this.#context;
     if (this.#stopping) return link.close(new QtunnelError('SHUTTING_DOWN', 'The server is shutting down.'));
+    // Its handshake may have begun before the client was removed.
+    if (this.#isStrange(link)) return link.close(REMOVED);
     this.#links.add(link);
     events.onLinkUp(link);
     // That a client is here, and that it is gone, is said once, by the worker that keeps its link.
     const [level, up, down] = link.isBranch === true ? (['debug', 'branch_up', 'branch_down'] as const) : TOLD;
-    const about = { transport: link.transport, udp: link.udp, link: link.id, peer: link.peer };
-    log[level]({ event: up, ...about }, `client ${link.peer} is here over ${nameOf(link)}`);
+    const about = { ...clientOf(link), transport: link.transport, udp: link.udp, link: link.id, peer: link.peer };
+    log[level]({ event: up, ...about }, `${calling(link)} is here over ${nameOf(link)}`);
     link.handler = {
       onStream: (stream, request) => this.#handleStream(link, stream, request),
       onStateChange: () => {},
@@ -128,13 +136,14 @@ export class ServerTunnel implements Tunnel {
         metrics.linkClosed(link);
         events.onLinkDown(link, reason);
         const fields = { event: down, ...about, code: reason.code, reason: reason.message };
-        log[level](fields, `client ${link.peer} is gone: ${reason.message}`);
+        log[level](fields, `${calling(link)} is gone: ${reason.message}`);
       },
     };
   }
 
   #handleStream(link: Link, stream: LinkStream, request: OpenRequest): void {
-    const backend = this.#backendFor(request.target);
+    const account = this.#accounts.of(link.client ?? '') ?? null;
+    const backend = account?.mayReach(request.target) === false ? undefined : this.#backendFor(request.target);
     if (backend === undefined) return this.#refuseTarget(link, stream, request);
     const { maxConnections } = this.#settings;
     if (!this.#connections.admit(maxConnections)) {
@@ -142,7 +151,18 @@ export class ServerTunnel implements Tunnel {
       this.#strangersLog.warn('limit', { event: 'limit', tag: request.tag, link: link.id }, message);
       return stream.reset('LIMIT', message);
     }
+    if (account?.admit() === false) {
+      this.#connections.forgo();
+      const message = `the client is at its limit of ${account.rights.maxConnections} connections (max-connections in -clients)`;
+      this.#strangersLog.warn(
+        `limit ${link.client}`,
+        { event: 'limit', tag: request.tag, link: link.id, ...clientOf(link) },
+        message,
+      );
+      return stream.reset('LIMIT', message);
+    }
     new BackendConnection(stream, {
+      account,
       backend,
       settings: this.#settings,
       request,
@@ -150,6 +170,10 @@ export class ServerTunnel implements Tunnel {
       context: this.#context,
       connections: this.#connections,
     });
+  }
+
+  #isStrange({ client = '' }: Link): boolean {
+    return this.#accounts.of(client) === undefined;
   }
 
   #backendFor(target: string): Address | undefined {
@@ -165,7 +189,11 @@ export class ServerTunnel implements Tunnel {
         ? 'The server has named backends only: choose one of its names with -target.'
         : `The server offers no backend "${target.slice(0, LONGEST_NAME)}" to this client: -target has to be one of the names in its -backend.`;
     this.#context.metrics.dialFailed('BACKEND_UNKNOWN');
-    this.#strangersLog.warn('target', { event: 'dial_failed', tag, link: link.id, reason: 'NO_BACKEND' }, message);
+    this.#strangersLog.warn(
+      'target',
+      { event: 'dial_failed', tag, link: link.id, ...clientOf(link), reason: 'NO_BACKEND', target },
+      message,
+    );
     stream.reset('NO_BACKEND', message);
   }
 
@@ -175,6 +203,10 @@ export class ServerTunnel implements Tunnel {
     const fields = { event: 'handshake_failed', peer, code: error.code, port };
     this.#strangersLog.warn(error.code, fields, `turned ${peer} away: ${error.message}`);
   }
+}
+
+function calling({ client = '', peer }: Link): string {
+  return client === '' ? `client ${peer}` : `client ${client} (${peer})`;
 }
 
 function nameOf(link: Link): string {
@@ -187,7 +219,7 @@ export function announceServer(
   settings: TunnelSettings,
   identity: ServerIdentity,
   listeners: Listeners,
-  secret: boolean,
+  auth: Pick<LoadedAuth, 'given' | 'clients'>,
 ): void {
   const { udp, tcp } = listeners;
   const backends = listBackends(settings).map(formatNamed).join(', ');
@@ -205,12 +237,15 @@ export function announceServer(
   log.info(fields, `listening on ${where}, ${Object.keys(settings.backends).length === 0 ? 'backend' : 'backends'} ${backends}`);
   log.info({ event: 'fingerprint' }, `certificate ${formatFingerprint(identity.fingerprint)}`);
   const reachable = host === '' || host === '::' || host === '0.0.0.0' ? 'THIS-HOST' : host;
+  const secret = auth.given !== null || auth.clients !== null;
+  const name = auth.given === null && auth.clients !== null ? ' -client-name=NAME' : '';
   const trust = secret ? '-secret-file=FILE-WITH-THE-SAME-SECRET' : `-pin=${identity.fingerprint}`;
-  const command = `qtunnel -clientmode ${settings.quic ? '-quic ' : ''}-listen=:8080 -backend=${formatAddress({ host: reachable, port })} ${trust}${settings.backend === null ? ' -target=NAME' : ''}`;
+  const command = `qtunnel -clientmode ${settings.quic ? '-quic ' : ''}-listen=:8080 -backend=${formatAddress({ host: reachable, port })} ${trust}${name}${settings.backend === null ? ' -target=NAME' : ''}`;
   log.info({ event: 'client_command' }, `on the client: ${command}`);
   if (!secret) log.warn('no -secret: whoever reaches this port can use the backend');
 }
 
 /** Characters of a name that is shown: longer ones are nobody's. */
 const LONGEST_NAME = 64;
+const REMOVED = new QtunnelError('AUTH_REJECTED', 'The client is not in -clients any more.');
 const TOLD = ['info', 'link_up', 'link_down'] as const;

@@ -50,7 +50,7 @@ export class ShardedServer implements Tunnel {
 
   async prepare(settings: TunnelSettings): Promise<SettingsChange> {
     const { log, metrics } = this.#context;
-    const { auth, given, keys } = await loadAuth(settings, log);
+    const { auth, given, clients, keys } = await loadAuth(settings, log);
     const identity = await loadServerIdentity(settings);
     this.#opened = NOTHING;
     const change = await this.#listeners.prepare(settings, identity, auth);
@@ -76,7 +76,7 @@ export class ShardedServer implements Tunnel {
       for (const warning of identity.warnings) log.warn(warning);
       this.#settings = settings;
       if (udp !== null) udp.inUse = true;
-      const announce = (): void => announceServer(log, settings, identity, this.#listeners, given !== null);
+      const announce = (): void => announceServer(log, settings, identity, this.#listeners, { given, clients });
       const effective = this.#parts.takeEffect();
       change.takeEffect();
       // Whoever reads that it listens may send at once.

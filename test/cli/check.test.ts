@@ -47,6 +47,22 @@ test('what -check prints can be used as a file and means the same', async (t) =>
   t.equal((await qtunnel(t, ['-check', `-conf=${file}`])).stdout, first.stdout);
 });
 
+test('-check reads the named clients and masks their secrets', async (t) => {
+  const file = path.join(t.testdir(), 'tunnels.yaml');
+  writeFileSync(file, 'tunnels:\n  a:\n    clients: { laptop: { secret: hush-hush, backends: [a, b], max-connections: 5 } }\n');
+  const { code, stdout, stderr } = await qtunnel(t, ['-check', `-conf=${file}`]);
+  t.equal(code, 0, stderr);
+  t.notMatch(stdout + stderr, 'hush-hush');
+  t.match(stdout, '# Clients: laptop.');
+  t.match(parse(stdout), {
+    tunnels: { a: { clients: { laptop: { secret: '******', backends: ['a', 'b'], 'max-connections': 5 } } } },
+  });
+  writeFileSync(file, 'tunnels:\n  a:\n    clients: { laptop: { secret-file: none } }\n');
+  const missing = await qtunnel(t, ['-check', `-conf=${file}`]);
+  t.equal(missing.code, 1);
+  t.match(missing.stderr, /The client laptop: .*none cannot be read/);
+});
+
 test('-check reads the files and writes none', async (t) => {
   const folder = t.testdir();
   const made = await qtunnel(t, ['-generate-cert', '-cert-host=example.org'], {}, { cwd: folder });

@@ -52,6 +52,8 @@ test('nothing given: one tunnel with the documented defaults', (t) => {
     transport: 'quic',
     secret: null,
     secretFile: null,
+    clients: null,
+    clientName: null,
     certFile: null,
     keyFile: null,
     caFile: null,

@@ -33,7 +33,7 @@ const settings = { initialCredit: 65_536, maxStreams: 1_024, idleTimeout: 30_000
 const nonce = new Uint8Array(16).fill(1);
 const proof = new Uint8Array(32).fill(2);
 const VALID: Uint8Array[] = [
-  encodeHello({ version: 1, linkId: '0123456789abcdef', nonce, proof, software: 'qtunnel', settings }),
+  encodeHello({ version: 1, linkId: '0123456789abcdef', nonce, proof, software: 'qtunnel', settings, client: 'laptop' }),
   encodeWelcome({ version: 1, nonce, proof, software: 'qtunnel', resetToken: nonce, settings }),
   encodeReject('AUTH', 'no'),
   encodePing(FRAME.PING, new Uint8Array(8)),

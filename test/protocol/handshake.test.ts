@@ -235,6 +235,23 @@ test('no message of a failed handshake holds a key', async (t) => {
   }
 });
 
+test('a client is known by its name and key; an unknown name gets the same answer as a wrong key', async (t) => {
+  const keysOf = (client: string) => (client === 'laptop' ? [KEY, filled(32, 98)] : [filled(32, 97), filled(32, 98)]);
+  const verdict = judge(clientWith({ client: 'laptop' }).hello, { key: null, keysOf });
+  t.match(verdict, { accepted: true, hello: { client: 'laptop' } });
+  const refused = [
+    judge(clientWith({ client: 'laptop', key: OTHER_KEY }).hello, { keysOf }),
+    judge(clientWith({ client: 'phone' }).hello, { keysOf }),
+    judge(clientWith().hello, { keysOf }),
+  ];
+  for (const { accepted } of refused) t.notOk(accepted);
+  t.equal(new Set(refused.map(({ answer }) => Buffer.from(answer).toString('hex'))).size, 1);
+  const hello = payloadOf(clientWith({ client: 'laptop' }).hello);
+  const renamed = Uint8Array.from(hello);
+  renamed.set(Buffer.from('phone2'), renamed.length - 6);
+  t.notOk(judgeHello(serverContext({ keysOf: () => [KEY] }), TOKEN, FRAME.HELLO, renamed).accepted, 'the proof covers the name');
+});
+
 test('a server takes each of its keys, and proves itself with the one that the client has', async (t) => {
   const keysOf = () => [KEY, OTHER_KEY];
   for (const key of [KEY, OTHER_KEY]) {

@@ -50,6 +50,7 @@ const hello = {
   proof: filled(32, 9),
   software: 'qtunnel 1.2.3',
   settings,
+  client: '',
 };
 const welcome = {
   version: 1,
@@ -76,6 +77,7 @@ const MESSAGES: [name: string, type: number, wire: Uint8Array, decode: (payload:
     decodeHello,
     { ...hello, proof: filled(0, 0) },
   ],
+  ['HELLO', FRAME.HELLO, encodeHello({ ...hello, client: 'laptop' }), decodeHello, { ...hello, client: 'laptop' }],
   ['WELCOME', FRAME.WELCOME, encodeWelcome(welcome), decodeWelcome, welcome],
   ['REJECT', FRAME.REJECT, encodeReject('BUSY', 'later'), decodeReject, { reason: 'BUSY', message: 'later' }],
   ['PING', FRAME.PING, encodePing(FRAME.PING, filled(8, 3)), decodePing, filled(8, 3)],
@@ -109,6 +111,8 @@ for (const [name, type, wire, decode, expected] of MESSAGES) {
     const payload = wire.subarray(FRAME_HEADER);
     // A settings list ends where the payload ends, so it is whole after each of its pairs.
     const whole = 'settings' in Object(expected) ? settingsEnds(payload) : [payload.length];
+    // HELLO is whole without the client's name, too.
+    if (Object(expected).client === 'laptop') whole.splice(0, whole.length, ...settingsEnds(payload.subarray(0, -8)));
     // OPEN is whole without them, too.
     if ('endpoints' in Object(expected)) whole.push(payload.length - ENDPOINTS.length);
     for (let length = 0; length < payload.length; length++) {

@@ -76,6 +76,8 @@ export function tunnelSettings(t: Test, settings: Partial<TunnelSettings>): Tunn
     transport: 'quic',
     secret: 'the secret of the tests',
     secretFile: null,
+    clients: null,
+    clientName: null,
     certFile: null,
     keyFile: null,
     caFile: null,

@@ -1,5 +1,5 @@
 import type { Fec } from '../../protocol/fec.ts';
-import type { Address, NamedAddress } from '../settings.ts';
+import type { Address, ClientEntry, NamedAddress } from '../settings.ts';
 
 /** One flag, wherever it is given. */
 export interface FlagShape {
@@ -41,6 +41,8 @@ export interface KindValues {
   backends: readonly NamedAddress[];
   /** Of a backend or a client: letters, digits, `-`, `_` and `.`, at most 64. */
   name: string;
+  /** A file, or what would stand in it. */
+  clients: string | readonly ClientEntry[];
   duration: number;
   size: number;
   integer: number;

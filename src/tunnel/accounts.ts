@@ -1,0 +1,49 @@
+import { type ClientEntry, DEFAULT_BACKEND } from '../config/settings.ts';
+
+/** What a named client may do on a server. */
+export type ClientRights = Pick<ClientEntry, 'name' | 'backends' | 'maxConnections'>;
+
+/** The named clients of a server tunnel. What they have open outlives a change of their rights. */
+export class Accounts {
+  #accounts: ReadonlyMap<string, Account> = new Map();
+
+  use(clients: readonly ClientRights[]): void {
+    this.#accounts = new Map(
+      clients.map((rights) => {
+        const account = this.#accounts.get(rights.name) ?? new Account(rights);
+        account.rights = rights;
+        return [rights.name, account];
+      }),
+    );
+  }
+
+  /** Null for a client that has no name and may do everything; undefined for a name that is nobody's, or nobody's any more. */
+  of(client: string): Account | null | undefined {
+    return client === '' ? null : this.#accounts.get(client);
+  }
+}
+
+export class Account {
+  rights: ClientRights;
+  #open = 0;
+
+  constructor(rights: ClientRights) {
+    this.rights = rights;
+  }
+
+  /** Whether it may reach the backend of this name; it is empty for the one without. */
+  mayReach(backend: string): boolean {
+    return this.rights.backends?.includes(backend === '' ? DEFAULT_BACKEND : backend) ?? true;
+  }
+
+  /** Whether it may have one more connection; its place is kept for it. */
+  admit(): boolean {
+    if (this.#open >= (this.rights.maxConnections ?? Infinity)) return false;
+    this.#open++;
+    return true;
+  }
+
+  release(): void {
+    this.#open--;
+  }
+}
