@@ -51,6 +51,8 @@ export interface LinkHandler {
   /** The peer opened a stream. The callee sets `stream.handler` before it returns, or resets the stream. */
   onStream(stream: LinkStream, request: OpenRequest): void;
   onStateChange(state: LinkState): void;
+  /** This side's end has another address now, `host:port`: the link goes on from there. */
+  onMove?(local: string): void;
   /** Called once, when the state becomes `closed`; `reason` says why. */
   onClose(reason: QtunnelError): void;
 }

@@ -234,4 +234,11 @@ const FAMILIES: readonly Family[] = [
     labels: [],
     samples: (tunnel) => [[{}, tunnel.reconnects]],
   },
+  {
+    kind: Counter,
+    name: 'moves_total',
+    help: 'Times that a link went on from another local address.',
+    labels: [],
+    samples: (tunnel) => [[{}, tunnel.moves]],
+  },
 ];

@@ -48,6 +48,7 @@ export class TunnelMetrics {
   opened = 0;
   closed = 0;
   reconnects = 0;
+  moves = 0;
   readonly dialFailures = new Map<string, number>();
   readonly handshakeFailures = new Map<string, number>();
   /** By name; only of those that had a connection. */
@@ -91,6 +92,10 @@ export class TunnelMetrics {
     this.reconnects++;
   }
 
+  linkMoved(): void {
+    this.moves++;
+  }
+
   /** Keeps what a link has counted, so that the totals do not fall when `links` no longer has it. To be called once, at its end. */
   linkClosed(link: Link): void {
     const stats = link.stats();
@@ -99,12 +104,12 @@ export class TunnelMetrics {
   }
 
   snapshot(): TunnelSnapshot {
-    const { sent, received, opened, closed, reconnects, dialFailures, handshakeFailures, clients } = this;
+    const { sent, received, opened, closed, reconnects, moves, dialFailures, handshakeFailures, clients } = this;
     const links = this.source.links().map((link) => {
       const { transport, state, isBranch = false } = link;
       return { transport, state, isBranch, stats: link.stats() };
     });
-    const counts = { sent, received, opened, closed, reconnects };
+    const counts = { sent, received, opened, closed, reconnects, moves };
     return { counts, dialFailures, handshakeFailures, clients, closedLinks: this.#closedLinks, links };
   }
 
@@ -189,4 +194,4 @@ function numberOr(value: number, otherwise: number): number {
 
 const LINK_COUNTERS = ['packetsSent', 'packetsLost', 'paritySent', 'shardsRestored', 'bytesSent', 'bytesReceived'] as const;
 const CLIENT_COUNTS = ['opened', 'closed', 'sent', 'received'] as const;
-const COUNTS = ['sent', 'received', 'opened', 'closed', 'reconnects'] as const;
+const COUNTS = ['sent', 'received', 'opened', 'closed', 'reconnects', 'moves'] as const;

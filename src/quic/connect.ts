@@ -8,6 +8,7 @@ import { ALONE, type Place, placeOf } from '../protocol/place.ts';
 import type { Hmac } from '../protocol/handshake.ts';
 import { hintedNonce } from '../protocol/initial-keys.ts';
 import { CLOCK_WINDOW, InitialProof, PROOF_NONCE } from '../protocol/initial-proof.ts';
+import { MovingSocket } from '../udp/moving.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import type { Clock } from './clock.ts';
 import { CLOSE } from './close.ts';
@@ -35,7 +36,8 @@ export async function connectQuic(
 ): Promise<Link> {
   if (signal.aborted) throw givenUp();
   const peer = { host: target.host, port: target.port };
-  const udp = await environment.openUdp({ bind: { host: '', port: 0 }, connect: peer });
+  const open = (): Promise<UdpSocket> => environment.openUdp({ bind: { host: '', port: 0 }, connect: peer });
+  const udp = new MovingSocket(await open(), open);
   let native: QuicheConnection;
   try {
     if (signal.aborted) throw givenUp();
@@ -51,7 +53,7 @@ export async function connectQuic(
     throw new QtunnelError('LINK_REFUSED', `QUIC cannot be spoken with ${target.host} (${String(error)}).`, { cause: error });
   }
   return await new Promise((resolve, reject) => {
-    const endpoint = new ClientEndpoint(udp, environment.clock, options.auth.hmac);
+    const endpoint = new ClientEndpoint(udp, environment, options.auth.hmac);
     const settled = (): void => signal.removeEventListener('abort', abort);
     const abort = (): void => connection.close(CLOSE.NONE, givenUp());
     const outcome = {
@@ -106,19 +108,28 @@ function givenUp(): QtunnelError {
   return new QtunnelError('ABORTED', 'The attempt to connect was given up.');
 }
 
-/** A socket of its own with one connection on it. */
+/**
+ * A socket of its own with one connection on it, which looks for another way to the server, from a fresh socket, when
+ *
+ *     the machine's addresses change and the system would choose another      at once, found within a second
+ *     the system refuses to send                                              at once, at most every MOVE_INTERVAL
+ *     nothing is heard although something was asked                           after 2.5 s (protocol/liveness.ts), and again
+ */
 class ClientEndpoint implements ConnectionHost, UdpHandler {
-  readonly udp: UdpSocket;
+  readonly udp: MovingSocket;
   readonly clock: Clock;
   readonly #hmac: Hmac;
+  readonly #stopWatching: () => void;
+  #movedAt = -Infinity;
   readonly #turns: Turns;
   #connection: QuicConnection | null = null;
 
-  constructor(udp: UdpSocket, clock: Clock, hmac: Hmac) {
+  constructor(udp: MovingSocket, { clock, watchAddresses }: QuicEnvironment, hmac: Hmac) {
     this.udp = udp;
     this.#hmac = hmac;
     this.clock = clock;
     this.#turns = new Turns(clock);
+    this.#stopWatching = watchAddresses?.(() => void this.#move(true)) ?? (() => {});
   }
 
   run(connection: QuicConnection): void {
@@ -137,6 +148,7 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
 
   forget(): void {
     this.#connection = null;
+    this.#stopWatching();
     this.udp.close();
   }
 
@@ -149,12 +161,26 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
     connection.handleDatagram(bytes, offset, length, from);
   }
 
+  handleSilence(): void {
+    void this.#move(false);
+  }
+
   /**
    * An ICMP message can be forged by anybody who guesses the ports, so it ends only an attempt to connect, which falls back or is made again.
    */
   onError(error: QtunnelError): void {
     const connection = this.#connection;
-    if (connection !== null && !connection.established && error.code === 'LINK_REFUSED') connection.abandon(error);
+    if (connection === null) return;
+    if (!connection.established) {
+      if (error.code === 'LINK_REFUSED') connection.abandon(error);
+    } else if (error.code === 'LINK_LOST' && this.clock.now() - this.#movedAt >= MOVE_INTERVAL) void this.#move(false);
+  }
+
+  async #move(onlyElsewhere: boolean): Promise<void> {
+    if (this.#connection?.established !== true) return;
+    this.#movedAt = this.clock.now();
+    const local = await this.udp.move(onlyElsewhere);
+    if (local !== null) this.#connection?.handleMove(local);
   }
 }
 
@@ -170,6 +196,8 @@ function configFor({ congestion, blocks, idleTimeout }: NativeTuning): Config {
 }
 
 const configs = new Map<string, Config>();
+/** Milliseconds. */
+const MOVE_INTERVAL = 500;
 /** Enough that the links of 64 workers come out evenly; making one takes up to 0.2 ms. */
 const ATTEMPTS_PER_WORKER = 16;
 /** Milliseconds. A path with a round trip of 1.5 s that loses a packet of each flight still makes it. */

@@ -16,6 +16,8 @@ export interface ConnectionHost {
   readonly udp: UdpSocket;
   readonly clock: Clock;
   makePacketizer(sink: PacketSink): Packetizer;
+  /** Nothing is heard from the peer although something was asked: perhaps there is another way to it. */
+  handleSilence(): void;
   /** Asks for a turn soon. */
   schedule(connection: QuicConnection): void;
   /** The connection has ended and will send nothing more. */
@@ -103,6 +105,19 @@ export class QuicConnection {
     if (from === this.peer) this.packetizer.handleDatagram(bytes, offset, length);
     else this.#handleElsewhere(bytes, offset, length, from);
     this.#received = true;
+    this.schedule();
+  }
+
+  handleSilence(): void {
+    this.#host.handleSilence();
+  }
+
+  /** This side sends from another address from now on; the peer is told at once. */
+  handleMove(local: UdpAddress): void {
+    if (this.#closed || this.#closing !== null) return;
+    this.ping();
+    this.packetizer.handleMove();
+    this.stage.onMove(local);
     this.schedule();
   }
 

@@ -61,6 +61,10 @@ abstract class Greeting implements Stage {
     return this.#deadline;
   }
 
+  onMove(): void {
+    // Attempts do not move: they are made again.
+  }
+
   onClosed(reason: QtunnelError): void {
     this.outcome.onFailure(reason);
   }

@@ -1,8 +1,9 @@
+import { formatAddress } from '../link/address.ts';
 import { asQtunnelError, QtunnelError } from '../errors.ts';
 import type { Link, LinkHandler, LinkState, LinkStats, LinkStream, OpenRequest } from '../link/link.ts';
 import { CreditBudget, ReceiveCredit, SendCredit } from '../protocol/credit.ts';
 import { FRAME } from '../protocol/frames.ts';
-import { Liveness } from '../protocol/liveness.ts';
+import { Liveness, STALL } from '../protocol/liveness.ts';
 import {
   decodeCredit,
   decodeFin,
@@ -23,6 +24,7 @@ import {
   MAX_SMALL,
 } from '../protocol/messages.ts';
 import type { ResetReason } from '../protocol/reset.ts';
+import type { UdpAddress } from '../udp/socket.ts';
 import { CLOSE, closeCodeFor } from './close.ts';
 import type { QuicConnection } from './connection.ts';
 import type { ControlStream } from './control-stream.ts';
@@ -64,6 +66,8 @@ export class QuicLink implements Link, Stage, StreamHost {
   /** This side, and the peer, has said that it is draining and has no streams left. */
   #saidDrained = false;
   #peerDrained = false;
+  /** When to look for another way to a peer that is silent, at the earliest. */
+  #searchAt = 0;
   #state: LinkState = 'up';
   #opened = 0;
   #accepted = 0;
@@ -206,7 +210,11 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   deadline(now: number): number {
-    return this.#liveness.deadline(now);
+    return this.#state === 'stalled' ? Math.min(this.#liveness.deadline(now), this.#searchAt) : this.#liveness.deadline(now);
+  }
+
+  onMove(local: UdpAddress): void {
+    this.handler.onMove?.(formatAddress(local));
   }
 
   onClosed(reason: QtunnelError): void {
@@ -392,11 +400,18 @@ export class QuicLink implements Link, Stage, StreamHost {
     }
     const state = this.#liveness.state(now);
     if (state === 'dead') this.#violate(new QtunnelError('LINK_LOST', `Nothing was heard from ${this.peer} for the idle timeout.`));
-    else if (state === 'stalled' && this.#state === 'up') this.#setState('stalled');
+    if (state === 'stalled' && now >= this.#searchAt) this.#search(now);
+    if (state === 'stalled' && this.#state === 'up') this.#setState('stalled');
     else if (state === 'stalled' && this.#state === 'draining' && this.#streams.size === 0) {
       // Nobody is there to take what is still under way, and nothing that is open would be helped by waiting.
       this.connection.close(CLOSE.NONE, new QtunnelError('LINK_LOST', `Nothing was heard from ${this.peer}.`));
     }
+  }
+
+  /** Again and again, since the way that is found may come to life after the search. */
+  #search(now: number): void {
+    this.#searchAt = now + STALL;
+    this.connection.handleSilence();
   }
 
   /** Acknowledged does not mean read: only the peer knows when its readers are through with what was sent. */

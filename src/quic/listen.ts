@@ -108,6 +108,10 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     return new BlockPacketizer(this.udp, DATAGRAM_SIZES, this.clock, this.#options.auth.hmac, sink);
   }
 
+  handleSilence(): void {
+    // The client's address is what it last sent from: there is no other to look for.
+  }
+
   schedule(connection: QuicConnection): void {
     this.#turns.schedule(connection);
   }

@@ -1,4 +1,5 @@
 import type { QtunnelError } from '../errors.ts';
+import type { UdpAddress } from '../udp/socket.ts';
 
 /**
  * What a connection is busy with. A connection has one stage at a time and hands it what happens; stages hand over to each other:
@@ -15,6 +16,8 @@ export interface Stage {
   onTurn(now: number): void;
   /** When `onTurn` is wanted even if nothing happens; Infinity for never. Milliseconds on the connection's clock. */
   deadline(now: number): number;
+  /** This side's end has moved to another local address. */
+  onMove(local: UdpAddress): void;
   /** The connection has ended. Called once; nothing is called after it. */
   onClosed(reason: QtunnelError): void;
 }

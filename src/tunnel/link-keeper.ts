@@ -7,6 +7,8 @@ export interface KeeperHandler {
   onUp(link: Link): void;
   /** The link went `stalled` or came back from it. */
   onStateChange(link: Link): void;
+  /** The link goes on from another local address. */
+  onMove(link: Link, local: string): void;
   /** The link ended, or an attempt to make one failed; `link` is null then. Another attempt follows after `retryIn` milliseconds. */
   onDown(link: Link | null, reason: QtunnelError, retryIn: number): void;
   /** The link is not wanted any more: it was drained, or closed for `reason`. */
@@ -105,6 +107,7 @@ export class LinkKeeper {
         if (state === 'draining') this.#replace(link, new QtunnelError('SHUTTING_DOWN', 'The server is shutting down.'));
         else if (state !== 'closed') this.#handler.onStateChange(link);
       },
+      onMove: (local) => this.#handler.onMove(link, local),
       onClose: (reason) => {
         this.#handler.onClosed(link);
         if (this.#link === link) this.#replace(link, reason);

@@ -133,6 +133,11 @@ function uplinkLog(settings: RunningSettings, { log, metrics, events }: TunnelCo
       if (link.state === 'stalled') log.warn(fields, `nothing is heard from ${server} over ${NAMES[link.transport]}`);
       else log.info(fields, `${server} is heard again over ${NAMES[link.transport]}`);
     },
+    onMove(link, local) {
+      metrics.linkMoved();
+      const fields = { event: 'link_moved', transport: link.transport, link: link.id, local };
+      log.info(fields, `link to ${server} goes on from ${local}: this machine's address changed, or nothing came back`);
+    },
     onDown(transport, link, reason, retryIn) {
       if (link === null) metrics.handshakeFailed(reason.code);
       if (link === null) events.onAttemptFailed(transport, reason, retryIn);

@@ -12,6 +12,7 @@ export type Preference = 'quic' | 'auto';
 export interface UplinkHandler {
   onUp(link: Link): void;
   onStateChange(link: Link): void;
+  onMove(link: Link, local: string): void;
   /** `link` is null when an attempt failed. */
   onDown(transport: Transport, link: Link | null, reason: QtunnelError, retryIn: number): void;
   /** The link is not wanted any more: it carries its streams to their ends, or was closed. */
@@ -114,6 +115,7 @@ export class Uplink {
         if (link.state === 'stalled') this.#planFallback(0);
         else this.#endFallback();
       },
+      onMove: (link, local) => handler.onMove(link, local),
       onDown: (link, reason, retryIn) => {
         handler.onDown(transport, link, reason, retryIn);
         if (transport === 'quic') this.#handleQuicDown(link, reason);

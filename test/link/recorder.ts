@@ -142,6 +142,8 @@ export interface Accepted {
 export class LinkRecorder implements LinkHandler {
   readonly link: Link;
   readonly states: LinkState[] = [];
+  /** The local addresses that it went on from. */
+  readonly moves: string[] = [];
   readonly closes: QtunnelError[] = [];
   readonly accepted: Accepted[] = [];
   /** What streams are accepted with. */
@@ -157,6 +159,10 @@ export class LinkRecorder implements LinkHandler {
   onStream(stream: LinkStream, request: OpenRequest): void {
     this.accepted.push({ recorder: new StreamRecorder(stream, this.options), request });
     this.#watch.notify();
+  }
+
+  onMove(local: string): void {
+    this.moves.push(local);
   }
 
   onStateChange(state: LinkState): void {

@@ -57,6 +57,7 @@ export class World {
   /** What the server's links do, in the order they came. */
   readonly links: LinkRecorder[] = [];
   listener!: LinkListener;
+  readonly #watchers = new Set<() => void>();
 
   constructor(seed = 1, conditions: Partial<Conditions> = {}, key: Uint8Array | null = SECRET) {
     this.key = key;
@@ -64,7 +65,11 @@ export class World {
   }
 
   get environment(): QuicEnvironment {
-    return { openUdp: this.network.open, clock: this.clock, date: this.clock.date };
+    const watchAddresses = (onChange: () => void) => {
+      this.#watchers.add(onChange);
+      return () => this.#watchers.delete(onChange);
+    };
+    return { openUdp: this.network.open, clock: this.clock, date: this.clock.date, watchAddresses };
   }
 
   async listen(options: QuicListenOptions = quicOptions({ key: this.key }), keys: ServerKeys = this.keys): Promise<LinkListener> {
@@ -72,6 +77,12 @@ export class World {
     this.listener.onLink = (link) => void this.links.push(new LinkRecorder(link));
     this.listener.onHandshakeFailure = (error, peer) => void this.failures.push({ error, peer });
     return this.listener;
+  }
+
+  /** Clients' machines hear that their addresses have changed: sockets that are opened from now on have this one. */
+  changeAddress(host: string): void {
+    this.network.clientHost = host;
+    for (const watcher of this.#watchers) watcher();
   }
 
   connect(options: QuicConnectOptions = connectOptions({ key: this.key }), signal = new AbortController().signal): Promise<Link> {

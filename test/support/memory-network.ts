@@ -37,6 +37,8 @@ export class MemoryNetwork {
   icmp = true;
   /** Whether sockets say that datagrams are not cut into fragments on the way, so that the MTU is probed. */
   keepsWhole = false;
+  /** The local address of clients' sockets that are opened from now on. */
+  clientHost = HOST;
   /** Sees each datagram that a socket sends. */
   onSend: (bytes: Uint8Array, from: MemorySocket, to: UdpAddress) => void = () => {};
   readonly clock: FakeClock;
@@ -175,6 +177,8 @@ export class MemorySocket implements UdpSocket {
   readonly keepsWhole: boolean;
   sendBuffer: Uint8Array = new Uint8Array(SEND_BUFFER);
   handler: UdpHandler = IGNORE;
+  /** What becomes of it when its interface dies: datagrams vanish, or the system refuses to send. */
+  fate: 'works' | 'silent' | 'refused' = 'works';
   readonly #network: MemoryNetwork;
   #spare: Uint8Array = new Uint8Array(SEND_BUFFER);
   #closed = false;
@@ -184,7 +188,7 @@ export class MemorySocket implements UdpSocket {
     this.isClient = isClient;
     this.keepsWhole = network.keepsWhole;
     this.outerPort = port;
-    this.address = { host: HOST, port };
+    this.address = { host: isClient ? network.clientHost : HOST, port };
   }
 
   get closed(): boolean {
@@ -193,16 +197,17 @@ export class MemorySocket implements UdpSocket {
 
   send(length: number, segment: number, to: UdpAddress): void {
     if (this.#closed) return;
+    if (this.fate === 'refused') this.handler.onError(new QtunnelError('LINK_LOST', 'The network is unreachable.'));
     const sent = this.sendBuffer;
     for (let at = 0; at < length; at += segment) {
-      this.#network.carry(sent.slice(at, Math.min(at + segment, length)), this, to);
+      if (this.fate === 'works') this.#network.carry(sent.slice(at, Math.min(at + segment, length)), this, to);
     }
     this.sendBuffer = this.#spare;
     this.#spare = sent.fill(GARBAGE, 0, length);
   }
 
   deliver(datagram: Uint8Array, from: UdpAddress): void {
-    if (this.#closed) return;
+    if (this.#closed || this.fate !== 'works') return;
     const input = new Uint8Array(datagram.length + 2 * PADDING).fill(GARBAGE);
     input.set(datagram, PADDING);
     this.handler.onDatagram(input, PADDING, datagram.length, from);

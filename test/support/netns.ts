@@ -24,6 +24,28 @@ export async function cabledNamespaces(t: Owner): Promise<[Namespace, Namespace]
   return [a, b];
 }
 
+/**
+ * A second cable between two namespaces that are joined by one already: `b` is reached through it as well, when the first one is gone. Returns the address that `a`
+ * has at it.
+ */
+export async function secondCable(t: Owner, a: Namespace, b: Namespace): Promise<string> {
+  await run(t, 'ip', ['link', 'add', 'cable2', 'netns', a.name, 'type', 'veth', 'peer', 'name', 'cable2', 'netns', b.name]);
+  for (const [{ name }, address] of [
+    [a, SECOND.a],
+    [b, SECOND.b],
+  ] as const) {
+    await run(t, 'ip', ['-n', name, 'address', 'add', `${address}/24`, 'dev', 'cable2']);
+    await run(t, 'ip', ['-n', name, 'link', 'set', 'cable2', 'up']);
+  }
+  await run(t, 'ip', ['-n', a.name, 'route', 'add', b.address, 'via', SECOND.b, 'dev', 'cable2', 'metric', '100']);
+  return SECOND.a;
+}
+
+/** Pulls the first cable out of a namespace, or puts it back. */
+export async function setCable(t: Owner, { name }: Namespace, state: 'up' | 'down'): Promise<void> {
+  await run(t, 'ip', ['-n', name, 'link', 'set', 'cable', state]);
+}
+
 /** Two namespaces joined by an emulated wide-area network. Needs root, ip and gcc. */
 export async function distantNamespaces(t: Owner, path: Path): Promise<[Namespace, Namespace, Wan]> {
   const [a, b] = [await makeNamespace(t, '10.77.0.1'), await makeNamespace(t, '10.77.0.2')];
@@ -90,4 +112,5 @@ async function makeNamespace(t: Owner, address: string): Promise<Namespace> {
   return { name, address, prefix: ['ip', 'netns', 'exec', name] };
 }
 
+const SECOND = { a: '10.78.0.1', b: '10.78.0.2' };
 let made = 0;

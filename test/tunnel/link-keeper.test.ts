@@ -15,6 +15,7 @@ function keeper() {
   const handler: KeeperHandler = {
     onUp: () => void heard.push('up'),
     onStateChange: ({ state }) => void heard.push(state),
+    onMove: (_link, local) => void heard.push(`moved to ${local}`),
     onDown: (link, { code }, retryIn) => {
       heard.push(`${link === null ? 'failed' : 'down'} ${code}`);
       delays.push(retryIn);

@@ -95,6 +95,10 @@ export class BlockPacketizer implements Packetizer {
     else this.#delivery.push(length, to, hasData);
   }
 
+  handleMove(): void {
+    this.#delivery?.handleMove();
+  }
+
   flush(to: UdpAddress): void {
     if (!this.#finishing) this.#delivery?.flush(to);
     this.#run.flush();

@@ -229,6 +229,11 @@ export class Delivery {
     return isGenuine;
   }
 
+  /** A report shows the peer where it comes from. */
+  handleMove(): void {
+    this.#reportDue = this.#clock.now();
+  }
+
   /** Sends what is held back for a fuller block, and a report, if that is due. */
   flush(to: UdpAddress): void {
     this.#sendBundle();

@@ -27,6 +27,8 @@ export interface Packetizer {
   packetBuffer(): Uint8Array;
   /** The first `length` bytes of the last `packetBuffer()` are a packet for `to`; without `hasData` it acknowledges at most, and may get lost. */
   push(length: number, to: UdpAddress, hasData: boolean): void;
+  /** This side has another address: the peer is to hear of it, and what shows it that this is no stranger, in this turn. */
+  handleMove(): void;
   /** Ends a turn: sends what is still held back for a fuller datagram or run, and what is due to the peer. */
   flush(to: UdpAddress): void;
   /** When a turn is wanted even if nothing happens, in milliseconds on the connection's clock; Infinity for never. */
