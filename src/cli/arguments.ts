@@ -150,6 +150,7 @@ const EXAMPLES = {
   duration: '5s',
   size: '4M',
   integer: '100',
+  rate: '100Mbit',
   enum: 'WORD',
   fingerprint: 'FINGERPRINT',
   fec: '10:1',

@@ -4,7 +4,7 @@ import type { Configuration } from '../config/load.ts';
 import { camelCase, type Flag, PROCESS_FLAGS, TUNNEL_FLAGS } from '../config/flags.ts';
 import type { ClientEntry, TunnelSettings } from '../config/settings.ts';
 import { listBackends } from '../config/settle.ts';
-import { formatValue } from '../config/values.ts';
+import { formatRate, formatValue } from '../config/values.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
 import { loadClients, type LoadedClients } from '../identity/clients.ts';
 import { loadSecrets } from '../identity/secret.ts';
@@ -81,13 +81,14 @@ function shown(flag: Flag, value: unknown): unknown {
 
 function maskedClients(clients: readonly ClientEntry[]): unknown {
   return Object.fromEntries(
-    clients.map(({ name, secret, secretFile, backends, maxConnections }) => [
+    clients.map(({ name, secret, secretFile, backends, maxConnections, bandwidth }) => [
       name,
       {
         ...(secret !== null && { secret: MASK }),
         ...(secretFile !== null && { 'secret-file': secretFile }),
         ...(backends !== null && { backends }),
         ...(maxConnections !== null && { 'max-connections': maxConnections }),
+        ...(bandwidth !== null && { bandwidth: formatRate(bandwidth) }),
       },
     ]),
   );

@@ -81,6 +81,7 @@ const METAVARS = {
   duration: 'TIME',
   size: 'SIZE',
   integer: 'N',
+  rate: 'RATE',
   enum: 'WORD',
   fingerprint: 'SHA256',
   fec: 'WORD',
@@ -109,7 +110,7 @@ const EXAMPLES = `  qtunnel -generate-cert
 
 const FLAG_RULES = `Write a flag with one dash or two, as -flag=value or -flag value; a boolean as
 -flag, -flag=true or -flag=false. Addresses: :8080, host:443, [::1]:443.
-Times: 500ms, 5s, 2m, 1h. Sizes: bytes, 64K, 4M, 1G.
+Times: 500ms, 5s, 2m, 1h. Sizes: bytes, 64K, 4M, 1G. Rates: 100Mbit.
 
 Each flag is also an environment variable, -idle-timeout for instance
 ${environmentName('idle-timeout')}, and a key in the file of -conf. The command line is

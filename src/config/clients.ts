@@ -50,6 +50,7 @@ function entryOf(name: string, given: Readonly<Record<string, unknown>>): Client
     secretFile: get('secret-file'),
     backends: get('backends'),
     maxConnections: get('max-connections'),
+    bandwidth: get('bandwidth'),
   };
 }
 
@@ -58,4 +59,5 @@ const FIELDS: readonly FlagShape[] = [
   findFlag('secret-file')!,
   { name: 'backends', group: '', scope: 'tunnel', kind: 'list', help: 'names of the backends that the client may reach' },
   findFlag('max-connections')!,
+  findFlag('bandwidth')!,
 ];

@@ -49,7 +49,7 @@ export function checkOption(option: string, value: unknown): void {
 function asText(flag: TunnelFlag, option: string, value: unknown): string {
   if (typeof value === 'string') return value;
   if (typeof value === 'boolean' && flag.kind === 'boolean') return String(value);
-  if (typeof value === 'number') return flag.kind === 'duration' ? `${value}ms` : String(value);
+  if (typeof value === 'number') return `${value}${{ duration: 'ms', rate: 'bit' }[flag.kind as string] ?? ''}`;
   if (flag.kind === 'backends' && Array.isArray(value)) return value.join(',');
   if ((flag.kind === 'address' || flag.kind === 'backends') && isAddress(value)) return formatAddress(value);
   if (flag.kind === 'fec' && isFec(value)) return formatFec(value);
@@ -83,6 +83,7 @@ const TYPE_NAMES = {
   duration: "milliseconds or text such as '5s'",
   size: "bytes or text such as '64K'",
   integer: 'a whole number',
+  rate: "bits a second or text such as '100Mbit'",
   enum: 'one of its words',
   fingerprint: 'a SHA-256 fingerprint of 64 hexadecimal digits',
   fec: "'auto', 'off', { data, parity } or text such as '10:1'",

@@ -48,6 +48,8 @@ export interface TunnelSettings {
   readonly dialTimeout: number;
   readonly drainTimeout: number;
   readonly maxConnections: number;
+  /** Bits a second in each direction, of all connections together; null for no limit. */
+  readonly bandwidth: number | null;
   /** The most bytes a stream holds for a reader that does not read. */
   readonly buffer: number;
 }
@@ -61,6 +63,8 @@ export interface ClientEntry {
   readonly backends: readonly string[] | null;
   /** Null for as many as the tunnel allows. */
   readonly maxConnections: number | null;
+  /** Bits a second in each direction, of all its connections together; null for no limit of its own. */
+  readonly bandwidth: number | null;
 }
 
 /** How a named client's rights call the backend without a name. */

@@ -26,6 +26,8 @@ export function parseValue(flag: FlagShape, text: string, folder?: string): Pars
       return parseDuration(text);
     case 'size':
       return within(flag, parseSize(text), formatSize);
+    case 'rate':
+      return parseRate(text);
     case 'integer':
       return within(flag, parseInteger(text), String);
     case 'enum':
@@ -50,6 +52,7 @@ export function parseValue(flag: FlagShape, text: string, folder?: string): Pars
 export function formatValue(flag: FlagShape, value: KindValues[keyof KindValues]): string | boolean | number {
   if (typeof value === 'number') {
     if (flag.kind === 'duration') return formatDuration(value);
+    if (flag.kind === 'rate') return formatRate(value);
     return flag.kind === 'size' ? formatSize(value) : value;
   }
   if (typeof value === 'object' && 'parity' in value) return formatFec(value);
@@ -70,6 +73,11 @@ export function formatDuration(milliseconds: number): string {
 /** Bytes in the largest unit that is exact: 65536 → `64K`. */
 export function formatSize(bytes: number): string {
   return inLargestUnit(bytes, SIZE_UNITS);
+}
+
+/** Bits a second in the largest unit that is exact: 1500000 → `1500Kbit`. */
+export function formatRate(bits: number): string {
+  return inLargestUnit(bits, RATE_UNITS);
 }
 
 function parseBoolean(text: string): Parsed<boolean> {
@@ -126,6 +134,14 @@ function parseSize(text: string): Parsed<number> {
   const [, count, unit] = SIZE.exec(text) ?? [];
   if (count === undefined) return { expected: EXPECTED.size };
   return { value: Number(count) * unitSize(SIZE_UNITS, unit?.toUpperCase()) };
+}
+
+function parseRate(text: string): Parsed<number> {
+  const [, count, prefix = ''] = RATE.exec(text) ?? [];
+  if (count === undefined) return { expected: EXPECTED.rate };
+  const bits = Math.round(Number(count) * unitSize(RATE_UNITS, `${prefix.toUpperCase()}bit`));
+  const possible = bits >= LEAST_RATE && bits <= MOST_RATE;
+  return possible ? { value: bits } : { expected: `a rate from ${formatRate(LEAST_RATE)} to ${formatRate(MOST_RATE)}` };
 }
 
 function parseInteger(text: string): Parsed<number> {
@@ -197,6 +213,10 @@ const SIZE = /^(\d{1,15})(?:([KMG])(?:i?B)?)?$/i;
 /** Largest first, for inLargestUnit. */
 const DURATION_UNITS = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
 const SIZE_UNITS = { G: 1024 ** 3, M: 1024 ** 2, K: 1024, '': 1 };
+const RATE = /^(\d{1,12}(?:\.\d{1,6})?)([KMG])?bit$/i;
+const RATE_UNITS = { Gbit: 1e9, Mbit: 1e6, Kbit: 1000, bit: 1 };
+const LEAST_RATE = 8_000;
+const MOST_RATE = 1e12;
 /** Well below 2^31 ms, from which on Node's timers fire at once. */
 const LONGEST_MS = 7 * 24 * 3_600_000;
 
@@ -205,6 +225,7 @@ const EXPECTED = {
   name: 'a name of letters, digits, "-", "_" and "."',
   duration: 'a duration such as 500ms, 5s, 2m or 1h',
   size: 'a size in bytes such as 65536, 64K, 4M or 1G',
+  rate: 'a rate such as 500Kbit, 100Mbit or 1.5Gbit',
   integer: 'a whole number',
   fec: 'auto, off, or P datagrams for each D as D:P (D from 1 to 100, P from 1 to 20)',
   fingerprint: 'a SHA-256 fingerprint of 64 hexadecimal digits',

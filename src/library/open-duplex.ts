@@ -3,6 +3,7 @@ import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import type { ClientTunnel } from '../tunnel/client.ts';
+import { throttled } from '../tunnel/bandwidth.ts';
 import { ConnectionLog } from '../tunnel/connection-log.ts';
 import type { TunnelConnection } from '../tunnel/connections.ts';
 import { newTag } from '../tunnel/tag.ts';
@@ -49,11 +50,15 @@ class DuplexConnection implements TunnelConnection {
     return this.#cancel.signal;
   }
 
-  open({ surroundings: { context, connections, target } }: ClientTunnel, link: Link, chosen: string | undefined): LinkDuplex {
+  open(
+    { surroundings: { context, connections, target, bandwidth } }: ClientTunnel,
+    link: Link,
+    chosen: string | undefined,
+  ): LinkDuplex {
     const tag = newTag();
     const stream = link.open({ tag, target: chosen ?? target });
     const log = new ConnectionLog(context, tag, link);
-    this.#duplex = new LinkDuplex(stream, {
+    this.#duplex = new LinkDuplex(throttled(stream, [bandwidth]), {
       onSent: (bytes) => log.sent(bytes),
       onReceived: (bytes) => log.received(bytes),
       onEnd: (reason, message) => {

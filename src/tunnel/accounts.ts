@@ -1,17 +1,20 @@
 import { type ClientEntry, DEFAULT_BACKEND } from '../config/settings.ts';
+import { Bandwidth, partOf } from './bandwidth.ts';
 
 /** What a named client may do on a server. */
-export type ClientRights = Pick<ClientEntry, 'name' | 'backends' | 'maxConnections'>;
+export type ClientRights = Pick<ClientEntry, 'name' | 'backends' | 'maxConnections' | 'bandwidth'>;
 
 /** The named clients of a server tunnel. What they have open outlives a change of their rights. */
 export class Accounts {
   #accounts: ReadonlyMap<string, Account> = new Map();
 
-  use(clients: readonly ClientRights[]): void {
+  /** `parts`: of how many equal parts of the tunnel this is one; each has its part of a bandwidth. */
+  use(clients: readonly ClientRights[], parts: number): void {
     this.#accounts = new Map(
       clients.map((rights) => {
         const account = this.#accounts.get(rights.name) ?? new Account(rights);
         account.rights = rights;
+        account.bandwidth.setRate(partOf(rights.bandwidth, parts));
         return [rights.name, account];
       }),
     );
@@ -25,6 +28,7 @@ export class Accounts {
 
 export class Account {
   rights: ClientRights;
+  readonly bandwidth = new Bandwidth(null);
   #open = 0;
 
   constructor(rights: ClientRights) {

@@ -4,6 +4,7 @@ import type { Link, LinkStream } from '../link/link.ts';
 import type { RateLimitedLog } from '../observe/rate-limit.ts';
 import { encodeEndpoints, type Endpoints } from '../protocol/proxy-protocol.ts';
 import type { ResetReason } from '../protocol/reset.ts';
+import { type Bandwidth, throttled } from './bandwidth.ts';
 import { Bridge } from './bridge.ts';
 import { ConnectionLog } from './connection-log.ts';
 import type { Connections, TunnelConnection } from './connections.ts';
@@ -17,6 +18,7 @@ export interface ClientSurroundings {
   readonly context: TunnelContext;
   readonly connections: Connections;
   readonly log: RateLimitedLog;
+  readonly bandwidth: Bandwidth;
   /** The name of the server's backend; empty for the one without. */
   readonly target: string;
   /** Milliseconds that the connection waits for a link. */
@@ -91,7 +93,7 @@ export class ClientConnection implements TunnelConnection {
       return this.#end();
     }
     const log = new ConnectionLog(this.#around.context, this.#tag, link);
-    this.#bridge = new Bridge(this.#socket, stream, {
+    this.#bridge = new Bridge(this.#socket, throttled(stream, [this.#around.bandwidth]), {
       onSent: (bytes) => log.sent(bytes),
       onReceived: (bytes) => log.received(bytes),
       onEnd: (reason, message) => {

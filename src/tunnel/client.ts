@@ -5,6 +5,7 @@ import type { Address } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
+import { Bandwidth, partOf } from './bandwidth.ts';
 import { ClientConnection, type ClientSurroundings } from './client-connection.ts';
 import { Connections } from './connections.ts';
 import type { TunnelContext } from './context.ts';
@@ -32,6 +33,7 @@ export class ClientTunnel implements Tunnel {
   readonly #connections: Connections;
   readonly #log: RateLimitedLog;
   readonly #uplink = new Uplink();
+  readonly #bandwidth = new Bandwidth(null);
   /** What the uplink's links are made with. */
   #route: Route | null = null;
   #server: net.Server | null = null;
@@ -64,6 +66,7 @@ export class ClientTunnel implements Tunnel {
       context: this.#context,
       connections: this.#connections,
       log: this.#log,
+      bandwidth: this.#bandwidth,
       target: this.#settings.target ?? '',
       dialTimeout: this.#settings.dialTimeout,
     };
@@ -85,6 +88,7 @@ export class ClientTunnel implements Tunnel {
       if (this.#stopping) return discard();
       this.#context.metrics.source = { clientmode: true, links: () => this.#uplink.open.list() };
       this.#settings = settings;
+      this.#bandwidth.setRate(partOf(settings.bandwidth, this.#supplies.parts));
       if (moved) this.#moveTo(server);
       this.#takeRoute(route);
     };

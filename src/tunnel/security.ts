@@ -51,8 +51,8 @@ export function authOf(known: AuthKeys): LoadedAuth {
   return { auth, given: secret, clients, keys: known };
 }
 
-async function withKeys({ name, backends, maxConnections, secrets }: LoadedClients['clients'][number]) {
-  return { name, backends, maxConnections, keys: await Promise.all(secrets.map(stretchSecret)) };
+async function withKeys({ name, backends, maxConnections, bandwidth, secrets }: LoadedClients['clients'][number]) {
+  return { name, backends, maxConnections, bandwidth, keys: await Promise.all(secrets.map(stretchSecret)) };
 }
 
 function uselessRights({ backends }: RunningSettings, clients: readonly ClientRights[]): string[] {

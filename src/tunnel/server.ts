@@ -10,6 +10,7 @@ import type { Link, LinkStream, OpenRequest } from '../link/link.ts';
 import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
 import { Accounts } from './accounts.ts';
 import { BackendConnection } from './backend-connection.ts';
+import { Bandwidth, partOf, throttled } from './bandwidth.ts';
 import { clientOf } from './connection-log.ts';
 import { Connections } from './connections.ts';
 import type { TunnelContext } from './context.ts';
@@ -36,6 +37,7 @@ export class ServerTunnel implements Tunnel {
   readonly #supplies: Supplies;
   readonly #connections: Connections;
   readonly #accounts = new Accounts();
+  readonly #bandwidth = new Bandwidth(null);
   readonly #links = new WatchedSet<Link>();
   readonly #listeners: Listeners;
   #fingerprint = '';
@@ -87,7 +89,8 @@ export class ServerTunnel implements Tunnel {
       for (const warning of identity.warnings) log.warn(warning);
       const asksAnew = settings.proxyProtocol && !this.#settings.proxyProtocol;
       this.#settings = settings;
-      this.#accounts.use(clients ?? []);
+      this.#accounts.use(clients ?? [], this.#supplies.parts);
+      this.#bandwidth.setRate(partOf(settings.bandwidth, this.#supplies.parts));
       this.#fingerprint = identity.fingerprint;
       const closed = change.takeEffect();
       // What a client has to tell of its connections it is told when its link is made.
@@ -161,7 +164,8 @@ export class ServerTunnel implements Tunnel {
       );
       return stream.reset('LIMIT', message);
     }
-    new BackendConnection(stream, {
+    const limits = account === null ? [this.#bandwidth] : [account.bandwidth, this.#bandwidth];
+    new BackendConnection(throttled(stream, limits), {
       account,
       backend,
       settings: this.#settings,

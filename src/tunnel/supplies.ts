@@ -21,6 +21,8 @@ export interface Supplies {
   ): Promise<LinkListener>;
   /** Where connections are counted when several workers share the limit; null for a tunnel that is alone. */
   readonly count: SharedCount | null;
+  /** In how many equal parts the tunnel runs; each has its part of a bandwidth. */
+  readonly parts: number;
   /** Whether this tunnel says what concerns the process as a whole: where it listens, how the server is judged. */
   readonly speaks: boolean;
   /** Runs while no other worker of the tunnel runs anything in this way. */
@@ -40,6 +42,7 @@ export const OWN: Supplies = {
   loadQuic,
   listenTls,
   count: null,
+  parts: 1,
   speaks: true,
   exclusively: (run) => run(),
 };

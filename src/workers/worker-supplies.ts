@@ -15,6 +15,7 @@ import type { Tally } from './tally.ts';
 export class WorkerSupplies implements Supplies {
   preparation: Preparation | null = null;
   readonly count: SharedCount;
+  readonly parts: number;
   readonly speaks: boolean;
   readonly #place: Place;
   readonly #tally: Tally;
@@ -24,6 +25,7 @@ export class WorkerSupplies implements Supplies {
   constructor(place: Place, tally: Tally, client: boolean, onUdpClosed: (ear: number) => void) {
     this.#place = place;
     this.#tally = tally;
+    this.parts = place.count;
     this.#onUdpClosed = onUdpClosed;
     this.count = client ? tally.accepted(place.index) : tally.streams(place.index);
     // Where it listens is said by the main thread; how a client judges its server by one worker for all.

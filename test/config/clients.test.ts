@@ -14,7 +14,7 @@ test('clients have a secret or its file, and rights', async (t) => {
   const file = write(
     t,
     `clients:
-  laptop: { secret: 12345, backends: [web, default], max-connections: 3 }
+  laptop: { secret: 12345, backends: [web, default], max-connections: 3, bandwidth: 1.5Mbit }
   phone:
     secret-file: phone.secret
     backends: web
@@ -23,13 +23,14 @@ test('clients have a secret or its file, and rights', async (t) => {
   const { clients, warnings } = await readClientsFile(file);
   t.same(warnings, []);
   t.same(clients, [
-    { name: 'laptop', secret: '12345', secretFile: null, backends: ['web', 'default'], maxConnections: 3 },
+    { name: 'laptop', secret: '12345', secretFile: null, backends: ['web', 'default'], maxConnections: 3, bandwidth: 1_500_000 },
     {
       name: 'phone',
       secret: null,
       secretFile: path.join(path.dirname(file), 'phone.secret'),
       backends: ['web'],
       maxConnections: null,
+      bandwidth: null,
     },
   ]);
   chmodSync(file, 0o644);

@@ -68,6 +68,7 @@ test('nothing given: one tunnel with the documented defaults', (t) => {
     dialTimeout: 10_000,
     drainTimeout: 30_000,
     maxConnections: 10_000,
+    bandwidth: null,
     buffer: 16 * 1024 ** 2,
   });
   t.end();

@@ -32,6 +32,9 @@ const GOOD: [FlagName, string, unknown][] = [
   ['buffer', '1GiB', 1024 ** 3],
   ['buffer', '100000', 100_000],
   ['max-connections', '1000000', 1_000_000],
+  ['bandwidth', '100Mbit', 100_000_000],
+  ['bandwidth', '1.5gbit', 1_500_000_000],
+  ['bandwidth', '8000bit', 8_000],
   ['quic', 'true', true],
   ['congestion', 'reno', 'reno'],
   ['fec', 'auto', 'auto'],
@@ -74,6 +77,8 @@ const BAD: [FlagName, string, string][] = [
   ['buffer', '2G', 'a size from 64K to 1G'],
   ['max-connections', '0', 'a number from 1 to 1000000'],
   ['max-connections', '1e3', 'a whole number'],
+  ['bandwidth', '100M', 'a rate such as 500Kbit, 100Mbit or 1.5Gbit'],
+  ['bandwidth', '1Kbit', 'a rate from 8Kbit to 1000Gbit'],
   ['quic', 'yes', 'true or false'],
   ['congestion', 'bbr2', 'bbr, cubic or reno'],
   ...['0:1', '101:1', '10:0', '10:21', '10', '10:1:1', '-1:1', '1.5:1', 'on', '', ' 10:1'].map(

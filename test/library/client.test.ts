@@ -19,6 +19,17 @@ import { MODES } from '../support/qtunnel.ts';
 import { acceptor, dial, echoes, echoServer, ending, freePort, receive, receiveAll } from '../support/tcp.ts';
 import { client, clientOptions, open, pair, SECRET, server } from './tunnel.ts';
 
+test('a limit on the bandwidth holds for connect() as well', async (t) => {
+  const near = await server(t, 'quic', await echoServer(t));
+  const far = await client(t, 'quic', near, { bandwidth: 16_000_000 });
+  const begin = performance.now();
+  const duplex = await open(far);
+  const block = Buffer.alloc(500_000, 'x');
+  t.ok(await echoes(duplex, block));
+  const credit = (performance.now() - begin) * 2_000;
+  t.ok(block.length <= credit + 20 * 2_000 + 65_536, `${block.length} bytes, credit for ${credit}`);
+});
+
 test('a connection goes to the backend that it names', async (t) => {
   const near = await server(t, 'quic', await freePort(), { backend: [`echo=127.0.0.1:${await echoServer(t)}`, '127.0.0.1:1'] });
   const far = await client(t, 'quic', near);

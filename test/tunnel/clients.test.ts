@@ -115,7 +115,7 @@ void test('rights to a backend that is not there are warned of', async (t) => {
 });
 
 function entry(name: string, rights: Partial<ClientEntry> = {}): ClientEntry {
-  return { name, secret: `of ${name}`, secretFile: null, backends: null, maxConnections: null, ...rights };
+  return { name, secret: `of ${name}`, secretFile: null, backends: null, maxConnections: null, bandwidth: null, ...rights };
 }
 
 function credentials(name: string) {

@@ -94,6 +94,7 @@ export function tunnelSettings(t: Test, settings: Partial<TunnelSettings>): Tunn
     dialTimeout: 10_000,
     drainTimeout: 30_000,
     maxConnections: 1_000,
+    bandwidth: null,
     buffer: 1024 * 1024,
     ...settings,
   };

@@ -80,6 +80,14 @@ export const LIMITS = [
     help: 'connections open at once; more are refused',
   },
   {
+    name: 'bandwidth',
+    group: 'Limits and times',
+    scope: 'tunnel',
+    kind: 'rate',
+    default: null,
+    help: 'payload in each direction, of all connections together; they share it equally',
+  },
+  {
     name: 'buffer',
     group: 'Limits and times',
     scope: 'tunnel',

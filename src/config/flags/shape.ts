@@ -46,6 +46,8 @@ export interface KindValues {
   duration: number;
   size: number;
   integer: number;
+  /** Bits a second. */
+  rate: number;
   enum: string;
   fingerprint: string;
   fec: Fec;
