@@ -29,8 +29,11 @@ export function isForOtherRole(name: FlagName, client: boolean): boolean {
 
 /** The sentence for a flag that was given to the wrong role. */
 export function otherRole(name: FlagName, where: string, client: boolean): QtunnelError {
+  const isCertificate = name === 'cert-file' || name === 'key-file';
   const advice = client
-    ? `a client has no certificate`
+    ? isCertificate
+      ? 'a client has no certificate'
+      : 'leave it out'
     : `${name === 'insecure' ? 'a server trusts nobody by certificate; ' : ''}add -clientmode, or leave it out`;
   return invalid(
     `${where} is for a ${client ? 'server' : 'client'}, and this tunnel is a ${client ? 'client' : 'server'}: ${advice}`,

@@ -2,6 +2,7 @@ import { COMMAND } from './flags/command.ts';
 import { LIMITS } from './flags/limits.ts';
 import { PEER } from './flags/peer.ts';
 import type { FlagShape, KindValues } from './flags/shape.ts';
+import { STRANGERS } from './flags/strangers.ts';
 import { TUNNEL } from './flags/tunnel.ts';
 
 /**
@@ -10,7 +11,7 @@ import { TUNNEL } from './flags/tunnel.ts';
  * `default` is written as a user would write it; null means that there is none, and `computed` that it depends on the machine
  * (defaults.ts). `only` names the role for which a flag means anything.
  */
-export const FLAGS = [...TUNNEL, ...PEER, ...LIMITS, ...COMMAND] as const satisfies readonly FlagShape[];
+export const FLAGS = [...TUNNEL, ...PEER, ...LIMITS, ...STRANGERS, ...COMMAND] as const satisfies readonly FlagShape[];
 
 export type { FlagShape, KindValues };
 

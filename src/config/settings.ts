@@ -52,6 +52,13 @@ export interface TunnelSettings {
   readonly bandwidth: number | null;
   /** The most bytes a stream holds for a reader that does not read. */
   readonly buffer: number;
+
+  readonly handshakeTimeout: number;
+  readonly handshakeBytes: number;
+  readonly handshakeDatagrams: number;
+  readonly maxHandshakes: number;
+  readonly maxHandshakesPerSource: number;
+  readonly attemptsPerSource: number;
 }
 
 /** One of a server's named clients as it is given. Either `secret` or `secretFile` is set. */

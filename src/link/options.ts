@@ -1,5 +1,6 @@
 import type { QtunnelError } from '../errors.ts';
 import type { Hmac, KeysOf } from '../protocol/handshake.ts';
+import type { SourceLimits, SourceRefusal } from '../protocol/sources.ts';
 import type { Link } from './link.ts';
 
 /** What both sides of a link need to know, whatever carries it. */
@@ -17,7 +18,20 @@ export interface LinkOptions {
   readonly wantsEndpoints: boolean;
   /** Name and version, told to the peer for its log. */
   readonly software: string;
+  /** What a server takes from clients that have not proven themselves; without meaning for a client. */
+  readonly strangers: StrangerLimits;
 }
+
+export interface StrangerLimits extends SourceLimits {
+  /** Milliseconds until the client has proven itself. */
+  readonly timeout: number;
+  /** Over QUIC, until then. */
+  readonly bytes: number;
+  readonly datagrams: number;
+}
+
+/** Why something of a stranger's was not taken (docs/SECURITY.md). */
+export type Refusal = SourceRefusal | 'secret' | 'replay' | 'clock' | 'memory' | 'bytes' | 'datagrams';
 
 export interface LinkAuth {
   readonly hmac: Hmac;
@@ -57,6 +71,8 @@ export interface LinkListener<Options extends LinkOptions = LinkOptions> {
   onLink: (link: Link) => void;
   /** Somebody came and was turned away, or gave up; `peer` is `host:port`. */
   onHandshakeFailure: (error: QtunnelError, peer: string) => void;
+  /** Something of a stranger's was not taken; called for each datagram of a flood, so it only counts. */
+  onRefusal: (refusal: Refusal) => void;
   /** Presents another certificate to connections from now on. */
   setIdentity(keys: ServerKeys): void;
   /** Other options for links from now on; those that are there, and those whose handshake is under way, keep theirs. */

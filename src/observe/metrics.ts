@@ -229,6 +229,17 @@ const FAMILIES: readonly Family[] = [
   },
   {
     kind: Counter,
+    name: 'strangers_refused_total',
+    help: 'Packets and connections that a server did not take from who has not proven himself.',
+    labels: ['transport', 'reason'],
+    samples: (tunnel) =>
+      [...tunnel.refusals].map(([name, count]): Sample => {
+        const [transport = '', reason = ''] = name.split(' ');
+        return [{ transport, reason }, count];
+      }),
+  },
+  {
+    kind: Counter,
     name: 'reconnects_total',
     help: 'Links that came up in the place of one that was lost.',
     labels: [],

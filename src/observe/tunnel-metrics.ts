@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../errors.ts';
+import type { Refusal } from '../link/options.ts';
 import type { Link, LinkStats } from '../link/link.ts';
 
 /** What is told of a link; in the main thread of several workers this is all that there is of theirs. */
@@ -17,6 +18,8 @@ export interface TunnelSnapshot {
   readonly dialFailures: ReadonlyMap<string, number>;
   readonly handshakeFailures: ReadonlyMap<string, number>;
   readonly clients: ReadonlyMap<string, ClientCounts>;
+  /** By transport and refusal with a space between them. */
+  readonly refusals: ReadonlyMap<string, number>;
   readonly closedLinks: LinkTotals;
   readonly links: readonly (Omit<LinkFacts, 'stats'> & { readonly stats: LinkStats })[];
 }
@@ -53,6 +56,7 @@ export class TunnelMetrics {
   readonly handshakeFailures = new Map<string, number>();
   /** By name; only of those that had a connection. */
   readonly clients = new Map<string, ClientCounts>();
+  readonly refusals = new Map<string, number>();
   #closedLinks: LinkTotals = { quic: noTotals(), tls: noTotals() };
 
   constructor(tag: string) {
@@ -88,6 +92,11 @@ export class TunnelMetrics {
     countReason(this.handshakeFailures, reason);
   }
 
+  /** Something of a stranger's was not taken. */
+  strangerRefused(transport: Link['transport'], refusal: Refusal): void {
+    countReason(this.refusals, `${transport} ${refusal}`);
+  }
+
   reconnected(): void {
     this.reconnects++;
   }
@@ -104,19 +113,19 @@ export class TunnelMetrics {
   }
 
   snapshot(): TunnelSnapshot {
-    const { sent, received, opened, closed, reconnects, moves, dialFailures, handshakeFailures, clients } = this;
+    const { sent, received, opened, closed, reconnects, moves, dialFailures, handshakeFailures, clients, refusals } = this;
     const links = this.source.links().map((link) => {
       const { transport, state, isBranch = false } = link;
       return { transport, state, isBranch, stats: link.stats() };
     });
     const counts = { sent, received, opened, closed, reconnects, moves };
-    return { counts, dialFailures, handshakeFailures, clients, closedLinks: this.#closedLinks, links };
+    return { counts, dialFailures, handshakeFailures, clients, refusals, closedLinks: this.#closedLinks, links };
   }
 
   /** Shows the sum of what several workers have counted in the place of what was counted here. */
   show(workers: readonly TunnelSnapshot[]): void {
     for (const count of COUNTS) this[count] = sum(workers.map(({ counts }) => counts[count]));
-    for (const kind of ['dialFailures', 'handshakeFailures'] as const) {
+    for (const kind of ['dialFailures', 'handshakeFailures', 'refusals'] as const) {
       this[kind].clear();
       for (const worker of workers) for (const [reason, count] of worker[kind]) countReason(this[kind], reason, count);
     }

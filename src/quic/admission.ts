@@ -1,10 +1,11 @@
 import { QtunnelError } from '../errors.ts';
-import type { LinkAuth } from '../link/options.ts';
+import type { LinkOptions, Refusal, StrangerLimits } from '../link/options.ts';
 import { equalBytes } from '../protocol/bytes.ts';
 import { packetForm } from '../protocol/connection-id.ts';
 import { InitialKeys } from '../protocol/initial-keys.ts';
 import { CLOCK_WINDOW, InitialGate } from '../protocol/initial-proof.ts';
 import { type LongHeader, readLongHeaders } from '../protocol/long-header.ts';
+import { sourceOf, Sources } from '../protocol/sources.ts';
 import type { UdpAddress } from '../udp/socket.ts';
 import type { Clock } from './clock.ts';
 import type { QuicConnection } from './connection.ts';
@@ -18,24 +19,33 @@ import type { QuicConnection } from './connection.ts';
  */
 export class Admission {
   /** Somebody was turned away who may be told of in the log; not called for each of a flood. */
+  onRefusal: (refusal: Refusal) => void = () => {};
   onTurnedAway: (error: QtunnelError, from: UdpAddress) => void = () => {};
   readonly #date: () => number;
   readonly #gate = new InitialGate();
   readonly #strangers = new Map<QuicConnection, Stranger>();
+  readonly #sources = new Sources();
+  readonly #clock: Clock;
   readonly #told: Budget;
   /** Null without a secret. */
   #keys: InitialKeys | null = null;
+  #limits: StrangerLimits;
 
   /** `date` gives seconds since 1970. */
-  constructor(clock: Clock, date: () => number, auth: LinkAuth) {
+  constructor(clock: Clock, date: () => number, options: AdmissionOptions) {
+    this.#clock = clock;
     this.#date = date;
     this.#told = new Budget(clock, TOLD_PER_SECOND);
-    this.setAuth(auth);
+    this.#limits = options.strangers;
+    this.setOptions(options);
   }
 
-  setAuth({ hmac, key, allKeys = { own: key === null ? [] : [key], named: [] }, keysOf }: LinkAuth): void {
+  setOptions({ auth, strangers }: AdmissionOptions): void {
+    const { hmac, key, keysOf } = auth;
+    const { own, named } = auth.allKeys ?? { own: key === null ? [] : [key], named: [] };
+    this.#limits = strangers;
     const open = key === null && keysOf === undefined;
-    this.#keys = open ? null : new InitialKeys(hmac, allKeys.own, allKeys.named);
+    this.#keys = open ? null : new InitialKeys(hmac, own, named);
   }
 
   /** Connections that have not proven themselves. */
@@ -45,44 +55,65 @@ export class Admission {
 
   /** A datagram that belongs to no connection: its headers if it may begin one, else null. */
   judge(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): Candidate | null {
-    if (length < MIN_INITIAL || this.#strangers.size >= MAX_STRANGERS) return null;
+    if (length < MIN_INITIAL) return null;
     const header = readLongHeaders(bytes, offset, length);
     if (header === null || header.token === null || header.destination.length < MIN_ORIGINAL_ID) return null;
-    if (this.#keys === null) return { header, time: null };
-    const now = this.#date();
-    const verdict = this.#gate.judge(header.source, this.#keys.candidates(header.source, now), now);
-    if (verdict.kind === 'fresh') return { header, time: verdict.time };
-    if (verdict.kind === 'stranger')
-      this.#tell(
-        from,
-        'An Initial that does not show the secret got no answer: it came from a scanner, or the client’s -secret differs.',
-      );
-    if (verdict.kind === 'stale') this.#tell(from, `A client has the secret but was not answered: ${clockProblem(verdict.ahead)}.`);
+    const proof = this.#judgeProof(header.source, from);
+    if (proof === null) return null;
+    const refusal = this.#sources.judge(sourceOf(from.host), this.#limits, this.#clock.now());
+    if (refusal === null) return { header, time: proof.time };
+    this.onRefusal(refusal);
     return null;
   }
 
   /** The candidate's connection was made: its proof is worth nothing to another. */
   begin(connection: QuicConnection, { header, time }: Candidate): void {
+    const source = sourceOf(connection.peer.host);
     if (time !== null) this.#gate.admit(header.source, time);
-    this.#strangers.set(connection, { source: Uint8Array.from(header.source), received: 0 });
+    this.#sources.begin(source);
+    this.#strangers.set(connection, { source, id: Uint8Array.from(header.source), bytes: 0, datagrams: 0 });
   }
 
   /** Whether a datagram for this connection may reach quiche. quiche 0.18 keeps what a handshake sends without bound (CVE-2024-1765). */
   passes(connection: QuicConnection, bytes: Uint8Array, offset: number, length: number): boolean {
     const stranger = this.#strangers.get(connection);
     if (stranger === undefined) return true;
-    if (stranger.received + length > MAX_STRANGER_BYTES) return false;
     if (packetForm(bytes[offset]!) === 'long') {
-      const source = readLongHeaders(bytes, offset, length)?.source;
-      if (source === undefined || !equalBytes(source, stranger.source)) return false;
+      const id = readLongHeaders(bytes, offset, length)?.source;
+      if (id === undefined || !equalBytes(id, stranger.id)) return false;
     }
-    stranger.received += length;
+    if (stranger.bytes + length > this.#limits.bytes) return this.#refuse('bytes');
+    if (stranger.datagrams === this.#limits.datagrams) return this.#refuse('datagrams');
+    stranger.bytes += length;
+    stranger.datagrams++;
     return true;
   }
 
-  /** The connection has proven itself or is gone. */
-  end(connection: QuicConnection): void {
+  /** The connection has proven itself, or has failed and is gone. */
+  end(connection: QuicConnection, hasProven: boolean): void {
+    const stranger = this.#strangers.get(connection);
+    if (stranger === undefined) return;
     this.#strangers.delete(connection);
+    // Who has completed the handshake has heard the answers.
+    const failed = connection.established ? 'failed' : 'unknown';
+    this.#sources.settle(stranger.source, hasProven ? 'succeeded' : failed, this.#limits, this.#clock.now());
+  }
+
+  /** The time that the client's id proves, null in it without a secret; null for an id that opens nothing. */
+  #judgeProof(id: Uint8Array, from: UdpAddress): { readonly time: number | null } | null {
+    if (this.#keys === null) return { time: null };
+    const now = this.#date();
+    const verdict = this.#gate.judge(id, this.#keys.candidates(id, now), now);
+    if (verdict.kind === 'fresh') return verdict;
+    if (verdict.kind === 'stranger') this.#tell(from, NO_PROOF);
+    if (verdict.kind === 'stale') this.#tell(from, `A client has the secret but was not answered: ${clockProblem(verdict.ahead)}.`);
+    this.onRefusal(REFUSALS[verdict.kind]);
+    return null;
+  }
+
+  #refuse(refusal: Refusal): false {
+    this.onRefusal(refusal);
+    return false;
   }
 
   #tell(from: UdpAddress, message: string): void {
@@ -97,11 +128,15 @@ export interface Candidate {
 }
 
 interface Stranger {
+  readonly source: string;
   /** The client's own id, which all its packets with a long header have. */
-  readonly source: Uint8Array;
-  /** Bytes so far. */
-  received: number;
+  readonly id: Uint8Array;
+  /** So far. */
+  bytes: number;
+  datagrams: number;
 }
+
+type AdmissionOptions = Pick<LinkOptions, 'auth' | 'strangers'>;
 
 /** So many a second. */
 export class Budget {
@@ -133,9 +168,7 @@ function clockProblem(ahead: number): string {
 /** RFC 9000 §14.1 and §7.2. */
 const MIN_INITIAL = 1200;
 const MIN_ORIGINAL_ID = 8;
-/** Connections at once that have not proven themselves; each may hold `MAX_STRANGER_BYTES`. */
-const MAX_STRANGERS = 256;
-/** A handshake takes about 3 KB from the client, twice that with losses. */
-const MAX_STRANGER_BYTES = 32 * 1024;
 /** The log has its own limit, but an error costs as much as many datagrams. */
 const TOLD_PER_SECOND = 10;
+const NO_PROOF = 'An Initial that does not show the secret got no answer: it came from a scanner, or the client’s -secret differs.';
+const REFUSALS = { stranger: 'secret', replay: 'replay', stale: 'clock', full: 'memory' } as const;

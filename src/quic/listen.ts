@@ -3,7 +3,7 @@ import { quiche, type Config, type Connection as QuicheConnection } from '@matri
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import type { Link } from '../link/link.ts';
-import type { LinkListener, ServerKeys } from '../link/options.ts';
+import type { LinkListener, Refusal, ServerKeys } from '../link/options.ts';
 import {
   CONNECTION_ID,
   ConnectionIdIssuer,
@@ -46,6 +46,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   readonly clock: Clock;
   onLink: (link: Link) => void = () => {};
   onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
+  onRefusal: (refusal: Refusal) => void = () => {};
   #options: QuicListenOptions;
   readonly #place: Place;
   readonly #turns: Turns;
@@ -75,7 +76,8 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     this.#options = options;
     this.#issuer = issuerFor(keys, options, udp.address.port);
     this.#turns = new Turns(clock);
-    this.#admission = new Admission(clock, date, options.auth);
+    this.#admission = new Admission(clock, date, options);
+    this.#admission.onRefusal = (refusal) => this.onRefusal(refusal);
     this.#admission.onTurnedAway = (error, from) => this.onHandshakeFailure(error, formatAddress(from));
     this.#resets = new Budget(clock, RESETS_PER_SECOND);
     udp.handler = this;
@@ -93,7 +95,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
 
   setOptions(options: QuicListenOptions): void {
     this.#options = options;
-    this.#admission.setAuth(options.auth);
+    this.#admission.setOptions(options);
     this.setIdentity(this.#keys);
   }
 
@@ -119,7 +121,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   forget(connection: QuicConnection): void {
     for (const id of this.#ids.get(connection) ?? []) this.#router.delete(id);
     this.#ids.delete(connection);
-    this.#admission.end(connection);
+    this.#admission.end(connection, false);
     this.#closeIfDone();
   }
 
@@ -159,7 +161,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     const server = { certificateDer: this.#keys.certificateDer, resetToken: this.#issuer.resetToken(id) };
     const options = this.#options;
     const connection = new QuicConnection(this, native, from, (self) => {
-      return new ServerGreeting(self, options, server, this.#outcome(self), GREETING_TIMEOUT);
+      return new ServerGreeting(self, options, server, this.#outcome(self), options.strangers.timeout);
     });
     const originalId = Uint8Array.from(candidate.header.destination);
     this.#admission.begin(connection, candidate);
@@ -182,11 +184,11 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     const { peerName } = connection;
     return {
       onLink: (link) => {
-        this.#admission.end(connection);
+        this.#admission.end(connection, true);
         this.onLink(link);
       },
       onFailure: (error) => {
-        this.#admission.end(connection);
+        this.#admission.end(connection, false);
         this.onHandshakeFailure(error, peerName);
       },
     };
@@ -217,7 +219,5 @@ function issuerFor({ nodeKey }: ServerKeys, { auth }: QuicListenOptions, port: n
 }
 
 const STOPPED = new QtunnelError('SHUTTING_DOWN', 'The server takes no more clients.');
-/** Milliseconds from a client's first packet to its HELLO. */
-const GREETING_TIMEOUT = 10_000;
 const MAX_RESET = 43;
 const RESETS_PER_SECOND = 200;

@@ -1,11 +1,12 @@
 import { createServer as createTcpServer, type AddressInfo, type Server as TcpServer, type Socket } from 'node:net';
 import { createSecureContext, createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
-import { QtunnelError } from '../errors.ts';
+import { type ErrorCode, QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import type { Link } from '../link/link.ts';
-import type { LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
+import type { LinkListener, LinkOptions, Refusal, ServerKeys } from '../link/options.ts';
 import { ALPN } from '../protocol/handshake.ts';
 import type { Hello } from '../protocol/messages.ts';
+import { sourceOf, Sources } from '../protocol/sources.ts';
 import { CHACHA_FOR_WHO_WANTS_IT, cipherOrder } from './ciphers.ts';
 import { TlsConnection } from './connection.ts';
 import { hashCertificate } from './context.ts';
@@ -71,6 +72,7 @@ export function checkKeys(keys: ServerKeys): void {
 interface Stranger {
   readonly socket: Socket;
   readonly peer: string;
+  readonly source: string;
   /** Hash of the certificate that this connection is shown. */
   readonly certificate: Uint8Array;
   readonly timer: NodeJS.Timeout;
@@ -88,11 +90,13 @@ class TlsListener implements TlsAcceptor {
   directory: LinkDirectory | null = null;
   onLink: (link: Link) => void = () => {};
   onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
+  onRefusal: (refusal: Refusal) => void = () => {};
   #options: LinkOptions;
   readonly #tcp: TcpServer;
   readonly #tls: TlsServer;
   /** By their addresses: that is what a TCP socket and the TLS socket made of it have in common. */
   readonly #strangers = new Map<string, Stranger>();
+  readonly #sources = new Sources();
   readonly #links = new Map<string, { link: TlsLink; token: Uint8Array }>();
   #certificate: Uint8Array;
   #closed = false;
@@ -143,10 +147,16 @@ class TlsListener implements TlsAcceptor {
     const peer = formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 });
     // A reset at any moment is the TLS layer's or the connection's to handle; before and after them it is nobody's.
     socket.on('error', () => {});
-    if (this.#strangers.size >= MAX_STRANGERS) this.#makeRoom();
+    const { strangers } = this.#options;
+    const source = sourceOf(socket.remoteAddress ?? 'unknown');
+    const refusal = this.#sources.judge(source, strangers, performance.now());
+    if (refusal !== null) this.onRefusal(refusal);
+    if (refusal === 'total') this.#makeRoom();
+    else if (refusal !== null) return void socket.resetAndDestroy();
     const key = addressesOf(socket);
-    const timer = setTimeout(() => this.#timeOut(key), GREETING_TIMEOUT);
-    this.#strangers.set(key, { socket, peer, certificate: this.#certificate, timer });
+    const timer = setTimeout(() => this.#timeOut(key, strangers.timeout), strangers.timeout);
+    this.#sources.begin(source);
+    this.#strangers.set(key, { socket, peer, source, certificate: this.#certificate, timer });
     socket.once('close', () => this.#fail(key, new QtunnelError('LINK_LOST', 'The peer went away during the handshake.')));
     this.#tls.emit('connection', socket);
   }
@@ -154,7 +164,7 @@ class TlsListener implements TlsAcceptor {
   /** The longest silent goes: a client proves itself within milliseconds, so those who only hold places lose them to it. */
   #makeRoom(): void {
     const [oldest] = this.#strangers.keys();
-    const message = `There are more than ${MAX_STRANGERS} connections that have not proven themselves; the oldest was closed.`;
+    const message = `There are more than ${this.#options.strangers.maxHandshakes} connections that have not proven themselves (-max-handshakes); the oldest was closed.`;
     this.#strangers.get(oldest!)!.socket.resetAndDestroy();
     this.#fail(oldest!, new QtunnelError('SERVER_BUSY', message));
   }
@@ -179,7 +189,7 @@ class TlsListener implements TlsAcceptor {
     const { hello } = greeted;
     const known = this.#links.get(hello.linkId) ?? this.#elsewhere(hello.linkId);
     if (known === undefined) {
-      this.#forget(key);
+      this.#forget(key, 'succeeded');
       // Before the client knows of it: its next connection may come to another worker.
       this.directory?.announce(hello.linkId, greeted.token);
       return () => this.#startLink(connection, greeted);
@@ -190,7 +200,7 @@ class TlsListener implements TlsAcceptor {
     const { link = this.#startBranch(connection, greeted, known.token) } = known;
     if (link.client !== hello.client) return new QtunnelError('PROTOCOL_VIOLATION', 'This link belongs to another client.');
     if (!link.hasRoom) return new QtunnelError('SERVER_BUSY', 'The link takes no more connections.');
-    this.#forget(key);
+    this.#forget(key, 'succeeded');
     return () => link.join(connection);
   }
 
@@ -249,22 +259,23 @@ class TlsListener implements TlsAcceptor {
     if (this.#closed && this.#links.size === 0) this.directory?.close();
   }
 
-  #timeOut(key: string): void {
+  #timeOut(key: string, timeout: number): void {
     const socket = this.#strangers.get(key)?.socket;
-    this.#fail(key, new QtunnelError('LINK_TIMEOUT', `The handshake was not completed within ${GREETING_TIMEOUT / 1000} s.`));
+    this.#fail(key, new QtunnelError('LINK_TIMEOUT', `The handshake was not completed within ${timeout / 1000} s.`));
     socket?.destroy();
   }
 
   #fail(key: string, error: QtunnelError): void {
-    const stranger = this.#forget(key);
+    const stranger = this.#forget(key, HARMLESS.has(error.code) ? 'unknown' : 'failed');
     if (stranger !== undefined) this.onHandshakeFailure(error, stranger.peer);
   }
 
-  #forget(key: string): Stranger | undefined {
+  #forget(key: string, outcome: 'succeeded' | 'failed' | 'unknown'): Stranger | undefined {
     const stranger = this.#strangers.get(key);
     if (stranger === undefined) return undefined;
     clearTimeout(stranger.timer);
     this.#strangers.delete(key);
+    this.#sources.settle(stranger.source, outcome, this.#options.strangers, performance.now());
     return stranger;
   }
 }
@@ -310,8 +321,6 @@ const LISTEN_PROBLEMS: Record<string, string> = {
   EACCES: 'this needs privileges; choose a port above 1023',
   EADDRNOTAVAIL: 'this machine does not have that address',
 };
-/** Connections that have not proven themselves. A client makes at most 32 at once. */
-export const MAX_STRANGERS = 256;
-/** Milliseconds for TLS and HELLO together. */
-const GREETING_TIMEOUT = 5_000;
+/** How a handshake ends that does not count against its source: this side had no place, or the peer left, as those do who see whether a port is open. */
+const HARMLESS: ReadonlySet<ErrorCode> = new Set(['SERVER_BUSY', 'LINK_LOST']);
 const BACKLOG = 1024;

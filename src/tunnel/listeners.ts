@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Address, TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
-import type { LinkAuth, LinkListener, ServerKeys } from '../link/options.ts';
+import type { LinkAuth, LinkListener, Refusal, ServerKeys } from '../link/options.ts';
 import type { QuicListenOptions } from '../quic/listen.ts';
 import type { Quic } from '../quic/load.ts';
 import { checkKeys } from '../tls/listen.ts';
@@ -13,6 +13,7 @@ export interface ListenersHandler {
   onLink(link: Link): void;
   /** Somebody came to this port and was turned away, or gave up; `peer` is `host:port`. */
   onTurnedAway(error: QtunnelError, peer: string, port: number): void;
+  onRefusal(transport: Transport, refusal: Refusal): void;
 }
 
 /** New settings that are ready. Exactly one of the two is to be called. */
@@ -86,7 +87,7 @@ export class Listeners {
           listener.setOptions(options);
           listener.setIdentity(keys);
         }
-        for (const listener of Object.values(opened)) this.#attach(listener);
+        for (const [transport, listener] of Object.entries(opened)) this.#attach(transport as Transport, listener);
         for (const [, listener] of dropped) this.#close(listener);
         this.#listen = settings.listen;
         this.#ears = { ...kept, ...opened };
@@ -102,11 +103,12 @@ export class Listeners {
     await Promise.all(this.#closing);
   }
 
-  #attach(listener: LinkListener): void {
+  #attach(transport: Transport, listener: LinkListener): void {
     listener.onLink = (link) => this.#handler.onLink(link);
     // Still needed when the listener has been closed and has no address any more.
     const { port } = listener.address;
     listener.onHandshakeFailure = (error, peer) => this.#handler.onTurnedAway(error, peer, port);
+    listener.onRefusal = (refusal) => this.#handler.onRefusal(transport, refusal);
   }
 
   #close(listener: LinkListener): void {

@@ -3,7 +3,7 @@ import { DEFAULT_BACKEND } from '../config/settings.ts';
 import { loadClients, type LoadedClients } from '../identity/clients.ts';
 import { keyring } from '../identity/keyring.ts';
 import { hmacSha256, loadSecrets, stretchSecret } from '../identity/secret.ts';
-import type { LinkAuth, LinkOptions } from '../link/options.ts';
+import type { LinkAuth, LinkOptions, StrangerLimits } from '../link/options.ts';
 import { VERSION } from '../version.ts';
 import type { ClientRights } from './accounts.ts';
 import type { RunningSettings } from './tunnel.ts';
@@ -73,5 +73,18 @@ export function linkOptions(settings: RunningSettings, auth: LinkAuth): LinkOpti
     maxStreams: maxConnections,
     wantsEndpoints: proxyProtocol,
     software: `qtunnel ${VERSION}`,
+    strangers: strangerLimits(settings),
+  };
+}
+
+function strangerLimits(settings: RunningSettings): StrangerLimits {
+  const { maxHandshakes, maxHandshakesPerSource, attemptsPerSource } = settings;
+  return {
+    timeout: settings.handshakeTimeout,
+    bytes: settings.handshakeBytes,
+    datagrams: settings.handshakeDatagrams,
+    maxHandshakes,
+    maxHandshakesPerSource,
+    attemptsPerSource,
   };
 }

@@ -6,6 +6,7 @@ import { formatNamed } from '../config/values.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
 import { formatAddress } from '../link/address.ts';
+import type { Refusal } from '../link/options.ts';
 import type { Link, LinkStream, OpenRequest } from '../link/link.ts';
 import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
 import { Accounts } from './accounts.ts';
@@ -51,6 +52,7 @@ export class ServerTunnel implements Tunnel {
     const handler = {
       onLink: (link: Link) => this.#handleLink(link),
       onTurnedAway: (error: QtunnelError, peer: string, port: number) => this.#handleFailure(port, error, peer),
+      onRefusal: (transport: Link['transport'], refusal: Refusal) => context.metrics.strangerRefused(transport, refusal),
     };
     this.#listeners = new Listeners(handler, supplies);
     this.#strangersLog = rateLimited(context.log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });

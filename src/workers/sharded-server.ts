@@ -36,7 +36,7 @@ export class ShardedServer implements Tunnel {
     this.#pool = pool;
     this.#calls = calls;
     this.#parts = new WorkerParts(pool, calls, context);
-    this.#listeners = new Listeners({ onLink: (link) => link.drain(), onTurnedAway() {} }, this.#openEars());
+    this.#listeners = new Listeners({ onLink: (link) => link.drain(), onTurnedAway() {}, onRefusal() {} }, this.#openEars());
     this.#forgetUdp = pool.onUdpClosed(this.#handleUdpClosed);
   }
 
@@ -143,6 +143,7 @@ class UdpEar implements LinkListener<QuicListenOptions> {
   inUse = false;
   onLink = (): void => {};
   onHandshakeFailure = (): void => {};
+  onRefusal = (): void => {};
   readonly #group: UdpGroup;
   #open: number;
   #handleClosed!: () => void;

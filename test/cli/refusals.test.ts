@@ -65,6 +65,8 @@ const REFUSED: [string[], string][] = [
     ['-clientmode', '-cert-file=a', '-key-file=b'],
     '-cert-file is for a server, and this tunnel is a client: a client has no certificate',
   ],
+  [['-clientmode', '-max-handshakes=5'], '-max-handshakes is for a server, and this tunnel is a client: leave it out'],
+  [['-handshake-datagrams=3'], '-handshake-datagrams: expected a number from 4 to 10000, got "3"'],
   [['-cert-file=a'], "-cert-file needs the certificate's private key: add key-file"],
   [['-key-file=a'], '-key-file needs the certificate that belongs to it: add cert-file'],
   [['-secret=a', '-secret-file=b'], '-secret and -secret-file contradict each other: give the secret once'],

@@ -70,6 +70,12 @@ test('nothing given: one tunnel with the documented defaults', (t) => {
     maxConnections: 10_000,
     bandwidth: null,
     buffer: 16 * 1024 ** 2,
+    handshakeTimeout: 10_000,
+    handshakeBytes: 32 * 1024,
+    handshakeDatagrams: 32,
+    maxHandshakes: 256,
+    maxHandshakesPerSource: 64,
+    attemptsPerSource: 10,
   });
   t.end();
 });

@@ -9,6 +9,7 @@ import type { QuicConnection } from '../../src/quic/connection.ts';
 import type { QuicEnvironment } from '../../src/quic/environment.ts';
 import { listenQuic, type QuicListenOptions } from '../../src/quic/listen.ts';
 import type { QuicLink } from '../../src/quic/link.ts';
+import { LIMITS } from '../link/limits.ts';
 import { LinkRecorder } from '../link/recorder.ts';
 import { drive, driveOn, FakeClock } from '../support/fake-clock.ts';
 import { issueCertificate } from '../support/issue-certificate.ts';
@@ -31,6 +32,7 @@ export function quicOptions(options: Partial<QuicListenOptions> & { key?: Uint8A
     buffer: 1024 * 1024,
     wantsEndpoints: false,
     software: 'test',
+    strangers: LIMITS,
     ...rest,
   };
 }

@@ -7,6 +7,7 @@ import { CLOCK_WINDOW, InitialProof, PROOF_NONCE } from '../../src/protocol/init
 import { Admission } from '../../src/quic/admission.ts';
 import { clientConfig } from '../../src/quic/config.ts';
 import type { QuicConnection } from '../../src/quic/connection.ts';
+import { LIMITS } from '../link/limits.ts';
 import { LinkRecorder, StreamRecorder } from '../link/recorder.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import type { MemorySocket } from '../support/memory-network.ts';
@@ -105,8 +106,8 @@ void test('behind a good Initial in the same datagram nothing else may stand', a
 
 void test('of a handshake’s packets only those with the client’s own id reach quiche, and only so many bytes', async (t) => {
   const clock = new FakeClock();
-  const admission = new Admission(clock, clock.date, quicOptions().auth);
-  const connection = {} as QuicConnection;
+  const admission = new Admission(clock, clock.date, quicOptions());
+  const connection = { peer: HERE, established: false } as QuicConnection;
   const passes = (datagram: Uint8Array): boolean => admission.passes(connection, datagram, 0, datagram.length);
   const original = firstDatagram(proofAt(clock.date()));
   const candidate = admission.judge(original, 0, original.length, HERE);
@@ -118,8 +119,50 @@ void test('of a handshake’s packets only those with the client’s own id reac
   while (passes(original)) bytes += original.length;
   t.ok(bytes > 20_000 && bytes <= 32_768, `${bytes} bytes`);
   t.notOk(passes(original));
-  admission.end(connection);
+  admission.end(connection, true);
   t.ok(passes(original), 'what has proven itself is not its concern');
+});
+
+void test('small datagrams are counted as well', async (t) => {
+  const clock = new FakeClock();
+  const admission = new Admission(clock, clock.date, quicOptions());
+  const refusals: string[] = [];
+  admission.onRefusal = (refusal) => refusals.push(refusal);
+  const connection = { peer: HERE, established: false } as QuicConnection;
+  const original = firstDatagram(proofAt(clock.date()));
+  admission.begin(connection, admission.judge(original, 0, original.length, HERE)!);
+  let taken = 0;
+  while (taken < 1000 && admission.passes(connection, Uint8Array.of(0x40, 0), 0, 2)) taken++;
+  t.equal(taken, 32);
+  t.same(refusals, ['datagrams']);
+});
+
+void test('of one source only so many handshakes are open at once', async (t) => {
+  const world = new World();
+  const limits = { ...LIMITS, maxHandshakesPerSource: 3 };
+  const refusals: string[] = [];
+  await world.listen(quicOptions({ strangers: limits }));
+  world.listener.onRefusal = (refusal) => refusals.push(refusal);
+  for (let n = 0; n < 5; n++) await inject(world, firstDatagram(proofAt(world.clock.date())));
+  t.same(refusals, ['source', 'source']);
+  await world.clock.advance(11_000);
+  t.equal(world.failures.length, 3);
+  await serves(t, world);
+  for (let n = 0; n < 5; n++) await inject(world, firstDatagram(proofAt(world.clock.date())));
+  t.equal(refusals.length, 2, 'a client has come from there');
+});
+
+void test('a handshake at 30 % loss stays within the limits', { timeout: 120_000 }, async (t) => {
+  const refusals: string[] = [];
+  for (let seed = 1; seed <= 5; seed++) {
+    const world = new World(seed, { loss: 0.3, delay: 10 });
+    await world.listen();
+    world.listener.onRefusal = (refusal) => refusals.push(refusal);
+    const link = await world.until(world.connect());
+    t.equal(link.state, 'up', `seed ${seed}`);
+    link.close(OVER);
+  }
+  t.same(refusals, []);
 });
 
 void test('10,000 spoofed Initials and 10,000 random datagrams while a client transfers', { timeout: 120_000 }, async (t) => {

@@ -6,6 +6,7 @@ import type { Link } from '../../src/link/link.ts';
 import type { LinkListener, LinkOptions, ServerKeys } from '../../src/link/options.ts';
 import { connectTls } from '../../src/tls/connect.ts';
 import { listenTls } from '../../src/tls/listen.ts';
+import { LIMITS } from '../link/limits.ts';
 import type { LinkPair } from '../link/contract.ts';
 import { withDeadline } from '../support/deadline.ts';
 
@@ -21,6 +22,7 @@ export function linkOptions(options: Partial<LinkOptions> & { key?: Uint8Array |
     buffer: 1024 * 1024,
     wantsEndpoints: false,
     software: 'test',
+    strangers: LIMITS,
     ...rest,
   };
 }

@@ -8,7 +8,8 @@ import type { LinkListener } from '../../src/link/options.ts';
 import { hmacSha256 } from '../../src/identity/secret.ts';
 import { ALPN, ClientHandshake } from '../../src/protocol/handshake.ts';
 import { encodePing } from '../../src/protocol/messages.ts';
-import { listenTls, MAX_STRANGERS } from '../../src/tls/listen.ts';
+import { listenTls } from '../../src/tls/listen.ts';
+import { LIMITS } from '../link/limits.ts';
 import { eventually } from '../support/deadline.ts';
 import { freePort, listen } from '../support/tcp.ts';
 import { connectHere, linkOptions, listenHere, newServerKeys, nextFailure, nextLink, SECRET, serverKeys } from './pair.ts';
@@ -83,8 +84,42 @@ void test('with a secret a stranger hears nothing after the TLS handshake, witho
   }
 });
 
+void test('of one source only so many are heard at once, until a client has come from there', async (t) => {
+  const listener = await listenHere(linkOptions({ strangers: { ...LIMITS, maxHandshakesPerSource: 3 } }));
+  t.teardown(() => listener.close());
+  const refusals: string[] = [];
+  listener.onRefusal = (refusal) => refusals.push(refusal);
+  const sockets = Array.from({ length: 5 }, () => tcp(t, listener, ''));
+  await eventually('the last two to be sent away', () => sockets.filter(({ closed }) => closed).length === 2);
+  t.same(refusals, ['source', 'source']);
+  sockets.find(({ closed }) => !closed)!.destroy();
+  const client = await eventually('a place', () => connectHere(listener.address.port).catch(() => undefined));
+  client!.close(DONE);
+  const before = refusals.length;
+  const more = Array.from({ length: 5 }, () => tcp(t, listener, ''));
+  await Promise.all(more.map((socket) => once(socket, 'connect')));
+  (await connectHere(listener.address.port)).close(DONE);
+  t.equal(refusals.length, before);
+});
+
+void test('who fails again and again has to wait', async (t) => {
+  const listener = await listenHere(linkOptions({ strangers: { ...LIMITS, attemptsPerSource: 3 } }));
+  t.teardown(() => listener.close());
+  const refusals: string[] = [];
+  listener.onRefusal = (refusal) => refusals.push(refusal);
+  for (let n = 0; n < 4; n++) {
+    const failure = nextFailure(listener);
+    tcp(t, listener, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    await failure;
+  }
+  await t.rejects(connectHere(listener.address.port), { code: 'LINK_LOST' });
+  t.same(refusals, ['penalty']);
+  const link = await eventually('the penalty to end', () => connectHere(listener.address.port).catch(() => undefined));
+  link!.close(DONE);
+});
+
 void test('a client that says nothing is let go', async (t) => {
-  const listener = await listenHere();
+  const listener = await listenHere(linkOptions({ strangers: { ...LIMITS, timeout: 500 } }));
   t.teardown(() => listener.close());
   const failure = nextFailure(listener);
   const socket = tls(t, listener, OURS);
@@ -93,11 +128,11 @@ void test('a client that says nothing is let go', async (t) => {
 });
 
 void test('strangers are limited in number, and do not keep clients out', async (t) => {
-  const listener = await listenHere();
+  const listener = await listenHere(linkOptions({ strangers: { ...LIMITS, maxHandshakes: 40 } }));
   t.teardown(() => listener.close());
   const failures: QtunnelError[] = [];
   listener.onHandshakeFailure = (failure) => failures.push(failure);
-  const sockets = Array.from({ length: MAX_STRANGERS }, () => tcp(t, listener, ''));
+  const sockets = Array.from({ length: 40 }, () => tcp(t, listener, ''));
   await Promise.all(sockets.map((socket) => once(socket, 'connect')));
   const link = nextLink(listener);
   const client = await connectHere(listener.address.port);

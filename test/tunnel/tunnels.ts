@@ -96,6 +96,12 @@ export function tunnelSettings(t: Test, settings: Partial<TunnelSettings>): Tunn
     maxConnections: 1_000,
     bandwidth: null,
     buffer: 1024 * 1024,
+    handshakeTimeout: 10_000,
+    handshakeBytes: 32 * 1024,
+    handshakeDatagrams: 32,
+    maxHandshakes: 256,
+    maxHandshakesPerSource: 64,
+    attemptsPerSource: 10,
     ...settings,
   };
 }
