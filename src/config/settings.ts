@@ -58,6 +58,7 @@ export interface TunnelSettings {
   readonly handshakeDatagrams: number;
   readonly maxHandshakes: number;
   readonly maxHandshakesPerSource: number;
+  readonly retryAbove: number;
   readonly attemptsPerSource: number;
 }
 

@@ -28,10 +28,12 @@ export interface StrangerLimits extends SourceLimits {
   /** Over QUIC, until then. */
   readonly bytes: number;
   readonly datagrams: number;
+  /** Over QUIC: handshakes that are open when further ones get Retry (RFC 9000 §8.1.2). */
+  readonly retryAbove: number;
 }
 
 /** Why something of a stranger's was not taken (docs/SECURITY.md). */
-export type Refusal = SourceRefusal | 'secret' | 'replay' | 'clock' | 'memory' | 'bytes' | 'datagrams';
+export type Refusal = SourceRefusal | 'secret' | 'replay' | 'clock' | 'memory' | 'bytes' | 'datagrams' | 'retry';
 
 export interface LinkAuth {
   readonly hmac: Hmac;

@@ -1,10 +1,13 @@
+import { randomBytes } from 'node:crypto';
 import { QtunnelError } from '../errors.ts';
+import { formatAddress } from '../link/address.ts';
 import type { LinkOptions, Refusal, StrangerLimits } from '../link/options.ts';
 import { equalBytes } from '../protocol/bytes.ts';
 import { packetForm } from '../protocol/connection-id.ts';
 import { InitialKeys } from '../protocol/initial-keys.ts';
 import { CLOCK_WINDOW, InitialGate } from '../protocol/initial-proof.ts';
 import { type LongHeader, readLongHeaders } from '../protocol/long-header.ts';
+import { RetryTokens } from '../protocol/retry-token.ts';
 import { sourceOf, Sources } from '../protocol/sources.ts';
 import type { UdpAddress } from '../udp/socket.ts';
 import type { Clock } from './clock.ts';
@@ -19,6 +22,8 @@ import type { QuicConnection } from './connection.ts';
  */
 export class Admission {
   /** Somebody was turned away who may be told of in the log; not called for each of a flood. */
+  /** The sender is to show first that he is where he says, with a token of `retryToken`. */
+  onRetry: (header: LongHeader, from: UdpAddress) => void = () => {};
   onRefusal: (refusal: Refusal) => void = () => {};
   onTurnedAway: (error: QtunnelError, from: UdpAddress) => void = () => {};
   readonly #date: () => number;
@@ -27,6 +32,7 @@ export class Admission {
   readonly #sources = new Sources();
   readonly #clock: Clock;
   readonly #told: Budget;
+  readonly #tokens: RetryTokens;
   /** Null without a secret. */
   #keys: InitialKeys | null = null;
   #limits: StrangerLimits;
@@ -36,6 +42,7 @@ export class Admission {
     this.#clock = clock;
     this.#date = date;
     this.#told = new Budget(clock, TOLD_PER_SECOND);
+    this.#tokens = new RetryTokens(options.auth.hmac, randomBytes(32));
     this.#limits = options.strangers;
     this.setOptions(options);
   }
@@ -61,9 +68,19 @@ export class Admission {
     const proof = this.#judgeProof(header.source, from);
     if (proof === null) return null;
     const refusal = this.#sources.judge(sourceOf(from.host), this.#limits, this.#clock.now());
-    if (refusal === null) return { header, time: proof.time };
-    this.onRefusal(refusal);
-    return null;
+    if (refusal !== null) return this.#none(refusal);
+    const { token, destination } = header;
+    const original = this.#tokens.read(token, formatAddress(from), destination, this.#clock.now());
+    if (original !== null) return { header, time: proof.time, original };
+    if (token.length === 0 && this.#sources.open < this.#limits.retryAbove) return { header, time: proof.time, original };
+    // Who has a token that is none has had his Retry, and takes no other (RFC 9000 §17.2.5.2).
+    if (token.length === 0) this.onRetry(header, from);
+    return this.#none('retry');
+  }
+
+  /** For the sender of these headers, who is to use `newId` for this server. */
+  retryToken(header: LongHeader, newId: Uint8Array, from: UdpAddress): Uint8Array {
+    return this.#tokens.make(formatAddress(from), header.destination, newId, this.#clock.now());
   }
 
   /** The candidate's connection was made: its proof is worth nothing to another. */
@@ -107,7 +124,11 @@ export class Admission {
     if (verdict.kind === 'fresh') return verdict;
     if (verdict.kind === 'stranger') this.#tell(from, NO_PROOF);
     if (verdict.kind === 'stale') this.#tell(from, `A client has the secret but was not answered: ${clockProblem(verdict.ahead)}.`);
-    this.onRefusal(REFUSALS[verdict.kind]);
+    return this.#none(REFUSALS[verdict.kind]);
+  }
+
+  #none(refusal: Refusal): null {
+    this.onRefusal(refusal);
     return null;
   }
 
@@ -125,6 +146,8 @@ export class Admission {
 export interface Candidate {
   readonly header: LongHeader;
   readonly time: number | null;
+  /** The destination id of its first Initial, when this one is the answer to Retry; else null. */
+  readonly original: Uint8Array | null;
 }
 
 interface Stranger {

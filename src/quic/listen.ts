@@ -13,6 +13,7 @@ import {
   packetForm,
   statelessReset,
 } from '../protocol/connection-id.ts';
+import type { LongHeader } from '../protocol/long-header.ts';
 import { ALONE, type Place, placeId } from '../protocol/place.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import { Admission, Budget, type Candidate } from './admission.ts';
@@ -77,6 +78,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     this.#issuer = issuerFor(keys, options, udp.address.port);
     this.#turns = new Turns(clock);
     this.#admission = new Admission(clock, date, options);
+    this.#admission.onRetry = (header, from) => this.#sendRetry(header, from);
     this.#admission.onRefusal = (refusal) => this.onRefusal(refusal);
     this.#admission.onTurnedAway = (error, from) => this.onHandshakeFailure(error, formatAddress(from));
     this.#resets = new Budget(clock, RESETS_PER_SECOND);
@@ -155,26 +157,27 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   }
 
   #accept(candidate: Candidate, from: UdpAddress): QuicConnection | null {
-    const id = this.#issuer.issue(placeId(randomBytes(CONNECTION_ID / 2), this.#place));
-    const native = this.#acceptNative(id, from);
+    const { header, original } = candidate;
+    // After Retry the client uses the id that came with it.
+    const id = original === null ? this.#issueId() : Uint8Array.from(header.destination);
+    const native = this.#acceptNative(id, original, from);
     if (native === null) return null;
     const server = { certificateDer: this.#keys.certificateDer, resetToken: this.#issuer.resetToken(id) };
     const options = this.#options;
     const connection = new QuicConnection(this, native, from, (self) => {
       return new ServerGreeting(self, options, server, this.#outcome(self), options.strangers.timeout);
     });
-    const originalId = Uint8Array.from(candidate.header.destination);
     this.#admission.begin(connection, candidate);
-    this.#ids.set(connection, [id, originalId]);
-    this.#router.add(id, connection);
-    this.#router.add(originalId, connection);
+    const ids = original === null ? [id, Uint8Array.from(header.destination)] : [id];
+    this.#ids.set(connection, ids);
+    for (const each of ids) this.#router.add(each, connection);
     return connection;
   }
 
   /** Null for an address that quiche cannot parse, such as a link-local one with its interface. */
-  #acceptNative(id: Uint8Array, from: UdpAddress): QuicheConnection | null {
+  #acceptNative(id: Uint8Array, original: Uint8Array | null, from: UdpAddress): QuicheConnection | null {
     try {
-      return quiche.Connection.accept(id, null, this.udp.address, from, this.#config);
+      return quiche.Connection.accept(id, original, this.udp.address, from, this.#config);
     } catch {
       return null;
     }
@@ -192,6 +195,18 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
         this.onHandshakeFailure(error, peerName);
       },
     };
+  }
+
+  /** The server keeps nothing of it: what it has to know comes back in the token. */
+  #sendRetry(header: LongHeader, to: UdpAddress): void {
+    const newId = this.#issueId();
+    const token = this.#admission.retryToken(header, newId, to);
+    const length = quiche.retry(header.source, header.destination, newId, token, QUIC_V1, this.udp.sendBuffer);
+    this.udp.send(length, length, to);
+  }
+
+  #issueId(): Uint8Array {
+    return this.#issuer.issue(placeId(randomBytes(CONNECTION_ID / 2), this.#place));
   }
 
   /** Tells a client of an earlier run of this server, and nobody else, that its connection is gone (docs/PROTOCOL.md). */
@@ -219,5 +234,6 @@ function issuerFor({ nodeKey }: ServerKeys, { auth }: QuicListenOptions, port: n
 }
 
 const STOPPED = new QtunnelError('SHUTTING_DOWN', 'The server takes no more clients.');
+const QUIC_V1 = 1;
 const MAX_RESET = 43;
 const RESETS_PER_SECOND = 200;

@@ -83,6 +83,7 @@ function strangerLimits(settings: RunningSettings): StrangerLimits {
     timeout: settings.handshakeTimeout,
     bytes: settings.handshakeBytes,
     datagrams: settings.handshakeDatagrams,
+    retryAbove: settings.retryAbove,
     maxHandshakes,
     maxHandshakesPerSource,
     attemptsPerSource,

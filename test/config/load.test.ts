@@ -75,6 +75,7 @@ test('nothing given: one tunnel with the documented defaults', (t) => {
     handshakeDatagrams: 32,
     maxHandshakes: 256,
     maxHandshakesPerSource: 64,
+    retryAbove: 64,
     attemptsPerSource: 10,
   });
   t.end();

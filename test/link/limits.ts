@@ -6,6 +6,7 @@ export const LIMITS: StrangerLimits = {
   bytes: 32 * 1024,
   datagrams: 32,
   maxHandshakes: 256,
+  retryAbove: 256,
   maxHandshakesPerSource: 256,
   attemptsPerSource: 1000,
 };

@@ -152,6 +152,70 @@ void test('of one source only so many handshakes are open at once', async (t) =>
   t.equal(refusals.length, 2, 'a client has come from there');
 });
 
+void test('with Retry a client connects as well, also over a path that loses and duplicates', { timeout: 120_000 }, async (t) => {
+  for (const [seed, conditions] of [{}, { loss: 0.2, duplicate: 0.2, delay: 10 }, { duplicate: 1 }].entries()) {
+    const world = new World(seed, conditions);
+    const refusals: string[] = [];
+    await world.listen(quicOptions({ strangers: { ...LIMITS, retryAbove: 0 } }));
+    world.listener.onRefusal = (refusal) => refusals.push(refusal);
+    const client = new LinkRecorder(await world.until(world.connect()));
+    await world.drive(() => world.links.length > 0, 'the server’s link');
+    t.ok(refusals.includes('retry'));
+    const here = new StreamRecorder(client.link.open(REQUEST));
+    here.stream.write(Buffer.from('hello'));
+    const { recorder: there } = await world.until(world.links[0]!.accept());
+    await world.drive(() => there.text === 'hello', 'the bytes');
+    client.link.close(OVER);
+  }
+});
+
+void test('made-up addresses do not keep clients out of a server without a secret', async (t) => {
+  const world = new World(1, {}, null);
+  await world.listen(quicOptions({ key: null, strangers: { ...LIMITS, maxHandshakes: 20, retryAbove: 5 } }));
+  const answers: Uint8Array[] = [];
+  for (let n = 0; n < 40; n++) {
+    const socket = await stranger(world);
+    socket.handler = {
+      onDatagram: (bytes, offset, length) => void answers.push(bytes.slice(offset, offset + length)),
+      onError() {},
+    };
+    send(socket, firstDatagram(randomBytes(16)));
+    await world.clock.advance(2);
+  }
+  const retries = answers.filter((answer) => (answer[0]! & 0xf0) === 0xf0);
+  t.equal(retries.length, 35);
+  t.ok(
+    retries.every(({ length }) => length < 150),
+    'none is worth amplifying',
+  );
+  await serves(t, world);
+});
+
+void test('a token is worth nothing from another address, or made up', async (t) => {
+  const clock = new FakeClock();
+  const admission = new Admission(clock, clock.date, quicOptions({ key: null, strangers: { ...LIMITS, retryAbove: 0 } }));
+  const client: Connection = newClient(randomBytes(16));
+  const first = sendOne(client);
+  let asked = 0;
+  admission.onRetry = (header) => {
+    asked++;
+    const packet = new Uint8Array(200);
+    const newId = randomBytes(16);
+    const token = admission.retryToken(header, newId, HERE);
+    const length = quiche.retry(header.source, header.destination, newId, token, 1, packet);
+    client.recv(packet.subarray(0, length), { from: HERE, to: HERE });
+  };
+  t.equal(admission.judge(first, 0, first.length, HERE), null);
+  t.equal(asked, 1);
+  const second = sendOne(client);
+  t.equal(admission.judge(second, 0, second.length, { host: '127.0.0.1', port: 2 }), null);
+  t.equal(asked, 1, 'nor is he asked again');
+  const candidate = admission.judge(second, 0, second.length, HERE);
+  t.same(candidate?.original, first.subarray(6, 22));
+  await clock.advance(11_000);
+  t.equal(admission.judge(second, 0, second.length, HERE), null, 'nor later');
+});
+
 void test('a handshake at 30 % loss stays within the limits', { timeout: 120_000 }, async (t) => {
   const refusals: string[] = [];
   for (let seed = 1; seed <= 5; seed++) {
@@ -209,8 +273,15 @@ const proofAt = (date: number): Uint8Array => new InitialProof(hmacSha256, SECRE
 
 /** What quiche sends first, with `source` as the client's own id: 1,200 bytes that decrypt. */
 function firstDatagram(source: Uint8Array): Uint8Array {
+  return sendOne(newClient(source));
+}
+
+function newClient(source: Uint8Array): Connection {
   const config = clientConfig({ congestion: 'cubic', blocks: 'off', idleTimeout: 30_000 });
-  const native: Connection = quiche.Connection.connect('localhost', source, HERE, HERE, config);
+  return quiche.Connection.connect('localhost', source, HERE, HERE, config);
+}
+
+function sendOne(native: Connection): Uint8Array {
   const datagram = new Uint8Array(1350);
   const [length] = native.send(datagram)!;
   return datagram.subarray(0, length);

@@ -101,6 +101,7 @@ export function tunnelSettings(t: Test, settings: Partial<TunnelSettings>): Tunn
     handshakeDatagrams: 32,
     maxHandshakes: 256,
     maxHandshakesPerSource: 64,
+    retryAbove: 64,
     attemptsPerSource: 10,
     ...settings,
   };

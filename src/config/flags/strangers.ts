@@ -56,6 +56,17 @@ export const STRANGERS = [
     help: 'as many of them from one IPv4 address or IPv6 /64 where no client was of late',
   },
   {
+    name: 'retry-above',
+    group: 'Strangers',
+    scope: 'tunnel',
+    kind: 'integer',
+    min: 0,
+    max: 100_000,
+    default: '64',
+    only: 'server',
+    help: 'over QUIC, when so many are open have further ones show first that they are where they say (Retry)',
+  },
+  {
     name: 'attempts-per-source',
     group: 'Strangers',
     scope: 'tunnel',
