@@ -10,7 +10,7 @@ const SERVER = 'is for a client, and this tunnel is a server';
 /** The command line and the sentence on standard error; exit 2. */
 const REFUSED: [string[], string][] = [
   [['-lisen=:1'], 'unknown flag -lisen; did you mean -listen?'],
-  [['--client'], 'unknown flag -client; did you mean -clientmode?'],
+  [['--clientmod'], 'unknown flag -clientmod; did you mean -clientmode?'],
   [['-xyzzy'], 'unknown flag -xyzzy; see qtunnel -help'],
   [['-no-quic'], 'unknown flag -no-quic; see qtunnel -help'],
   [['-q'], 'unknown flag -q; see qtunnel -help'],

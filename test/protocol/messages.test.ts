@@ -113,6 +113,8 @@ for (const [name, type, wire, decode, expected] of MESSAGES) {
     const whole = 'settings' in Object(expected) ? settingsEnds(payload) : [payload.length];
     // HELLO is whole without the client's name, too.
     if (Object(expected).client === 'laptop') whole.splice(0, whole.length, ...settingsEnds(payload.subarray(0, -8)));
+    // SMALL holds as many bytes as there are.
+    if (type === FRAME.SMALL) for (let length = decodeSmall(payload).offset; length < payload.length; length++) whole.push(length);
     // OPEN is whole without them, too.
     if ('endpoints' in Object(expected)) whole.push(payload.length - ENDPOINTS.length);
     for (let length = 0; length < payload.length; length++) {
