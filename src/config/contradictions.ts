@@ -1,6 +1,7 @@
 import { QtunnelError } from '../errors.ts';
 import { findFlag, type FlagName } from './flags.ts';
-import { DEFAULT_BACKEND } from './settings.ts';
+import { formatAddress } from '../link/address.ts';
+import { DEFAULT_BACKEND, type NamedAddress } from './settings.ts';
 import { given, type Layer, type LayerValue, withoutValues } from './layer.ts';
 import { formatDuration, parseValue } from './values.ts';
 
@@ -99,14 +100,24 @@ function refuseUnclearBackends(layers: readonly Layer[], client: boolean): void 
   const backend = given(layers, 'backend');
   if (backend === undefined) return;
   const names = backend.value.map(({ name }) => name);
-  const twice = names.find((name, index) => names.indexOf(name) < index);
   if (client && names.some((name) => name !== ''))
     throw invalid(`${backend.where} of a client is the server's address: name the backend with target`);
-  if (client && names.length > 1) throw invalid(`${backend.where} of a client is one server: give it once`);
+  if (client) return refuseSameServers(backend);
+  const twice = repeated(names);
   if (names.includes(DEFAULT_BACKEND))
     throw invalid(`${backend.where}: "${DEFAULT_BACKEND}" is what -clients calls the address without a name: write it without one`);
   if (twice === '') throw invalid(`${backend.where} has more than one address without a name: write the others as NAME=HOST:PORT`);
   if (twice !== undefined) throw invalid(`${backend.where} has two addresses for "${twice}": give each a name of its own`);
+}
+
+function refuseSameServers({ value, where }: { value: readonly NamedAddress[]; where: string }): void {
+  const twice = repeated(value.map(formatAddress));
+  if (twice !== undefined) throw invalid(`${where} has ${twice} twice: give each server once`);
+}
+
+/** What comes a second time. */
+function repeated(texts: readonly string[]): string | undefined {
+  return texts.find((text, index) => texts.indexOf(text) < index);
 }
 
 /** The name alone proves nothing. */

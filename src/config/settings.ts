@@ -12,6 +12,8 @@ export interface TunnelSettings {
   readonly listen: Address;
   /** A client: the server. A server: where connections go that name no backend; null when it has named ones only. */
   readonly backend: Address | null;
+  /** A client: further servers, of which the best is used at any time; empty for a server. */
+  readonly otherServers: readonly Address[];
   /** A server's other backends, by name; a client has none. */
   readonly backends: Readonly<Record<string, Address>>;
   /** A client: the name of the server's backend that connections go to; null for the one without a name. */
@@ -78,7 +80,12 @@ export interface ClientEntry {
 /** How a named client's rights call the backend without a name. */
 export const DEFAULT_BACKEND = 'default';
 
-/** The server that a client's settings name. */
+/** The servers that a client's settings name, at least one. */
+export function serversOf(settings: Pick<TunnelSettings, 'backend' | 'otherServers'>): readonly [Address, ...Address[]] {
+  return [serverOf(settings), ...settings.otherServers];
+}
+
+/** The first of them. */
 export function serverOf({ backend }: Pick<TunnelSettings, 'backend'>): Address {
   if (backend === null) throw new QtunnelError('INTERNAL', "A client's settings have no server.");
   return backend;

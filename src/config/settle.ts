@@ -15,13 +15,14 @@ export function settleTunnel(tag: string, all: readonly Layer[], environment: En
   const stateDir = lookUp(layers, 'state-dir') ?? defaultStateDir(environment);
   const knownHosts = lookUp(layers, 'known-hosts') ?? defaultKnownHosts(stateDir);
   const { backend, ...values } = valuesOf<Exclude<TunnelFlag, Computed>>(TUNNEL_FLAGS, layers);
-  return { tag, ...values, ...splitBackends(backend), stateDir, knownHosts };
+  return { tag, ...values, ...splitBackends(backend, values.clientmode), stateDir, knownHosts };
 }
 
 /** A tunnel's backends as `-backend` gives them, for showing them. */
-export function listBackends({ backend, backends }: Pick<TunnelSettings, 'backend' | 'backends'>): NamedAddress[] {
-  const named = Object.entries(backends).map(([name, address]) => ({ name, ...address }));
-  return backend === null ? named : [{ name: '', ...backend }, ...named];
+export function listBackends(settings: Pick<TunnelSettings, 'backend' | 'backends' | 'otherServers'>): NamedAddress[] {
+  const { backend, backends, otherServers } = settings;
+  const nameless = [...(backend === null ? [] : [backend]), ...otherServers].map((address) => ({ name: '', ...address }));
+  return [...nameless, ...Object.entries(backends).map(([name, address]) => ({ name, ...address }))];
 }
 
 /** @param terminal whether a log destination is a terminal; the log is pretty there and JSON everywhere else. */
@@ -44,10 +45,17 @@ export function defaultOf(flag: Flag): unknown {
   return 'value' in parsed ? parsed.value : null;
 }
 
-function splitBackends(given: readonly NamedAddress[]): Pick<TunnelSettings, 'backend' | 'backends'> {
+function splitBackends(
+  given: readonly NamedAddress[],
+  clientmode: boolean,
+): Pick<TunnelSettings, 'backend' | 'backends' | 'otherServers'> {
+  if (clientmode) {
+    const [backend = null, ...otherServers] = given.map(({ host, port }) => ({ host, port }));
+    return { backend, otherServers, backends: {} };
+  }
   const entries = given.map(({ name, host, port }) => [name, { host, port }] as const);
   const { '': backend = null, ...backends } = Object.fromEntries(entries);
-  return { backend, backends };
+  return { backend, backends, otherServers: [] };
 }
 
 type Computed = { readonly computed: string };

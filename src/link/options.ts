@@ -8,6 +8,8 @@ export interface LinkOptions {
   readonly auth: LinkAuth;
   /** Milliseconds of silence after which a side asks whether the other is still there. */
   readonly keepalive: number;
+  /** Milliseconds without an answer after which a link counts as stalled, at least three round trips and at most `STALL`; left out for `STALL`. */
+  readonly stall?: number;
   /** Milliseconds of silence after which a side gives the link up. */
   readonly idleTimeout: number;
   /** Streams the peer may have open at once. */

@@ -10,6 +10,19 @@ export interface TunnelSource {
   readonly clientmode: boolean;
   /** The links that are not closed, of both transports. */
   readonly links: () => readonly LinkFacts[];
+  /** A client's servers, where it has several to choose from. */
+  readonly servers?: () => readonly ServerFacts[];
+}
+
+/** What is known of one of several servers. */
+export interface ServerFacts {
+  /** `host:port`. */
+  readonly server: string;
+  readonly isUp: boolean;
+  readonly isPreferred: boolean;
+  /** Milliseconds; NaN while unknown. */
+  readonly rtt: number;
+  readonly marks: readonly string[];
 }
 
 /** The numbers of a tunnel at a moment, as one thread tells them to another. */
@@ -22,6 +35,7 @@ export interface TunnelSnapshot {
   readonly refusals: ReadonlyMap<string, number>;
   readonly closedLinks: LinkTotals;
   readonly links: readonly (Omit<LinkFacts, 'stats'> & { readonly stats: LinkStats })[];
+  readonly servers: readonly ServerFacts[];
 }
 
 /** Of a server's named client: its connections, and their bytes into and out of the tunnel. */
@@ -119,7 +133,8 @@ export class TunnelMetrics {
       return { transport, state, isBranch, stats: link.stats() };
     });
     const counts = { sent, received, opened, closed, reconnects, moves };
-    return { counts, dialFailures, handshakeFailures, clients, refusals, closedLinks: this.#closedLinks, links };
+    const { servers } = this;
+    return { counts, dialFailures, handshakeFailures, clients, refusals, closedLinks: this.#closedLinks, links, servers };
   }
 
   /** Shows the sum of what several workers have counted in the place of what was counted here. */
@@ -140,7 +155,12 @@ export class TunnelMetrics {
       for (const transport of ['quic', 'tls'] as const)
         for (const counter of LINK_COUNTERS) this.#closedLinks[transport][counter] += closedLinks[transport][counter];
     const links = workers.flatMap((worker) => worker.links.map(({ stats, ...link }) => ({ ...link, stats: () => stats })));
-    this.source = { clientmode: this.source.clientmode, links: () => links };
+    // Each worker has its own choice; the first one's is shown.
+    this.source = { clientmode: this.source.clientmode, links: () => links, servers: () => workers[0]?.servers ?? [] };
+  }
+
+  get servers(): readonly ServerFacts[] {
+    return this.source.servers?.() ?? [];
   }
 
   links(transport: Link['transport']): LinkFacts[] {

@@ -1,7 +1,7 @@
 /**
  * Whether the peer is still there. Times are milliseconds of one steady clock, given from outside.
  *
- *     heard from ──(keepalive)──▶ ping, again each keepalive ──(a ping unanswered for STALL)──▶ stalled ──(idleTimeout)──▶ dead
+ *     heard from ──(keepalive)──▶ ping, again each keepalive ──(a ping unanswered for `stall`)──▶ stalled ──(idleTimeout)──▶ dead
  *          ▲                                                                                  │
  *          └───────────────────────────── anything heard ─────────────────────────────────────┘
  */
@@ -10,14 +10,16 @@ export type LivenessState = 'alive' | 'stalled' | 'dead';
 export class Liveness {
   readonly #keepalive: number;
   readonly #idleTimeout: number;
+  readonly #stall: number;
   #heardAt: number;
   #askedAt: number;
   /** When the oldest question that is still open was asked; Infinity when there is none. */
   #waitingSince = Infinity;
 
-  constructor(options: { keepalive: number; idleTimeout: number; now: number }) {
+  constructor(options: { keepalive: number; idleTimeout: number; stall?: number; now: number }) {
     this.#keepalive = options.keepalive;
     this.#idleTimeout = options.idleTimeout;
+    this.#stall = Math.min(options.stall ?? STALL, STALL);
     this.#heardAt = options.now;
     this.#askedAt = options.now;
   }
@@ -55,7 +57,7 @@ export class Liveness {
   }
 
   #stallAt(): number {
-    return this.#waitingSince + STALL;
+    return this.#waitingSince + this.#stall;
   }
 
   #pingAt(): number {

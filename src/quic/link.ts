@@ -99,17 +99,23 @@ export class QuicLink implements Link, Stage, StreamHost {
     const idleTimeout = Math.min(options.idleTimeout, link.peer.idleTimeout);
     // The client's pings are enough; the server's own come only when those do not.
     const keepalive = options.keepalive * (link.role === 'client' ? 1 : 2);
-    this.#liveness = new Liveness({ keepalive, idleTimeout: Math.max(idleTimeout, MIN_IDLE_TIMEOUT), now: connection.clock.now() });
+    connection.refreshPath();
+    const rtt = connection.path?.rtt ?? 0;
+    this.#liveness = new Liveness({
+      keepalive,
+      idleTimeout: Math.max(idleTimeout, MIN_IDLE_TIMEOUT),
+      stall: Math.max(options.stall ?? STALL, 3 * rtt),
+      now: connection.clock.now(),
+    });
     // What the greeting wrote has been answered: it must not count as a question that nobody answers.
     connection.takeWrote();
     this.#budget = new CreditBudget(BUDGET_STREAMS * options.buffer);
-    connection.refreshPath();
     connection.packetizer.startBlocks({
       shards,
       id: connection.native.destinationId(),
       reportKeys: link.reports,
       fec: link.peer.parity > 0 ? options.fec : 'off',
-      rtt: connection.path?.rtt ?? 0,
+      rtt,
     });
     // Small writes, credit and resets go before bulk data.
     connection.native.streamPriority(CONTROL_STREAM, MOST_URGENT, false);

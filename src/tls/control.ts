@@ -30,7 +30,7 @@ export class Control implements ConnectionHandler {
   /** `keepalive` and `idleTimeout` are milliseconds. Asks at once, to learn the round-trip time. */
   constructor(
     connection: TlsConnection,
-    options: { keepalive: number; idleTimeout: number; rtt: number },
+    options: { keepalive: number; idleTimeout: number; stall: number; rtt: number },
     handler: ControlHandler,
   ) {
     this.#connection = connection;

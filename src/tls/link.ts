@@ -3,6 +3,7 @@ import type { Link, LinkHandler, LinkState, LinkStats, LinkStream, OpenRequest }
 import type { LinkOptions } from '../link/options.ts';
 import { FRAME, frame } from '../protocol/frames.ts';
 import { decodeOpen, encodeGoAway, encodeOpen, encodeReset, type LinkSettings } from '../protocol/messages.ts';
+import { STALL } from '../protocol/liveness.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import type { ConnectionHandler, TlsConnection } from './connection.ts';
 import { Control, type ControlHandler } from './control.ts';
@@ -80,7 +81,8 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     const idleTimeout = Math.min(options.idleTimeout, link.peer.idleTimeout);
     // The client's pings are enough; the server's own come only when those do not.
     const keepalive = options.keepalive * (link.makeSource === null ? 2 : 1);
-    this.#control = this.isBranch ? null : new Control(first, { keepalive, idleTimeout, rtt: link.rtt }, this);
+    const stall = Math.max(options.stall ?? STALL, 3 * (link.rtt || 0));
+    this.#control = this.isBranch ? null : new Control(first, { keepalive, idleTimeout, stall, rtt: link.rtt }, this);
     this.#source = link.makeSource?.(this) ?? null;
   }
 

@@ -10,11 +10,11 @@ import { ConnectionLog } from './connection-log.ts';
 import type { Connections, TunnelConnection } from './connections.ts';
 import type { TunnelContext } from './context.ts';
 import { newTag } from './tag.ts';
-import type { Uplink } from './uplink.ts';
+import type { Uplinks } from './uplinks.ts';
 
 /** What a client's connections need of its tunnel. */
 export interface ClientSurroundings {
-  readonly uplink: Uplink;
+  readonly uplink: Uplinks;
   readonly context: TunnelContext;
   readonly connections: Connections;
   readonly log: RateLimitedLog;

@@ -15,7 +15,7 @@ import { listenTcp } from './tcp-listener.ts';
 import { loadRoute, type Route } from './route.ts';
 import { OWN, type Supplies } from './supplies.ts';
 import type { RunningSettings, SettingsChange, Tunnel } from './tunnel.ts';
-import { Uplink } from './uplink.ts';
+import { Uplinks } from './uplinks.ts';
 
 /** Starts the client's side. The link may come up later. @throws QtunnelError `LISTEN_FAILED`, and what loading secret and trust throws. */
 export async function startClientTunnel(settings: RunningSettings, context: TunnelContext): Promise<ClientTunnel> {
@@ -32,7 +32,7 @@ export class ClientTunnel implements Tunnel {
   readonly #supplies: Supplies;
   readonly #connections: Connections;
   readonly #log: RateLimitedLog;
-  readonly #uplink = new Uplink();
+  readonly #uplink = new Uplinks();
   readonly #bandwidth = new Bandwidth(null);
   /** What the uplink's links are made with. */
   #route: Route | null = null;
@@ -55,7 +55,7 @@ export class ClientTunnel implements Tunnel {
     return this.#connections.size;
   }
 
-  get uplink(): Uplink {
+  get uplink(): Uplinks {
     return this.#uplink;
   }
 
@@ -86,7 +86,11 @@ export class ClientTunnel implements Tunnel {
     };
     const takeEffect = (): void => {
       if (this.#stopping) return discard();
-      this.#context.metrics.source = { clientmode: true, links: () => this.#uplink.open.list() };
+      this.#context.metrics.source = {
+        clientmode: true,
+        links: () => this.#uplink.open.list(),
+        servers: () => this.#uplink.servers,
+      };
       this.#settings = settings;
       this.#bandwidth.setRate(partOf(settings.bandwidth, this.#supplies.parts));
       if (moved) this.#moveTo(server);
@@ -132,7 +136,7 @@ export class ClientTunnel implements Tunnel {
     const same = this.#route !== null && isDeepStrictEqual(route.basis, this.#route.basis);
     if (same && this.#uplink.current() !== null) return;
     this.#route = route;
-    this.#uplink.use(route.connect, route.handler, this.#settings.transport);
+    this.#uplink.use(route.ways, route.handler, this.#settings.transport);
   }
 
   async #listen(address: Address | null): Promise<net.Server | null> {

@@ -1,5 +1,5 @@
 import { lookup } from 'node:dns/promises';
-import { serverOf } from '../config/settings.ts';
+import { type Address, serversOf } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
 import { TrustPolicy } from '../identity/trust.ts';
@@ -10,12 +10,15 @@ import type { TunnelContext } from './context.ts';
 import { linkOptions } from './security.ts';
 import type { Supplies } from './supplies.ts';
 import type { RunningSettings } from './tunnel.ts';
+import type { ServerMark } from './server-choice.ts';
 import type { Connect, Transport, UplinkHandler } from './uplink.ts';
+import type { UplinksHandler, Way } from './uplinks.ts';
 
 /** How an uplink makes its links with certain settings. */
 export interface Route {
-  readonly connect: Connect;
-  readonly handler: UplinkHandler;
+  /** To each server. */
+  readonly ways: readonly Way[];
+  readonly handler: UplinksHandler;
   /** All that a link depends on, the contents of files included: two routes with the same make the same links. */
   readonly basis: unknown;
 }
@@ -25,17 +28,23 @@ export async function loadRoute(settings: RunningSettings, context: TunnelContex
   const { auth, given } = await supplies.loadAuth(settings, context.log);
   const trust = await TrustPolicy.load({ ...settings, secret: given });
   return {
-    connect: connectors(settings, context, { auth, trust, supplies }),
-    handler: uplinkLog(settings, context),
+    ways: serversOf(settings).map((server) => ({
+      server: formatAddress(server),
+      connect: connectors(server, settings, context, { auth, trust, supplies }),
+      handler: uplinkLog(server, context),
+    })),
+    handler: choiceLog(context),
     basis: basisOf(settings, auth, trust),
   };
 }
 
 /** The limit on connections is the client's own: the server opens no streams. */
 function basisOf(settings: RunningSettings, { key, client }: LinkAuth, trust: TrustPolicy): unknown {
-  const { backend, quic, fallback, transport, congestion, blocks, fec, udp, idleTimeout, keepalive, buffer } = settings;
+  const { backend, otherServers, quic, fallback, transport, congestion, blocks, fec, udp, idleTimeout, keepalive, buffer } =
+    settings;
   return {
     backend,
+    otherServers,
     quic,
     fallback,
     transport,
@@ -58,12 +67,12 @@ interface Means {
   readonly supplies: Supplies;
 }
 
-function connectors(settings: RunningSettings, context: TunnelContext, means: Means): Connect {
+function connectors(server: Address, settings: RunningSettings, context: TunnelContext, means: Means): Connect {
   const { quic, fallback, congestion, blocks, fec, udp } = settings;
   const { auth, supplies } = means;
-  const checkServer = serverCheck(means, settings, context);
+  const checkServer = serverCheck(server, means, context);
   const options = { ...linkOptions(settings, auth), checkServer, congestion, blocks, fec, udp };
-  const resolve = resolver(serverOf(settings));
+  const resolve = resolver(server);
   const connect: Connect = {};
   if (quic) {
     connect.quic = async (signal) => {
@@ -75,8 +84,7 @@ function connectors(settings: RunningSettings, context: TunnelContext, means: Me
   return connect;
 }
 
-function serverCheck({ trust, supplies }: Means, settings: RunningSettings, { log }: TunnelContext): (chain: Uint8Array[]) => void {
-  const server = serverOf(settings);
+function serverCheck(server: Address, { trust, supplies }: Means, { log }: TunnelContext): (chain: Uint8Array[]) => void {
   const told = new Set<string>();
   return (chain) => {
     const { firstUse, fingerprint, warnings } = supplies.exclusively(() => trust.check(chain, server.host, server.port));
@@ -112,8 +120,8 @@ function resolver({ host, port }: { host: string; port: number }): () => Promise
   };
 }
 
-function uplinkLog(settings: RunningSettings, { log, metrics, events }: TunnelContext): UplinkHandler {
-  const server = formatAddress(serverOf(settings));
+function uplinkLog(address: Address, { log, metrics, events }: TunnelContext): UplinkHandler {
+  const server = formatAddress(address);
   /** Links that were lost and not replaced so far. */
   let missing = 0;
   const failures: Record<Transport, string> = { quic: '', tls: '' };
@@ -168,4 +176,22 @@ function uplinkLog(settings: RunningSettings, { log, metrics, events }: TunnelCo
   };
 }
 
+/** What is said of several servers. */
+function choiceLog({ log }: TunnelContext): UplinksHandler {
+  return {
+    onServer(server, { rtt }) {
+      log.info({ event: 'server', server, rtt }, `new connections go to ${server}, RTT ${rtt.toFixed(1)} ms`);
+    },
+    onMark(server, mark, holds) {
+      const fields = { event: 'server_mark', server, mark, holds };
+      if (holds) log.warn(fields, `${mark}: ${server} ${MARK_WORDS[mark]}`);
+      else log.info(fields, `${mark} is over: ${server} is as it should be again`);
+    },
+  };
+}
+
+const MARK_WORDS: Record<ServerMark, string> = {
+  NODE_UNSTABLE: 'was lost again and again, or its round-trip time goes up and down',
+  NODE_HIGH_LATENCY: 'takes more than 250 ms to answer',
+};
 const NAMES: Record<Transport, string> = { quic: 'QUIC', tls: 'TLS' };

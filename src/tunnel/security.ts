@@ -63,11 +63,17 @@ function uselessRights({ backends }: RunningSettings, clients: readonly ClientRi
   );
 }
 
+/** Who has another server to go to wants to know soon that this one is gone; who has not gives it time. */
+function watchfulness({ keepalive, otherServers }: RunningSettings): Pick<LinkOptions, 'keepalive' | 'stall'> {
+  if (otherServers.length === 0) return { keepalive };
+  return { keepalive: Math.min(keepalive, FAILOVER.keepalive), stall: FAILOVER.stall };
+}
+
 export function linkOptions(settings: RunningSettings, auth: LinkAuth): LinkOptions {
-  const { keepalive, idleTimeout, buffer, maxConnections, proxyProtocol } = settings;
+  const { idleTimeout, buffer, maxConnections, proxyProtocol } = settings;
   return {
     auth,
-    keepalive,
+    ...watchfulness(settings),
     idleTimeout,
     buffer,
     maxStreams: maxConnections,
@@ -89,3 +95,6 @@ function strangerLimits(settings: RunningSettings): StrangerLimits {
     attemptsPerSource,
   };
 }
+
+/** Milliseconds: together less than a second. */
+const FAILOVER = { keepalive: 250, stall: 600 };

@@ -1,9 +1,9 @@
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import { type KeeperHandler, LinkKeeper, REFUSED } from './link-keeper.ts';
-import { systemTimers, type Timer, type Timers } from './timers.ts';
+import type { Timer, Timers } from './timers.ts';
 import { TransportChoice } from './transport-choice.ts';
-import { WatchedSet } from './watched-set.ts';
+import type { WatchedSet } from './watched-set.ts';
 
 export type Transport = Link['transport'];
 /** What new connections take where there is more than one way. */
@@ -27,7 +27,7 @@ export interface UplinkHandler {
 export type Connect = Partial<Record<Transport, (signal: AbortSignal) => Promise<Link>>>;
 
 /**
- * The client's way to the server: the link that a new connection should take now. With QUIC and TLS:
+ * The client's way to one server: the link that a new connection should take now. With QUIC and TLS:
  *
  *     QUIC up ─────────────▶ QUIC; TLS is drained
  *     QUIC stalled ────────▶ TLS as soon as it is up, QUIC until then (its streams stay where they are)
@@ -38,23 +38,22 @@ export type Connect = Partial<Record<Transport, (signal: AbortSignal) => Promise
  * When told to choose, it keeps both and takes whichever `TransportChoice` prefers, or the other while that is not there.
  */
 export class Uplink {
-  /** All links that are not closed, those included that only carry their last streams. */
-  readonly open = new WatchedSet<Link>();
+  readonly #open: WatchedSet<Link>;
   readonly #timers: Timers;
   #keepers: Partial<Record<Transport, LinkKeeper>> = {};
-  readonly #waiting = new Set<(link: Link) => void>();
   #fallbackTimer: Timer | null = null;
   /** Null where QUIC is preferred whatever happens. */
   #choice: TransportChoice | null = null;
   #lookTimer: Timer | null = null;
 
-  constructor(timers: Timers = systemTimers) {
+  /** Keeps its links in `open` for as long as they are not closed. */
+  constructor(open: WatchedSet<Link>, timers: Timers) {
+    this.#open = open;
     this.#timers = timers;
   }
 
   /**
-   * Makes links in this way from now on. Those made in another way carry their streams to their ends; who waits for a link waits on. With both transports QUIC is
-   * preferred, unless `preference` is to choose by the path.
+   * Makes links in this way from now on. Those made in another way carry their streams to their ends. With both transports QUIC is preferred, unless `preference` is to choose by the path.
    */
   use(connect: Connect, handler: UplinkHandler, preference: Preference = 'quic'): void {
     this.stop();
@@ -84,12 +83,6 @@ export class Uplink {
     return links.find((link) => link.state === 'up') ?? links[0] ?? null;
   }
 
-  /** Calls `take` with a link as soon as there is one. Returns a function that takes the wish back. */
-  whenUp(take: (link: Link) => void): () => void {
-    this.#waiting.add(take);
-    return () => this.#waiting.delete(take);
-  }
-
   /** Makes no more links. Those that are there carry their streams to their ends, unless `reason` says to end them at once. */
   stop(reason?: QtunnelError): void {
     this.#cancelFallback();
@@ -97,17 +90,14 @@ export class Uplink {
     this.#choice = null;
     this.#keepers.quic?.stop(reason);
     this.#keepers.tls?.stop(reason);
-    // Also those that nobody keeps any more.
-    if (reason !== undefined) for (const link of this.open.list()) link.close(reason);
   }
 
   #keeperHandler(transport: Transport, handler: UplinkHandler): KeeperHandler {
     return {
       onUp: (link) => {
-        this.open.add(link);
+        this.#open.add(link);
         handler.onUp(link);
         if (transport === 'quic') this.#endFallback();
-        for (const take of this.#takeWaiting()) take(link);
       },
       onStateChange: (link) => {
         handler.onStateChange(link);
@@ -123,7 +113,7 @@ export class Uplink {
       onRetired: (link, reason) => handler.onRetired(link, reason),
       onClosed: (link) => {
         handler.onClosed(link);
-        this.open.delete(link);
+        this.#open.delete(link);
       },
     };
   }
@@ -171,12 +161,6 @@ export class Uplink {
   #cancelFallback(): void {
     this.#fallbackTimer?.cancel();
     this.#fallbackTimer = null;
-  }
-
-  #takeWaiting(): ((link: Link) => void)[] {
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
-    return waiting;
   }
 }
 

@@ -44,6 +44,7 @@ test('nothing given: one tunnel with the documented defaults', (t) => {
     clientmode: false,
     listen: { host: '', port: 9001 },
     backend: { host: '127.0.0.1', port: 6400 },
+    otherServers: [],
     backends: {},
     target: null,
     proxyProtocol: false,
@@ -130,7 +131,7 @@ test('a stronger layer takes the place of what contradicts it in a weaker one', 
   t.end();
 });
 
-test('a server has one backend without a name and others under names; a client has one, and a target', (t) => {
+test('a server has one backend without a name and others under names; a client has servers, and a target', (t) => {
   const server = only(['-backend=127.0.0.1:80', '-backend', 'ssh=127.0.0.1:22', '-backend=db=[::1]:5432,web=:81']);
   t.same(server.backend, { host: '127.0.0.1', port: 80 });
   t.same(Object.entries(server.backends), [
@@ -144,11 +145,17 @@ test('a server has one backend without a name and others under names; a client h
   t.match(web, { backend: { port: 80 } });
   t.equal(web?.backends['ssh']?.port, 22);
   t.equal(only(['-clientmode', '-backend=s:443', '-target=ssh']).target, 'ssh');
+  const client = only(['-clientmode', '-backend=a:443,b:443', '-backend=[::1]:9001']);
+  t.same(client.backend, { host: 'a', port: 443 });
+  t.same(client.otherServers, [
+    { host: 'b', port: 443 },
+    { host: '::1', port: 9001 },
+  ]);
   const refused: [string[], RegExp][] = [
     [['-backend=a=:1', '-backend=a=:2'], /two addresses for "a"/],
     [['-backend=:1', '-backend=:2'], /more than one address without a name/],
     [['-clientmode', '-backend=a=:1'], /name the backend with target/],
-    [['-clientmode', '-backend=:1', '-backend=:2'], /one server/],
+    [['-clientmode', '-backend=a:1,b:1', '-backend=a:1'], /has a:1 twice/],
     [['-target=a'], /is for a client/],
     [['-clientmode', '-target=a b'], /expected a name/],
     [['-backend=a b=:1'], /expected a name.* before the equals sign/],

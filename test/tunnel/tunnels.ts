@@ -68,6 +68,7 @@ export function tunnelSettings(t: Test, settings: Partial<TunnelSettings>): Tunn
     clientmode: false,
     listen: { host: '127.0.0.1', port: 0 },
     backend: { host: '127.0.0.1', port: 1 },
+    otherServers: [],
     backends: {},
     target: null,
     proxyProtocol: false,

@@ -1,7 +1,8 @@
 import { test } from 'tap';
 import { QtunnelError } from '../../src/errors.ts';
 import type { Link } from '../../src/link/link.ts';
-import { type Preference, Uplink, type UplinkHandler } from '../../src/tunnel/uplink.ts';
+import type { Connect, Preference, UplinkHandler } from '../../src/tunnel/uplink.ts';
+import { Uplinks } from '../../src/tunnel/uplinks.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { FakeConnector } from './fake-link.ts';
 
@@ -25,11 +26,16 @@ class World {
   readonly quic = new FakeConnector('quic');
   readonly tls = new FakeConnector('tls');
   readonly heard: string[] = [];
-  readonly uplink = new Uplink(this.clock);
+  readonly uplink = new Uplinks(this.clock);
 
   constructor({ fallback = true, preference = 'quic' }: { fallback?: boolean; preference?: Preference } = {}) {
     const connect = { quic: this.quic.connect, ...(fallback && { tls: this.tls.connect }) };
-    this.uplink.use(connect, handlerWriting(this.heard), preference);
+    this.use(connect, this.heard, preference);
+  }
+
+  use(connect: Connect, heard: string[], preference: Preference = 'quic'): void {
+    const handler = { onServer() {}, onMark() {} };
+    this.uplink.use([{ server: 'server', connect, handler: handlerWriting(heard) }], handler, preference);
   }
 
   async up(connector: FakeConnector) {
@@ -145,7 +151,7 @@ void test('another way to make links: old ones go on to their ends, who waits wa
   await world.clock.advance(0);
   const heard: string[] = [];
   const other = new FakeConnector('tls');
-  world.uplink.use({ tls: other.connect }, handlerWriting(heard));
+  world.use({ tls: other.connect }, heard);
   t.equal(old.state, 'draining');
   t.ok(world.tls.last.signal.aborted);
   t.equal(world.transport, null);
@@ -171,7 +177,7 @@ void test('a wait survives the change of ways', async (t) => {
   const got: Link[] = [];
   world.uplink.whenUp((link) => void got.push(link));
   const other = new FakeConnector('quic');
-  world.uplink.use({ quic: other.connect }, handlerWriting([]));
+  world.use({ quic: other.connect }, []);
   await world.up(other);
   t.strictSame(got, [other.last.link]);
 });
@@ -228,7 +234,7 @@ void test('other settings: no choice is left', async (t) => {
   await world.up(world.tls);
   await world.clock.advance(1_000);
   t.equal(world.transport, 'tls');
-  world.uplink.use({ quic: world.quic.connect, tls: world.tls.connect }, handlerWriting(world.heard));
+  world.use({ quic: world.quic.connect, tls: world.tls.connect }, world.heard);
   await world.up(world.quic);
   world.quic.last.link.rtt = 0.3;
   await world.clock.advance(60_000);

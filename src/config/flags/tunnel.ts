@@ -18,7 +18,7 @@ export const TUNNEL = [
     kind: 'backends',
     default: '127.0.0.1:6400',
     dialled: true,
-    help: 'connect to: the server from a client, the TCP service from a server; a server may offer more, each as -backend=NAME=HOST:PORT',
+    help: 'connect to: the server from a client (several, as a:443,b:443: the best of them), the TCP service from a server, which may offer more, each as -backend=NAME=HOST:PORT',
   },
   {
     name: 'target',
