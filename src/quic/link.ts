@@ -29,6 +29,7 @@ import { CLOSE, closeCodeFor } from './close.ts';
 import type { QuicConnection } from './connection.ts';
 import type { ControlStream } from './control-stream.ts';
 import type { QuicOptions } from './link-settings.ts';
+import { Lingering } from './lingering.ts';
 import type { BlockPeer } from './packetization/packetizer.ts';
 import { CONTROL_STREAM, type Stage } from './stage.ts';
 import { QuicStream, type StreamHost } from './stream.ts';
@@ -60,9 +61,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   readonly #creditDue = new Set<QuicStream>();
   /** Streams whose handlers stopped reading although there may be more. */
   #readAgain: QuicStream[] = [];
-  /** QUIC streams that have ended here but perhaps not in quiche: their last bytes may be under way still. */
-  readonly #lingering = new Set<number>();
-  #pruneAt = LINGERING_BEFORE_PRUNE;
+  readonly #lingering: Lingering;
   /** This side, and the peer, has said that it is draining and has no streams left. */
   #saidDrained = false;
   #peerDrained = false;
@@ -93,6 +92,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#own = link.own;
     this.#peer = link.peer;
     this.#ids = new StreamIds(link.role);
+    this.#lingering = new Lingering((id) => connection.isEndPending(id));
     const shards = Math.min(link.own.shards, link.peer.shards);
     // Without blocks a lost packet holds up its own QUIC stream only, which is worth more than fewer packets.
     this.mostSmall = shards > 0 ? MAX_SMALL : 0;
@@ -276,7 +276,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#creditDue.delete(stream);
     this.#moved.delete(stream.input);
     stream.receiveCredit.release();
-    if (!reset && stream.output >= 0) this.#linger(stream.output);
+    if (!reset && stream.output >= 0) this.#lingering.add(stream.output);
     if (this.#state === 'draining') this.connection.schedule();
   }
 
@@ -422,25 +422,13 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   /** Acknowledged does not mean read: only the peer knows when its readers are through with what was sent. */
   #closeWhenDrained(): void {
-    if (this.#streams.size > 0) return;
-    this.#pruneLingering();
-    if (this.#lingering.size > 0) return;
+    if (this.#streams.size > 0 || this.#lingering.prune() > 0) return;
     if (!this.#saidDrained) {
       this.#saidDrained = true;
       this.#control.send(encodeGoAway('drained', true));
     }
     this.#control.flush();
     if (this.#peerDrained) this.connection.close(CLOSE.NONE, new QtunnelError('LINK_CLOSED', 'The link was drained.'));
-  }
-
-  #linger(id: number): void {
-    this.#lingering.add(id);
-    if (this.#lingering.size > this.#pruneAt) this.#pruneLingering();
-  }
-
-  #pruneLingering(): void {
-    for (const id of this.#lingering) if (!this.connection.isEndPending(id)) this.#lingering.delete(id);
-    this.#pruneAt = LINGERING_BEFORE_PRUNE + 2 * this.#lingering.size;
   }
 
   #setState(state: LinkState): void {
@@ -468,7 +456,6 @@ const NOBODY: LinkHandler = { onStream: (stream) => stream.reset('RESET'), onSta
 const BUDGET_STREAMS = 16;
 /** Milliseconds: what a peer may at least expect, whatever it asks for. */
 const MIN_IDLE_TIMEOUT = 1_000;
-const LINGERING_BEFORE_PRUNE = 256;
 /** Of quiche's urgencies; streams have 127 by default. */
 const MOST_URGENT = 0;
 /** Bytes for the control stream that quiche has not taken, beyond which no more small writes are. */
