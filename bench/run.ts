@@ -10,7 +10,7 @@ import type { Baseline } from './report/check.ts';
 import { conditions } from './report/conditions.ts';
 import { assembleReport, publish } from './report/publish.ts';
 import type { Results } from './report/publish.ts';
-import { interrupt } from './scope.ts';
+import { interrupt } from '../test/support/scope.ts';
 import { Session } from './session.ts';
 import { namespacesAbsence } from './site.ts';
 import type { Suite } from './suite.ts';

@@ -3,7 +3,7 @@ import type { Contender } from './contender.ts';
 import type { Failure, Sample } from './figures.ts';
 import { launch } from './launch.ts';
 import type { Running } from './launch.ts';
-import { withScope } from './scope.ts';
+import { withScope } from '../test/support/scope.ts';
 import type { Site } from './site.ts';
 
 /** What a run of the benchmarks is told, and what it has found so far. */

@@ -6,8 +6,8 @@ import { eventually } from '../test/support/deadline.ts';
 import { Qtunnel, COMMAND } from '../test/support/qtunnel.ts';
 import type { Owner } from '../test/support/process.ts';
 import { IperfServer } from './loads/iperf.ts';
-import { cpuSecondsIn } from './processes.ts';
-import { withScope } from './scope.ts';
+import { cpuSecondsIn } from '../test/support/processes.ts';
+import { withScope } from '../test/support/scope.ts';
 import { loopbackSite } from './site.ts';
 
 /**

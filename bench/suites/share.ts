@@ -3,7 +3,7 @@ import type { Column } from '../figures.ts';
 import { IperfServer } from '../loads/iperf.ts';
 import { CLEAN, LOSSY } from '../paths.ts';
 import type { NamedPath } from '../paths.ts';
-import { withScope } from '../scope.ts';
+import { withScope } from '../../test/support/scope.ts';
 import { wanAbsence, wanSite } from '../site.ts';
 import type { TcpCongestion } from '../site.ts';
 import type { Session } from '../session.ts';

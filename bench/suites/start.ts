@@ -7,7 +7,7 @@ import { listening } from '../listening.ts';
 import { runLoad } from '../loads/client.ts';
 import { makePath } from '../paths.ts';
 import { programFile } from '../programs/path.ts';
-import { withScope } from '../scope.ts';
+import { withScope } from '../../test/support/scope.ts';
 import { wanAbsence, wanSite } from '../site.ts';
 import type { Host } from '../site.ts';
 import type { Suite } from '../suite.ts';

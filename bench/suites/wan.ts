@@ -4,7 +4,7 @@ import { IperfServer } from '../loads/iperf.ts';
 import type { Load } from '../loads/iperf.ts';
 import { PATHS } from '../paths.ts';
 import type { NamedPath } from '../paths.ts';
-import { withScope } from '../scope.ts';
+import { withScope } from '../../test/support/scope.ts';
 import type { Session } from '../session.ts';
 import { wanAbsence, wanSite } from '../site.ts';
 import type { Suite } from '../suite.ts';

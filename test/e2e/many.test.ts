@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { test } from 'tap';
 import type { Test } from 'tap';
 import { eventually } from '../support/deadline.ts';
+import { openDescriptors, residentBytes } from '../support/processes.ts';
 import { MODES, startTunnel } from '../support/qtunnel.ts';
 import type { Mode } from '../support/qtunnel.ts';
 import { acceptor, dial, echoes, echoServer, receiveAll } from '../support/tcp.ts';
@@ -46,15 +46,15 @@ for (const mode of MODES) {
     const { port, server, client } = await startTunnel(t, mode, await echoServer(t), QUIET);
     const pids = [server.process.pid, client.process.pid];
     await shortConnections(t, port, WARM_UP);
-    const before = pids.map(descriptors);
-    const rssBefore = pids.map(rss);
+    const before = pids.map(openDescriptors);
+    const rssBefore = pids.map((pid) => residentBytes([pid]));
 
     await shortConnections(t, port, ONE_AFTER_ANOTHER[mode]);
 
-    const settled = () => pids.every((pid, index) => descriptors(pid) <= before[index]! + SPARE_DESCRIPTORS);
-    await eventually(`descriptors ${pids.map(descriptors).join(', ')} as before: ${before.join(', ')}`, settled);
+    const settled = () => pids.every((pid, index) => openDescriptors(pid) <= before[index]! + SPARE_DESCRIPTORS);
+    await eventually(`descriptors ${pids.map(openDescriptors).join(', ')} as before: ${before.join(', ')}`, settled);
     pids.forEach((pid, index) => {
-      const growth = rss(pid) - rssBefore[index]!;
+      const growth = residentBytes([pid]) - rssBefore[index]!;
       t.ok(growth < RSS_GROWTH_LIMIT, `${index === 0 ? 'server' : 'client'} grew by ${(growth / 2 ** 20).toFixed(1)} MB`);
     });
     t.ok(await echoes(await dial(t, port), 'still there'));
@@ -67,7 +67,7 @@ for (const mode of MODES) {
       clientFlags: ['-buffer=256K'],
     });
     const pids = [server.process.pid, client.process.pid];
-    const before = pids.map(rss);
+    const before = pids.map((pid) => residentBytes([pid]));
     const block = Buffer.alloc(256 * 1024);
     for (let index = 0; index < STALLED; index++) {
       const application = await dial(t, port);
@@ -78,7 +78,7 @@ for (const mode of MODES) {
     service.pipe(service);
     t.ok(await echoes(fresh, Buffer.alloc(1024 * 1024, 'x')));
     pids.forEach((pid, index) => {
-      const growth = (rss(pid) - before[index]!) / 2 ** 20;
+      const growth = (residentBytes([pid]) - before[index]!) / 2 ** 20;
       t.ok(growth < STALLED * 2, `grew by ${growth.toFixed(1)} MB for ${STALLED} streams of 256 KB with 16 MB waiting each`);
     });
   });
@@ -101,12 +101,4 @@ async function shortConnections(t: Test, port: number, count: number): Promise<v
 async function endsWell(socket: Socket): Promise<boolean> {
   socket.end();
   return (await receiveAll(socket)).length === 0;
-}
-
-function descriptors(pid: number): number {
-  return readdirSync(`/proc/${pid}/fd`).length;
-}
-
-function rss(pid: number): number {
-  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024;
 }

@@ -1,8 +1,7 @@
 import { resolve } from 'node:path';
-import type { Test } from 'tap';
 import { temporaryFolder } from './files.ts';
 import { Program } from './process.ts';
-import type { ProcessOptions } from './process.ts';
+import type { Owner, ProcessOptions } from './process.ts';
 import { freePort } from './tcp.ts';
 
 /** Both ways of carrying connections; tests that concern both run once for each. */
@@ -61,7 +60,7 @@ export interface RunOptions extends ProcessOptions {
 }
 
 /** Starts the command as a user would, with the log in JSON, at debug level unless told otherwise. */
-export function startQtunnel(t: Test, flags: readonly string[], { secret = SECRET, env, ...options }: RunOptions = {}): Qtunnel {
+export function startQtunnel(t: Owner, flags: readonly string[], { secret = SECRET, env, ...options }: RunOptions = {}): Qtunnel {
   const level = flags.some((flag) => flag.startsWith('-log-level')) ? [] : ['-log-level=debug'];
   const args = [COMMAND, '-log-format=json', ...level, ...flags];
   const secretEnv = secret === null ? {} : { QTUNNEL_SECRET: secret };
@@ -87,7 +86,7 @@ export interface RunningServer {
 }
 
 /** Starts a server and waits until it listens. */
-export async function startServer(t: Test, options: ServerOptions): Promise<RunningServer> {
+export async function startServer(t: Owner, options: ServerOptions): Promise<RunningServer> {
   const { mode, backend, listen = `127.0.0.1:${await freePort()}`, stateDir = temporaryFolder(t), flags = [], ...rest } = options;
   const address = typeof backend === 'number' ? `127.0.0.1:${backend}` : backend;
   const process = startQtunnel(
@@ -116,7 +115,7 @@ export interface RunningClient {
 }
 
 /** Starts a client and waits until it listens and its link is up. */
-export async function startClient(t: Test, options: ClientOptions): Promise<RunningClient> {
+export async function startClient(t: Owner, options: ClientOptions): Promise<RunningClient> {
   const { mode, server, listen = '127.0.0.1:0', stateDir = temporaryFolder(t), flags = [], waitForLink = true, ...rest } = options;
   const address = typeof server === 'number' ? `127.0.0.1:${server}` : server;
   const process = startQtunnel(
@@ -138,7 +137,7 @@ export interface Tunnel {
 
 /** A server and a client with its link up, in front of a backend on this port. */
 export async function startTunnel(
-  t: Test,
+  t: Owner,
   mode: Mode,
   backend: number | string,
   { serverFlags = [], clientFlags = [] }: { serverFlags?: readonly string[]; clientFlags?: readonly string[] } = {},

@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Test } from 'tap';
 import { withDeadline } from './deadline.ts';
+import type { Owner } from './process.ts';
 
 /** Listens until the test ends, on a free port of 127.0.0.1 unless told otherwise; its connections may be half closed. */
-export async function listen(t: Test, onConnection: (socket: Socket) => void, port = 0, host = '127.0.0.1'): Promise<number> {
+export async function listen(t: Owner, onConnection: (socket: Socket) => void, port = 0, host = '127.0.0.1'): Promise<number> {
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     sockets.add(socket);
@@ -26,12 +26,12 @@ export async function listen(t: Test, onConnection: (socket: Socket) => void, po
 }
 
 /** Sends every byte back, and FIN after the last. */
-export function echoServer(t: Test): Promise<number> {
+export function echoServer(t: Owner): Promise<number> {
   return listen(t, (socket) => socket.pipe(socket));
 }
 
 /** A backend that hands its connections to the test one by one. */
-export async function acceptor(t: Test): Promise<{ port: number; accept: () => Promise<Socket>; accepted: () => number }> {
+export async function acceptor(t: Owner): Promise<{ port: number; accept: () => Promise<Socket>; accepted: () => number }> {
   const waiting: ((socket: Socket) => void)[] = [];
   const ready: Socket[] = [];
   let count = 0;
@@ -87,7 +87,7 @@ async function closed(it: { close: (done: () => void) => unknown }): Promise<voi
 }
 
 /** A connection that is there until the test ends. */
-export async function dial(t: Test, port: number, host = '127.0.0.1'): Promise<Socket> {
+export async function dial(t: Owner, port: number, host = '127.0.0.1'): Promise<Socket> {
   const socket = connect({ port, host, allowHalfOpen: true, noDelay: true });
   t.teardown(() => socket.destroy());
   await withDeadline(once(socket, 'connect'), () => `a connection to port ${port}`);

@@ -1,7 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import type { Test } from 'tap';
+import type { Owner } from './process.ts';
 
 /** Passes datagrams between one client and a server, as a NAT does; the server sees the relay's address, which can change. */
 export class UdpRelay {
@@ -19,7 +19,7 @@ export class UdpRelay {
     });
   }
 
-  static async open(t: Test, server: number): Promise<UdpRelay> {
+  static async open(t: Owner, server: number): Promise<UdpRelay> {
     const relay = new UdpRelay(await bound(), server);
     await relay.rebind();
     t.teardown(() => {

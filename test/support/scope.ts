@@ -1,4 +1,4 @@
-import type { Owner } from '../test/support/process.ts';
+import type { Owner } from './process.ts';
 
 /**
  * Does `work` with a scope of its own. What the scope was told to undo is undone when the work ends, however it does, the last first; and

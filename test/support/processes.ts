@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** CPU seconds, user and system, that these processes and those they have started have used so far with all their threads (Linux). */
 export function cpuSeconds(pids: readonly number[]): number {
@@ -20,6 +20,11 @@ export async function peakResidentBytes<T>(pids: readonly number[], work: Promis
   } finally {
     clearInterval(timer);
   }
+}
+
+/** How many descriptors a process has open at the moment (Linux). */
+export function openDescriptors(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
 }
 
 /** The process and its descendants: sshd has one for each session. */
