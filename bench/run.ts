@@ -10,6 +10,7 @@ import type { Baseline } from './report/check.ts';
 import { conditions } from './report/conditions.ts';
 import { assembleReport, publish } from './report/publish.ts';
 import type { Results } from './report/publish.ts';
+import { progress } from '../test/support/progress.ts';
 import { interrupt } from '../test/support/scope.ts';
 import { Session } from './session.ts';
 import { namespacesAbsence } from './site.ts';
@@ -90,12 +91,6 @@ function list(): void {
 
 function absenceLine(name: string, absence: string | null): string[] {
   return absence === null ? [] : [`${name}: ${absence}`];
-}
-
-/** With the time since the start. */
-function progress(line: string): void {
-  const seconds = Math.round(performance.now() / 1000);
-  console.error(`${String(Math.floor(seconds / 60)).padStart(3)}:${String(seconds % 60).padStart(2, '0')} ${line}`);
 }
 
 const CONTENDERS: readonly Contender[] = [DIRECT, ...DIRECT_ON_WAN, ...TUNNELS];

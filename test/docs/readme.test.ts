@@ -117,8 +117,9 @@ const DOCUMENTS = [
   'README.md',
   'CHANGELOG.md',
   'bench/README.md',
+  'test/reliability/README.md',
   'certs/README.md',
-  ...['ARCHITECTURE', 'BENCH', 'ERRORS', 'LIBRARY', 'MEASURED', 'PERFORMANCE', 'PROTOCOL', 'SECURITY'].map(
+  ...['ARCHITECTURE', 'BENCH', 'ERRORS', 'LIBRARY', 'MEASURED', 'PERFORMANCE', 'PROTOCOL', 'RELIABILITY', 'SECURITY'].map(
     (name) => `docs/${name}.md`,
   ),
 ];
