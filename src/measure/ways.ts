@@ -1,6 +1,7 @@
 import { serverOf, type TunnelSettings } from '../config/settings.ts';
 import { asQtunnelError, QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
+import { REFUSED } from '../tunnel/link-keeper.ts';
 import { directPath, type Path, sayHello, tunnelPath } from './paths.ts';
 import { TITLES } from './plan.ts';
 import type { PathName, Problem } from './results.ts';
@@ -17,13 +18,14 @@ export interface Ways {
 
 /**
  * Finds a bench at the far end over each transport that the settings allow, and over plain TCP when the far end offers that.
- * @throws QtunnelError when no tunnel leads there: why the first did not come up; `ABORTED`.
+ * @throws QtunnelError when no tunnel leads there: why it was refused, or else why the first did not come up; `ABORTED`.
  */
 export async function findWays(settings: TunnelSettings, signal: AbortSignal): Promise<Ways> {
   const search = new Search(signal);
   try {
-    for (const name of tunnelsOf(settings)) await search.try(name, () => tunnelPath(name, settings, signal));
-    const [problem] = search.problems;
+    await search.all(tunnelsOf(settings), (name, given) => tunnelPath(name, settings, given));
+    // One that says no is more to the point than one that says nothing, as over UDP to whoever has another secret.
+    const problem = search.problems.find(isRefusal) ?? search.problems[0];
     if (signal.aborted) throw new QtunnelError('ABORTED', 'The bench was stopped.');
     if (search.paths.length === 0 && problem !== undefined) {
       const where = `${formatAddress(serverOf(settings))} over ${TITLES[problem.path]}`;
@@ -54,11 +56,25 @@ class Search implements Ways {
     this.#signal = signal;
   }
 
-  async try(name: PathName, make: () => Promise<Path>): Promise<void> {
+  /** Tries all at the same time; once one is refused, so would the others be that have not come up. */
+  async all<N extends PathName>(names: readonly N[], make: (name: N, signal: AbortSignal) => Promise<Path>): Promise<void> {
+    const refused = new AbortController();
+    const signal = AbortSignal.any([this.#signal, refused.signal]);
+    await Promise.all(
+      names.map(async (name) => {
+        await this.try(name, () => make(name, signal), signal);
+        if (this.problems.some(isRefusal)) refused.abort();
+      }),
+    );
+    this.paths.sort((one, other) => names.indexOf(one.name as N) - names.indexOf(other.name as N));
+    this.problems.sort((one, other) => names.indexOf(one.path as N) - names.indexOf(other.path as N));
+  }
+
+  async try(name: PathName, make: () => Promise<Path>, signal = this.#signal): Promise<void> {
     try {
       const path = await make();
       try {
-        const { hello, socket } = await sayHello(path, this.#signal);
+        const { hello, socket } = await sayHello(path, signal);
         this.hello ??= hello;
         this.#hellos.push(socket);
         this.paths.push(path);
@@ -76,6 +92,10 @@ class Search implements Ways {
     for (const socket of this.#hellos) socket.destroy();
     await Promise.all(this.paths.map((path) => path.close()));
   }
+}
+
+function isRefusal({ code }: Problem): boolean {
+  return REFUSED.has(code);
 }
 
 function tunnelsOf({ quic, fallback }: TunnelSettings): ('quic' | 'tcp')[] {

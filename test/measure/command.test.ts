@@ -111,7 +111,7 @@ test('two ends: the far one makes a secret up and prints the command for the nea
   t.equal(stranger.code, 1);
   t.match(
     stranger.stderr,
-    /^qtunnel: No bench can be reached at 127\.0\.0\.1:\d+ over QUIC: .*The client’s secret is not the server’s.*\n$/,
+    /^qtunnel: No bench can be reached at 127\.0\.0\.1:\d+ over TCP mode: The server closed .* its secret differs; .*\n$/,
   );
   t.equal(stranger.stdout, '');
 
