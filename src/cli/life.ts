@@ -7,13 +7,15 @@ import type { Log } from '../observe/log.ts';
 import type { RunningTunnels } from '../tunnel/run.ts';
 import { EXIT, type ExitCode } from './exit.ts';
 
+export type Signals = Pick<NodeJS.EventEmitter, 'on' | 'off'>;
+
 export interface Life {
   readonly log: Log;
   /** Reads the configuration again, for SIGHUP. @throws QtunnelError */
   readonly load: () => Configuration;
   readonly current: ProcessSettings;
   /** Where signals come from: `process`. */
-  readonly signals: Pick<NodeJS.EventEmitter, 'on' | 'off'>;
+  readonly signals: Signals;
 }
 
 /**
@@ -40,7 +42,9 @@ export async function untilStopped(running: RunningTunnels, life: Life): Promise
     drain(running, life, signal).then(end, crash);
   };
   for (const signal of STOP) signals.on(signal, stop);
+  const refuseUpgrade = () => life.log.log.warn({ event: 'warning' }, NO_SUPERVISOR);
   signals.on('SIGHUP', reload);
+  signals.on('SIGUSR2', refuseUpgrade);
   signals.on('uncaughtException', crash);
   running.failed.then(crash, crash);
   try {
@@ -49,6 +53,7 @@ export async function untilStopped(running: RunningTunnels, life: Life): Promise
     await Promise.race([running.close(), patience()]);
     for (const signal of STOP) signals.off(signal, stop);
     signals.off('SIGHUP', reload);
+    signals.off('SIGUSR2', refuseUpgrade);
     signals.off('uncaughtException', crash);
   }
 }
@@ -88,6 +93,8 @@ function needingRestart(before: ProcessSettings, now: ProcessSettings): string[]
   return [
     ...(isDeepStrictEqual(before.metrics, now.metrics) ? [] : ['metrics']),
     ...(before.workers === now.workers ? [] : ['workers']),
+    ...(before.supervise === now.supervise ? [] : ['supervise']),
+    ...(before.hangTimeout === now.hangTimeout ? [] : ['hang-timeout']),
     ...(before.logto === now.logto ? [] : ['logto']),
     ...(before.logFormat === now.logFormat ? [] : ['log-format']),
   ];
@@ -110,4 +117,5 @@ function serially(task: () => Promise<void>): () => void {
 }
 
 const LONGEST_CLOSE_MS = 1000;
+const NO_SUPERVISOR = 'SIGUSR2 does nothing here: with -supervise it hands over to a new process';
 const STOP = ['SIGTERM', 'SIGINT'] as const;

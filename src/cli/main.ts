@@ -4,6 +4,7 @@ import type { Layer } from '../config/layer.ts';
 import { type Configuration, loadConfiguration } from '../config/load.ts';
 import { lookUp } from '../config/settle.ts';
 import { createLog } from '../observe/log.ts';
+import type { Supervised } from '../supervise/supervised.ts';
 import { VERSION } from '../version.ts';
 import { parseArguments } from './arguments.ts';
 import { EXIT, type ExitCode, errorText, exitCodeFor } from './exit.ts';
@@ -15,22 +16,28 @@ import { untilStopped } from './life.ts';
  * The command. QUIC's native binding and what makes certificates are imported only where they are used: a refusal and `-help` come at
  * once, and on every platform.
  * @param words the command line without the program's name.
+ * @param supervised what a process under supervision is given; null for one that a user has started.
  * @returns the exit code; everything has been said by then.
  */
-export async function main(words: readonly string[], environment: Environment): Promise<ExitCode> {
+export async function main(
+  words: readonly string[],
+  environment: Environment,
+  supervised: Supervised | null = null,
+): Promise<ExitCode> {
   try {
     if (words[0] === 'bench') {
       const { bench } = await import('../measure/command.ts');
       return await bench(words.slice(1), environment);
     }
-    return await run(parseArguments(words), environment);
+    return await run(words, environment, supervised);
   } catch (error) {
     printError(errorText(error, wantsDebug(words, environment)));
     return exitCodeFor(error);
   }
 }
 
-async function run(commandLine: Layer, environment: Environment): Promise<ExitCode> {
+async function run(words: readonly string[], environment: Environment, supervised: Supervised | null): Promise<ExitCode> {
+  const commandLine = parseArguments(words);
   if (lookUp([commandLine], 'help') === true) return print(helpText(wantsColour(process.stdout, environment)));
   if (lookUp([commandLine], 'version') === true) return print(`qtunnel ${VERSION}\n`);
   refuseMisplaced(commandLine);
@@ -47,17 +54,32 @@ async function run(commandLine: Layer, environment: Environment): Promise<ExitCo
     const { checkText } = await import('./check.ts');
     return print(await checkText(configuration));
   }
-  return await serve(configuration, load, warnings);
+  if (supervised === null && configuration.process.supervise) {
+    const { supervise } = await import('../supervise/supervise.ts');
+    return await supervise(words, configuration.process);
+  }
+  return await serve({ configuration, load, warnings, supervised });
 }
 
-async function serve(configuration: Configuration, load: () => Configuration, warnings: readonly string[]): Promise<ExitCode> {
+interface Serving {
+  readonly configuration: Configuration;
+  /** Reads it again. */
+  readonly load: () => Configuration;
+  readonly warnings: readonly string[];
+  readonly supervised: Supervised | null;
+}
+
+async function serve({ configuration, load, warnings, supervised }: Serving): Promise<ExitCode> {
   const log = createLog(configuration.process);
   try {
     for (const warning of warnings) log.log.warn({ event: 'warning' }, warning);
     const { runTunnels } = await import('../tunnel/run.ts');
     const { metrics, workers } = configuration.process;
-    const running = await runTunnels(configuration.tunnels, { log: log.log, metrics, workers });
-    return await untilStopped(running, { log, load, current: configuration.process, signals: process });
+    const context = { log: log.log, metrics, workers, ...supervised?.context };
+    const running = await runTunnels(configuration.tunnels, context);
+    supervised?.handleReady(running);
+    const signals = supervised?.signals ?? process;
+    return await untilStopped(running, { log, load, current: configuration.process, signals });
   } catch (err) {
     // Standard error is told by main; who watches a file or syslog looks there.
     if (configuration.process.logto !== 'stderr') log.log.error({ event: 'failed', err }, 'the tunnels did not start');

@@ -106,6 +106,10 @@ export interface NamedAddress extends Address {
 export interface ProcessSettings {
   /** Threads that share the tunnels; 1 for none besides the main thread. */
   readonly workers: number;
+  /** Whether all of it runs in a child process, which is started again when it dies. */
+  readonly supervise: boolean;
+  /** Milliseconds after which a child that does not answer is ended. */
+  readonly hangTimeout: number;
   readonly metrics: Address | null;
   /** `stdout`, `stderr`, `syslog`, or a file's path. */
   readonly logto: string;

@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { collectDefaultMetrics, Gauge } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 
 /**
@@ -9,6 +9,16 @@ export function addProcessMetrics(registry: Registry): void {
   if (registry.getSingleMetric(EVENT_LOOP_LAG)) return;
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: PROM_CLIENT_RESOLUTION_MS });
   addEventLoopLag(registry);
+}
+
+/** Adds how often a supervised process was started again. */
+export function addRestarts(registry: Registry, restarts: number): void {
+  const counter = new Counter({
+    name: 'qtunnel_restarts_total',
+    help: 'Times that the supervisor has started the process again because it died or hung.',
+    registers: [registry],
+  });
+  counter.inc(restarts);
 }
 
 /**

@@ -3,6 +3,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Address } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
+import { type Listen, OWN_PORTS } from '../ports/ports.ts';
 import type { Metrics } from './metrics.ts';
 import { addProcessMetrics } from './process-metrics.ts';
 
@@ -17,11 +18,21 @@ export interface ObserveServer {
  * down; the body says which) over HTTP.
  * @throws QtunnelError `LISTEN_FAILED`
  */
-export async function startObserveServer(address: Address, metrics: Metrics): Promise<ObserveServer> {
+export async function startObserveServer(
+  address: Address,
+  metrics: Metrics,
+  listen: Listen = OWN_PORTS.listen,
+): Promise<ObserveServer> {
   const server = createServer((request, response) => {
     respond(request, response, metrics).catch((error: unknown) => fail(response, error));
   });
-  await listen(server, address);
+  try {
+    await listen(server, address);
+  } catch (error) {
+    throw listenFailed(error as NodeJS.ErrnoException, address);
+  }
+  // An accept that fails for want of descriptors must not end the process.
+  server.on('error', () => {});
   addProcessMetrics(metrics.registry);
   return {
     address: { host: address.host, port: (server.address() as AddressInfo).port },
@@ -62,15 +73,7 @@ function fail(response: ServerResponse, error: unknown): void {
   else send(response, 500, TEXT, `The metrics cannot be read: ${(error as Error).message}\n`);
 }
 
-function listen(server: Server, { host, port }: Address): Promise<void> {
-  return new Promise((resolve, reject) => {
-    // It stays for good: an accept that fails later for want of descriptors must not end the process.
-    server.on('error', (error: NodeJS.ErrnoException) => reject(listenFailed(error, host, port)));
-    server.listen({ host: host || undefined, port }, resolve);
-  });
-}
-
-function listenFailed(cause: NodeJS.ErrnoException, host: string, port: number): QtunnelError {
+function listenFailed(cause: NodeJS.ErrnoException, { host, port }: Address): QtunnelError {
   const reason = LISTEN_PROBLEMS[cause.code ?? ''] ?? cause.message;
   return new QtunnelError('LISTEN_FAILED', `The metrics cannot be served on ${host}:${port} (-metrics): ${reason}.`, { cause });
 }

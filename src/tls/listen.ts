@@ -4,6 +4,7 @@ import { type ErrorCode, QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import type { Link } from '../link/link.ts';
 import type { LinkListener, LinkOptions, Refusal, ServerKeys } from '../link/options.ts';
+import { type Listen, OWN_PORTS } from '../ports/ports.ts';
 import { ALPN } from '../protocol/handshake.ts';
 import type { Hello } from '../protocol/messages.ts';
 import { sourceOf, Sources } from '../protocol/sources.ts';
@@ -17,18 +18,23 @@ import { acceptProblem, noCommonProtocol } from './problems.ts';
 
 /**
  * Listens for links over TLS. An empty host stands for all addresses, port 0 for any.
- * @param take gets the TCP connections in the listener's place, to hand them to one of `acceptTls`.
  * @throws QtunnelError `LISTEN_FAILED`, `CERT_INVALID`, `CERT_KEY_MISMATCH`.
  */
 export async function listenTls(
   address: TcpAddress,
   keys: ServerKeys,
   options: LinkOptions,
-  take?: (socket: Socket) => void,
+  { take, listen = OWN_PORTS.listen }: ListenTlsOptions = {},
 ): Promise<LinkListener> {
   const listener = new TlsListener(keys, options, take);
-  await listener.listen(address);
+  await listener.listen(address, listen);
   return listener;
+}
+
+export interface ListenTlsOptions {
+  /** Gets the TCP connections in the listener's place, to hand them to one of `acceptTls`. */
+  readonly take?: (socket: Socket) => void;
+  readonly listen?: Listen;
 }
 
 /** A listener that does not listen itself: it is given the TCP connections that came in on `address`. @throws as above. */
@@ -110,19 +116,16 @@ class TlsListener implements TlsAcceptor {
     this.#tcp = createTcpServer({ noDelay: true }, take);
   }
 
-  listen({ host, port }: TcpAddress): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const fail = (error: NodeJS.ErrnoException): void => reject(listenProblem(error, formatAddress({ host, port })));
-      this.#tcp.once('error', fail);
-      this.#tcp.listen({ port, backlog: BACKLOG, ...(host === '' ? {} : { host }) }, () => {
-        this.#tcp.off('error', fail);
-        // Out of descriptors: those who wait in the kernel are accepted when there are some again.
-        this.#tcp.on('error', () => {});
-        const bound = this.#tcp.address() as AddressInfo;
-        this.address = { host: bound.address, port: bound.port };
-        resolve();
-      });
-    });
+  async listen({ host, port }: TcpAddress, listen: Listen): Promise<void> {
+    try {
+      await listen(this.#tcp, { host, port, backlog: BACKLOG });
+    } catch (error) {
+      throw listenProblem(error as NodeJS.ErrnoException, formatAddress({ host, port }));
+    }
+    // Out of descriptors: those who wait in the kernel are accepted when there are some again.
+    this.#tcp.on('error', () => {});
+    const bound = this.#tcp.address() as AddressInfo;
+    this.address = { host: bound.address, port: bound.port };
   }
 
   setIdentity(keys: ServerKeys): void {

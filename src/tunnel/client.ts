@@ -140,7 +140,9 @@ export class ClientTunnel implements Tunnel {
   }
 
   async #listen(address: Address | null): Promise<net.Server | null> {
-    return address === null ? null : await listenTcp(address, this.#context.log, (socket) => this.accept(socket));
+    return address === null
+      ? null
+      : await listenTcp(address, this.#context.log, (socket) => this.accept(socket), this.#supplies.listen);
   }
 
   #moveTo(server: net.Server | null): void {

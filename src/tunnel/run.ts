@@ -4,12 +4,15 @@ import { QtunnelError } from '../errors.ts';
 import { closeWorkers } from '../identity/workers.ts';
 import { formatAddress } from '../link/address.ts';
 import { Metrics } from '../observe/metrics.ts';
+import { addRestarts } from '../observe/process-metrics.ts';
 import { type ObserveServer, startObserveServer } from '../observe/server.ts';
+import { OWN_PORTS, type Ports } from '../ports/ports.ts';
 import type { Workers } from '../workers/workers.ts';
 import { ClientTunnel } from './client.ts';
 import type { TunnelContext } from './context.ts';
 import { NO_EVENTS } from './events.ts';
 import { ServerTunnel } from './server.ts';
+import { suppliesWith } from './supplies.ts';
 import type { SettingsChange, Tunnel } from './tunnel.ts';
 
 export interface RunContext {
@@ -18,6 +21,10 @@ export interface RunContext {
   readonly metrics: Address | null;
   /** Threads that share the tunnels; one when left out. */
   readonly workers?: number;
+  /** This process's own when left out. */
+  readonly ports?: Ports;
+  /** How often the process has been started again under supervision; null, or left out, without it. */
+  readonly restarts?: number | null;
 }
 
 export interface RunningTunnels {
@@ -26,6 +33,8 @@ export interface RunningTunnels {
   /** Accepts nothing more; true when all connections ended by themselves within `-drain-timeout`. */
   drain(): Promise<boolean>;
   close(): Promise<void>;
+  /** Resolves when every thread that has a part in the tunnels has answered. */
+  answer(): Promise<void>;
   /** Settles when a tunnel cannot go on. */
   readonly failed: Promise<QtunnelError>;
 }
@@ -63,9 +72,10 @@ class TunnelSet implements RunningTunnels {
   }
 
   async start(tunnels: readonly TunnelSettings[]): Promise<void> {
-    const { log, metrics } = this.#context;
+    const { log, metrics, ports = OWN_PORTS, restarts = null } = this.#context;
+    if (restarts !== null) addRestarts(this.#metrics.registry, restarts);
     if (metrics !== null) {
-      this.#observer = await startObserveServer(metrics, this.#metrics);
+      this.#observer = await startObserveServer(metrics, this.#metrics, ports.listen);
       const where = formatAddress({ ...this.#observer.address, host: metrics.host === '' ? '127.0.0.1' : metrics.host });
       log.info({ event: 'metrics', address: where }, `metrics on http://${where}/metrics`);
     }
@@ -101,6 +111,10 @@ class TunnelSet implements RunningTunnels {
     return drained.every(Boolean);
   }
 
+  async answer(): Promise<void> {
+    await this.#workers?.answer();
+  }
+
   async close(): Promise<void> {
     this.#stopping = true;
     const reason = new QtunnelError('SHUTTING_DOWN', 'qtunnel was stopped.');
@@ -113,10 +127,10 @@ class TunnelSet implements RunningTunnels {
 
   /** With one worker, the default, everything is here in the main thread, and nothing of this is loaded. */
   async #startWorkers(): Promise<void> {
-    const { log, workers = 1 } = this.#context;
+    const { log, workers = 1, ports = OWN_PORTS } = this.#context;
     if (workers === 1) return;
     const { startWorkers } = await import('../workers/workers.ts');
-    this.#workers = startWorkers(workers, log, this.#metrics);
+    this.#workers = startWorkers(workers, log, this.#metrics, ports);
     if (this.#workers === null) {
       log.warn({ event: 'workers', workers: 1 }, `-workers=${workers} needs Linux and the package koffi; going on with one worker`);
       return;
@@ -139,7 +153,8 @@ class TunnelSet implements RunningTunnels {
     if (running?.settings.clientmode === clientmode) return running;
     const context = this.#contexts.get(tag) ?? this.#newContext(settings);
     if (this.#workers !== null) return this.#workers.tunnel(settings, context);
-    return clientmode ? new ClientTunnel(settings, context) : new ServerTunnel(settings, context);
+    const supplies = suppliesWith(this.#context.ports ?? OWN_PORTS);
+    return clientmode ? new ClientTunnel(settings, context, supplies) : new ServerTunnel(settings, context, supplies);
   }
 
   #newContext({ tag, clientmode }: TunnelSettings): TunnelContext {

@@ -1,8 +1,10 @@
 import type { Logger } from 'pino';
 import { loadServerIdentity, type ServerIdentity } from '../identity/server-identity.ts';
 import type { LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
+import { type Listen, OWN_PORTS, type Ports } from '../ports/ports.ts';
 import { loadQuic, type Quic } from '../quic/load.ts';
 import { listenTls } from '../tls/listen.ts';
+import type { OpenUdp } from '../udp/socket.ts';
 import { type LoadedAuth, loadAuth } from './security.ts';
 import type { RunningSettings } from './tunnel.ts';
 
@@ -14,6 +16,8 @@ export interface Supplies {
   loadAuth(settings: RunningSettings, log: Logger): Promise<LoadedAuth>;
   loadIdentity(settings: RunningSettings): Promise<ServerIdentity>;
   loadQuic(): Promise<Quic>;
+  /** For a client's local port. */
+  readonly listen: Listen;
   listenTls(
     address: { readonly host: string; readonly port: number },
     keys: ServerKeys,
@@ -40,9 +44,32 @@ export const OWN: Supplies = {
   loadAuth,
   loadIdentity: loadServerIdentity,
   loadQuic,
+  listen: OWN_PORTS.listen,
   listenTls,
   count: null,
   parts: 1,
   speaks: true,
   exclusively: (run) => run(),
 };
+
+/** The main thread's own, with these ports. */
+export function suppliesWith(ports: Ports): Supplies {
+  return {
+    ...OWN,
+    listen: ports.listen,
+    listenTls: (address, keys, options) => listenTls(address, keys, options, { listen: ports.listen }),
+    loadQuic: () => loadQuicWith(ports),
+  };
+}
+
+async function loadQuicWith(ports: Ports): Promise<Quic> {
+  const [quic, { environmentFor }] = await Promise.all([loadQuic(), import('../quic/environment.ts')]);
+  return {
+    ...quic,
+    listenQuic: (address, keys, options) => {
+      const environment = environmentFor(options.udp);
+      const openUdp: OpenUdp = (udp) => ports.openUdp(udp, environment.openUdp);
+      return quic.listenQuic(address, keys, options, { ...environment, openUdp });
+    },
+  };
+}

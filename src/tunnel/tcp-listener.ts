@@ -2,17 +2,24 @@ import net from 'node:net';
 import type { Logger } from 'pino';
 import type { Address } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
+import { type Listen, OWN_PORTS } from '../ports/ports.ts';
 
 /** A TCP server for a tunnel's client side, whose connections may be half closed. @throws QtunnelError `LISTEN_FAILED` with what to do. */
-export async function listenTcp(address: Address, log: Logger, onConnection: (socket: net.Socket) => void): Promise<net.Server> {
+export async function listenTcp(
+  address: Address,
+  log: Logger,
+  onConnection: (socket: net.Socket) => void,
+  listen: Listen = OWN_PORTS.listen,
+): Promise<net.Server> {
   const server = net.createServer(
     { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE },
     onConnection,
   );
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(listenFailed(address, error)));
-    server.listen({ port: address.port, ...(address.host !== '' && { host: address.host }), backlog: BACKLOG }, resolve);
-  });
+  try {
+    await listen(server, { ...address, backlog: BACKLOG });
+  } catch (error) {
+    throw listenFailed(address, error as NodeJS.ErrnoException);
+  }
   // Out of descriptors, for example: those connections are lost, the listener is not.
   server.on('error', (error) => log.warn({ event: 'accept_failed', reason: error.message }, 'a connection could not be accepted'));
   return server;

@@ -14,7 +14,8 @@ export function stopReading(socket: dgram.Socket): boolean {
   return true;
 }
 
-function handleOf(socket: dgram.Socket): { fd?: unknown; recvStop?: () => void } | undefined {
+/** The socket as Node's inside holds it; undefined where that is not as expected. */
+export function handleOf(socket: dgram.Socket): { fd?: unknown; recvStop?: () => void } | undefined {
   const key = Object.getOwnPropertySymbols(socket).find((symbol) => symbol.description === 'state symbol');
   return key === undefined
     ? undefined

@@ -44,6 +44,8 @@ export interface WorkerServices {
   /** The worker's part of the tunnel is forgotten after these two. */
   drain(tunnel: number): Promise<boolean>;
   close(input: { tunnel: number; reason: FlatError }): Promise<void>;
+  /** Says that the worker is alive. */
+  answer(input: null): void;
   snapshot(input: null): ReadonlyMap<string, TunnelSnapshot>;
   /** The tag is no tunnel's any more. */
   forget(tag: string): void;

@@ -2,6 +2,7 @@ import type net from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import type { TunnelSettings } from '../config/settings.ts';
 import type { QtunnelError } from '../errors.ts';
+import type { Ports } from '../ports/ports.ts';
 import { addressOf, announceClient } from '../tunnel/client.ts';
 import type { TunnelContext } from '../tunnel/context.ts';
 import { loadAuth } from '../tunnel/security.ts';
@@ -9,19 +10,21 @@ import { listenTcp } from '../tunnel/tcp-listener.ts';
 import type { SettingsChange, Tunnel } from '../tunnel/tunnel.ts';
 import type { WorkerPool } from './pool.ts';
 import { WorkerParts } from './sharded-tunnel.ts';
-import type { SocketCalls } from './sockets.ts';
+import type { ProcessSockets } from './sockets.ts';
 
 /** A client in several workers: the main thread accepts the connections and gives each to a worker; each worker has a link of its own. */
 export class ShardedClient implements Tunnel {
   #settings: TunnelSettings;
   readonly #context: TunnelContext;
+  readonly #ports: Ports;
   readonly #parts: WorkerParts;
   #server: net.Server | null = null;
   #stopping = false;
 
-  constructor(settings: TunnelSettings, context: TunnelContext, pool: WorkerPool, calls: SocketCalls) {
+  constructor(settings: TunnelSettings, context: TunnelContext, pool: WorkerPool, { calls, ports }: ProcessSockets) {
     this.#settings = settings;
     this.#context = context;
+    this.#ports = ports;
     this.#parts = new WorkerParts(pool, calls, context);
   }
 
@@ -37,7 +40,8 @@ export class ShardedClient implements Tunnel {
     const { log, metrics } = this.#context;
     const { keys } = await loadAuth(settings, log);
     const moved = this.#server === null || !isDeepStrictEqual(settings.listen, this.#settings.listen);
-    const server = moved ? await listenTcp(settings.listen, log, (socket) => this.#parts.give(socket, null)) : this.#server!;
+    const give = (socket: net.Socket): void => this.#parts.give(socket, null);
+    const server = moved ? await listenTcp(settings.listen, log, give, this.#ports.listen) : this.#server!;
     const discardServer = (): void => void (moved && server.close());
     try {
       await this.#parts.prepare(() => ({

@@ -3,6 +3,7 @@ import type { QtunnelError } from '../errors.ts';
 import { loadServerIdentity } from '../identity/server-identity.ts';
 import type { LinkListener } from '../link/options.ts';
 import type { QuicListenOptions } from '../quic/listen.ts';
+import type { Ports } from '../ports/ports.ts';
 import { listenTls } from '../tls/listen.ts';
 import type { TunnelContext } from '../tunnel/context.ts';
 import { Listeners, type OpenEars } from '../tunnel/listeners.ts';
@@ -13,7 +14,7 @@ import type { UdpAddress } from '../udp/socket.ts';
 import type { Preparation } from './messages.ts';
 import type { WorkerPool } from './pool.ts';
 import { nextNumber, WorkerParts } from './sharded-tunnel.ts';
-import type { SocketCalls } from './sockets.ts';
+import type { ProcessSockets, SocketCalls } from './sockets.ts';
 import { openUdpGroup, type UdpGroup } from './udp-group.ts';
 
 /** A server in several workers: the main thread opens the ports; the kernel spreads datagrams over the workers, and TCP connections are given to them. */
@@ -22,6 +23,7 @@ export class ShardedServer implements Tunnel {
   readonly #context: TunnelContext;
   readonly #pool: WorkerPool;
   readonly #calls: SocketCalls;
+  readonly #ports: Ports;
   readonly #parts: WorkerParts;
   readonly #listeners: Listeners;
   readonly #forgetUdp: () => void;
@@ -30,11 +32,12 @@ export class ShardedServer implements Tunnel {
   #opened: Opened = NOTHING;
   #stopping = false;
 
-  constructor(settings: TunnelSettings, context: TunnelContext, pool: WorkerPool, calls: SocketCalls) {
+  constructor(settings: TunnelSettings, context: TunnelContext, pool: WorkerPool, { calls, ports }: ProcessSockets) {
     this.#settings = settings;
     this.#context = context;
     this.#pool = pool;
     this.#calls = calls;
+    this.#ports = ports;
     this.#parts = new WorkerParts(pool, calls, context);
     this.#listeners = new Listeners({ onLink: (link) => link.drain(), onTurnedAway() {}, onRefusal() {} }, this.#openEars());
     this.#forgetUdp = pool.onUdpClosed(this.#handleUdpClosed);
@@ -110,7 +113,10 @@ export class ShardedServer implements Tunnel {
     return {
       listenTls: async (address, keys, options) => {
         const ear = nextNumber();
-        const listener = await listenTls(address, keys, options, (socket) => this.#parts.give(socket, ear));
+        const listener = await listenTls(address, keys, options, {
+          take: (socket) => this.#parts.give(socket, ear),
+          listen: this.#ports.listen,
+        });
         this.#opened = { ...this.#opened, tcp: { ear, address: listener.address } };
         return listener;
       },

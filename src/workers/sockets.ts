@@ -1,3 +1,4 @@
+import type { Ports } from '../ports/ports.ts';
 import { libraryC } from '../udp/libc.ts';
 
 /** The system calls for sockets that several threads have a part in; Node has none of them. */
@@ -10,6 +11,12 @@ export interface SocketCalls {
   close(fd: number): number;
   errno(): number;
   address(buffer: Uint8Array): bigint;
+}
+
+/** What the tunnels of a process have in common for their sockets. */
+export interface ProcessSockets {
+  readonly calls: SocketCalls;
+  readonly ports: Ports;
 }
 
 /** Null where koffi is not installed, or the platform is another than Linux. */

@@ -2,6 +2,7 @@ import type { ServerIdentity } from '../identity/server-identity.ts';
 import type { LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
 import type { Place } from '../protocol/place.ts';
 import { loadQuic, type Quic } from '../quic/load.ts';
+import { OWN_PORTS } from '../ports/ports.ts';
 import { authOf, type LoadedAuth } from '../tunnel/security.ts';
 import type { SharedCount, Supplies } from '../tunnel/supplies.ts';
 import { acceptTls, type TlsAcceptor } from '../tls/listen.ts';
@@ -14,6 +15,7 @@ import type { Tally } from './tally.ts';
 /** A tunnel in a worker gets what the main thread has loaded and opened for these settings: `preparation`, set before each `Tunnel.prepare`. */
 export class WorkerSupplies implements Supplies {
   preparation: Preparation | null = null;
+  readonly listen = OWN_PORTS.listen;
   readonly count: SharedCount;
   readonly parts: number;
   readonly speaks: boolean;

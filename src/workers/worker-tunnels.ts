@@ -35,6 +35,7 @@ export class WorkerTunnels {
       accept: ({ tunnel, ear, fd }) => this.#accept(this.#parts.get(tunnel), ear, fd),
       drain: async (tunnel) => (await this.#leave(tunnel, (part) => part.drain())) ?? true,
       close: async ({ tunnel, reason }) => void (await this.#leave(tunnel, (part) => part.close(revive(reason)))),
+      answer: () => {},
       snapshot: () => new Map([...this.#metrics].map(([tag, metrics]) => [tag, metrics.snapshot()])),
       forget: (tag) => void this.#metrics.delete(tag),
       setLogLevel: (level) => this.#setLogLevel(level),

@@ -3,12 +3,13 @@ import type { ProcessSettings, TunnelSettings } from '../config/settings.ts';
 import type { QtunnelError } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { TunnelSnapshot } from '../observe/tunnel-metrics.ts';
+import type { Ports } from '../ports/ports.ts';
 import type { TunnelContext } from '../tunnel/context.ts';
 import type { Tunnel } from '../tunnel/tunnel.ts';
 import { WorkerPool } from './pool.ts';
 import { ShardedClient } from './sharded-client.ts';
 import { ShardedServer } from './sharded-server.ts';
-import { loadSocketCalls, type SocketCalls } from './sockets.ts';
+import { loadSocketCalls, type ProcessSockets } from './sockets.ts';
 
 /** Worker threads that share the tunnels of the process. */
 export interface Workers {
@@ -19,26 +20,28 @@ export interface Workers {
   setLogLevel(level: ProcessSettings['logLevel']): void;
   /** Resolves when a worker has failed. */
   readonly failed: Promise<QtunnelError>;
+  /** Resolves when all of them have answered. */
+  answer(): Promise<void>;
   /** Ends the threads, and with them what still runs there. */
   close(): Promise<void>;
 }
 
 /** Starts `count` workers whose numbers come to `metrics`; null where the system cannot share its sockets among threads. */
-export function startWorkers(count: number, log: Logger, metrics: Metrics): Workers | null {
+export function startWorkers(count: number, log: Logger, metrics: Metrics, ports: Ports): Workers | null {
   const calls = loadSocketCalls();
-  return calls === null ? null : new TunnelWorkers(count, log, metrics, calls);
+  return calls === null ? null : new TunnelWorkers(count, log, metrics, { calls, ports });
 }
 
 class TunnelWorkers implements Workers {
   readonly #pool: WorkerPool;
-  readonly #calls: SocketCalls;
+  readonly #sockets: ProcessSockets;
   readonly #metrics: Metrics;
   /** What each worker said last. */
   readonly #snapshots: ReadonlyMap<string, TunnelSnapshot>[] = [];
 
-  constructor(count: number, log: Logger, metrics: Metrics, calls: SocketCalls) {
+  constructor(count: number, log: Logger, metrics: Metrics, sockets: ProcessSockets) {
     this.#pool = new WorkerPool(count, log);
-    this.#calls = calls;
+    this.#sockets = sockets;
     this.#metrics = metrics;
     metrics.refresh = () => this.#refresh();
   }
@@ -49,8 +52,8 @@ class TunnelWorkers implements Workers {
 
   tunnel(settings: TunnelSettings, context: TunnelContext): Tunnel {
     return settings.clientmode
-      ? new ShardedClient(settings, context, this.#pool, this.#calls)
-      : new ShardedServer(settings, context, this.#pool, this.#calls);
+      ? new ShardedClient(settings, context, this.#pool, this.#sockets)
+      : new ShardedServer(settings, context, this.#pool, this.#sockets);
   }
 
   forget(tag: string): void {
@@ -59,6 +62,10 @@ class TunnelWorkers implements Workers {
 
   setLogLevel(level: ProcessSettings['logLevel']): void {
     this.#pool.tellAll((port) => port.tell('setLogLevel', level));
+  }
+
+  async answer(): Promise<void> {
+    await this.#pool.all((port) => port.call('answer', null));
   }
 
   close(): Promise<void> {

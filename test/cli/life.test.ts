@@ -9,7 +9,15 @@ import type { ProcessSettings, TunnelSettings } from '../../src/config/settings.
 import { QtunnelError } from '../../src/errors.ts';
 import { createLog } from '../../src/observe/log.ts';
 
-const PROCESS: ProcessSettings = { metrics: null, workers: 1, logto: 'stderr', logLevel: 'info', logFormat: 'json' };
+const PROCESS: ProcessSettings = {
+  metrics: null,
+  workers: 1,
+  supervise: false,
+  hangTimeout: 10_000,
+  logto: 'stderr',
+  logLevel: 'info',
+  logFormat: 'json',
+};
 
 /** Tunnels that are none: what they were told, and ends that the test decides. */
 class FakeTunnels extends EventEmitter {
@@ -30,6 +38,8 @@ class FakeTunnels extends EventEmitter {
     this.drains++;
     return this.#drained;
   }
+
+  async answer(): Promise<void> {}
 
   async close(): Promise<void> {
     this.closed = true;

@@ -198,7 +198,7 @@ const REFUSED: [string, string[], string][] = [
   [
     `${HEAD}xyz: 1\n`,
     [],
-    ':3: xyz: unknown key; expected one of workers, metrics, logto, log-level, log-format, defaults, tunnels',
+    ':3: xyz: unknown key; expected one of workers, supervise, hang-timeout, metrics, logto, log-level, log-format, defaults, tunnels',
   ],
   [`${HEAD}listen: ":1"\n`, [], ':3: listen: concerns a tunnel: move it under defaults or under a tunnel'],
   [`${HEAD}conf: a\n`, [], ':3: conf: is not for a file: give it on the command line'],

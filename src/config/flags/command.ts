@@ -3,6 +3,23 @@ import type { FlagShape } from './shape.ts';
 /** What concerns the process and its command line rather than a tunnel. */
 export const COMMAND = [
   {
+    name: 'supervise',
+    group: 'Keeping it up',
+    scope: 'process',
+    kind: 'boolean',
+    default: 'false',
+    help: 'work in a child process that is started again when it dies or hangs',
+  },
+  {
+    name: 'hang-timeout',
+    group: 'Keeping it up',
+    scope: 'process',
+    kind: 'duration',
+    min: 1000,
+    default: '10s',
+    help: 'with -supervise, how long it may give no sign of life',
+  },
+  {
     name: 'metrics',
     group: 'Watching it',
     scope: 'process',

@@ -1,0 +1,37 @@
+import type { ExitCode } from '../cli/exit.ts';
+import type { ProcessSettings } from '../config/settings.ts';
+import { createLog } from '../observe/log.ts';
+import { startChild } from './child.ts';
+import { Supervisor } from './supervisor.ts';
+
+/**
+ * Runs the command in a child process for as long as it should run.
+ * @param words the command line without the program's name. It goes to children over a pipe: what they are started with, others can read.
+ * @throws QtunnelError `FILE_UNWRITABLE` when the log cannot be opened.
+ */
+export async function supervise(words: readonly string[], settings: ProcessSettings): Promise<ExitCode> {
+  const log = createLog(settings);
+  const supervisor = new Supervisor({
+    words,
+    hangTimeout: settings.hangTimeout,
+    log: log.log,
+    start: startChild,
+    random: Math.random,
+  });
+  const stop = (signal: NodeJS.Signals): void => supervisor.stop(signal);
+  const reload = (): void => {
+    log.reopen();
+    supervisor.reload();
+  };
+  for (const signal of STOP) process.on(signal, stop);
+  process.on('SIGHUP', reload);
+  try {
+    return await supervisor.ended;
+  } finally {
+    for (const signal of STOP) process.off(signal, stop);
+    process.off('SIGHUP', reload);
+    await log.close();
+  }
+}
+
+const STOP = ['SIGTERM', 'SIGINT'] as const;

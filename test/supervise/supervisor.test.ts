@@ -1,0 +1,178 @@
+import { pino } from 'pino';
+import { test, type Test } from 'tap';
+import type { Child, ChildEnd, ChildHandler } from '../../src/supervise/child.ts';
+import type { FromChild, SocketHandle, ToChild } from '../../src/supervise/messages.ts';
+import { Supervisor } from '../../src/supervise/supervisor.ts';
+import { eventually } from '../support/deadline.ts';
+
+class FakeChild implements Child {
+  readonly pid: number;
+  readonly told: ToChild[] = [];
+  readonly sockets: (SocketHandle | undefined)[] = [];
+  answers = false;
+  pings = 0;
+  killed = false;
+  readonly #handler: ChildHandler;
+  #ended = false;
+
+  constructor(handler: ChildHandler, pid: number) {
+    this.#handler = handler;
+    this.pid = pid;
+  }
+
+  tell(message: ToChild, socket?: SocketHandle): void {
+    if (message.type !== 'ping') this.sockets.push(socket);
+    if (message.type !== 'ping') return void this.told.push(message);
+    this.pings++;
+    if (this.answers) this.say({ type: 'pong' });
+  }
+
+  kill(): void {
+    this.killed = true;
+    this.end({ code: null, signal: 'SIGKILL' });
+  }
+
+  say(message: FromChild, socket?: SocketHandle): void {
+    this.#handler.onMessage(message, socket);
+  }
+
+  end(end: ChildEnd): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#handler.onExit(end);
+  }
+}
+
+class FakeSocket implements SocketHandle {
+  readonly fd = 0;
+  closed = false;
+
+  close(): void {
+    this.closed = true;
+  }
+}
+
+test('a child is told the sockets that are kept before it begins, with the command line', async (t) => {
+  const { children, next, supervisor } = supervise(t);
+  const first = await next();
+  t.same(first.told, [], 'nothing before it listens');
+  first.say({ type: 'hello' });
+  t.same(first.told, [{ type: 'begin', words: ['-listen=:1'], restarts: 0 }]);
+  const [kept, dropped] = [new FakeSocket(), new FakeSocket()];
+  first.say({ type: 'keep', key: 'tcp  1' }, kept);
+  first.say({ type: 'keep', key: 'tcp  2' }, dropped);
+  first.say({ type: 'ready', keys: ['tcp  1', 'tcp  2'] });
+  first.say({ type: 'release', key: 'tcp  2' });
+  t.ok(dropped.closed);
+  first.end({ code: null, signal: 'SIGABRT' });
+
+  const second = await next();
+  second.say({ type: 'hello' });
+  t.same(second.told.slice(0, 2), [
+    { type: 'socket', key: 'tcp  1' },
+    { type: 'begin', words: ['-listen=:1'], restarts: 1 },
+  ]);
+  t.equal(second.sockets[0], kept);
+  t.notOk(kept.closed, 'it stays open');
+  second.say({ type: 'ready', keys: [] });
+  t.ok(kept.closed, 'what the new child does not use is given up');
+  t.equal(children.length, 2);
+  second.end({ code: 0, signal: null });
+  t.equal(await supervisor.ended, 0);
+});
+
+test('back-off doubles from 0.1 s while children die, and begins again after a minute up', async (t) => {
+  const { next, events } = supervise(t);
+  for (let died = 0; died < 3; died++) {
+    const child = await next();
+    child.say({ type: 'ready', keys: [] });
+    child.end({ code: 1, signal: null });
+  }
+  t.same(
+    events('restarting').map((line) => line['delay_ms']),
+    [100, 200, 400],
+  );
+  t.same(
+    events('child_died').map((line) => line['code']),
+    [1, 1, 1],
+  );
+});
+
+test('what the user has to correct is not tried again, nor what never worked; a crash is', async (t) => {
+  for (const [end, worked, code] of [
+    [{ code: 2, signal: null }, true, 2],
+    [{ code: 2, signal: null }, false, 2],
+    [{ code: 1, signal: null }, false, 1],
+  ] as const) {
+    const { children, next, supervisor } = supervise(t);
+    const child = await next();
+    if (worked) child.say({ type: 'ready', keys: [] });
+    child.end(end);
+    t.equal(await supervisor.ended, code);
+    t.equal(children.length, 1);
+  }
+  const { next } = supervise(t);
+  (await next()).end({ code: null, signal: 'SIGSEGV' });
+  t.ok(await next(), 'a crash before it was ready');
+});
+
+test('a child that does not answer is killed and started again; one that does is not', async (t) => {
+  const { next, events } = supervise(t, { hangTimeout: 50 });
+  const first = await next();
+  first.say({ type: 'hello' });
+  first.answers = true;
+  await eventually('it is asked', () => first.pings > 20);
+  t.notOk(first.killed);
+  first.answers = false;
+  await eventually('it is killed', () => first.killed);
+  t.equal(events('child_hung').length, 1);
+  const second = await next();
+  t.not(second, first);
+});
+
+test('stop ends what there is: a child by its signals, a wait at once', async (t) => {
+  const { next, supervisor } = supervise(t);
+  const child = await next();
+  child.say({ type: 'hello' });
+  const socket = new FakeSocket();
+  child.say({ type: 'keep', key: 'a' }, socket);
+  supervisor.reload();
+  supervisor.stop('SIGINT');
+  supervisor.stop('SIGTERM');
+  t.same(
+    child.told.flatMap((message) => (message.type === 'signal' ? [message.signal] : [])),
+    ['SIGHUP', 'SIGINT', 'SIGTERM'],
+  );
+  t.ok(socket.closed, 'nobody is to wait for a connection');
+  child.end({ code: 1, signal: null });
+  t.equal(await supervisor.ended, 1);
+
+  const waiting = supervise(t);
+  (await waiting.next()).end({ code: null, signal: 'SIGKILL' });
+  waiting.supervisor.stop('SIGTERM');
+  t.equal(await waiting.supervisor.ended, 1);
+  t.equal(waiting.children.length, 1);
+});
+
+function supervise(t: Test, { hangTimeout = 60_000 } = {}) {
+  const children: FakeChild[] = [];
+  const lines: Record<string, unknown>[] = [];
+  const log = pino({ level: 'debug' }, { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) });
+  const start = (handler: ChildHandler): Child => {
+    const child = new FakeChild(handler, children.length + 1);
+    children.push(child);
+    return child;
+  };
+  const supervisor = new Supervisor({ words: ['-listen=:1'], hangTimeout, log, start, random: () => 1 });
+  t.teardown(() => {
+    supervisor.stop('SIGTERM');
+    for (const child of children) child.end({ code: 0, signal: null });
+  });
+  let taken = 0;
+  /** The next child, once it is started. */
+  const next = async (): Promise<FakeChild> => {
+    const index = taken++;
+    return (await eventually('a child', () => children[index]))!;
+  };
+  return { supervisor, children, next, events: (name: string) => lines.filter((line) => line['event'] === name) };
+}
