@@ -153,6 +153,7 @@ const EXAMPLES = {
   rate: '100Mbit',
   enum: 'WORD',
   fingerprint: 'FINGERPRINT',
+  fingerprints: 'FINGERPRINT',
   fec: '10:1',
   list: 'A,B',
 } as const;

@@ -6,6 +6,8 @@ import type { ClientEntry, TunnelSettings } from '../config/settings.ts';
 import { listBackends } from '../config/settle.ts';
 import { formatRate, formatValue } from '../config/values.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
+import { loadAuthorities } from '../identity/authorities.ts';
+import { loadClientIdentity } from '../identity/client-identity.ts';
 import { loadClients, type LoadedClients } from '../identity/clients.ts';
 import { loadSecrets } from '../identity/secret.ts';
 import { loadServerIdentity } from '../identity/server-identity.ts';
@@ -46,10 +48,12 @@ function clientsText(named: LoadedClients | null): string[] {
 
 async function checkTrust(settings: TunnelSettings, secret: string | null): Promise<string[]> {
   await TrustPolicy.load({ ...settings, secret });
-  return [];
+  const identity = await loadClientIdentity(settings.certFile, settings.keyFile);
+  return identity === null ? [] : [`Certificate: ${formatFingerprint(identity.keys.fingerprint)}.`, ...identity.warnings];
 }
 
-async function checkIdentity({ certFile, keyFile, stateDir }: TunnelSettings): Promise<string[]> {
+async function checkIdentity({ certFile, keyFile, stateDir, clientCa }: TunnelSettings): Promise<string[]> {
+  if (clientCa !== null) await loadAuthorities(clientCa);
   // Without a certificate of the user's, loading would make one: that is for the start.
   if (certFile === null || keyFile === null) return ["The server's own certificate is kept in state-dir."];
   const { fingerprint, validTo, warnings } = await loadServerIdentity({ certFile, keyFile, stateDir });
@@ -81,11 +85,12 @@ function shown(flag: Flag, value: unknown): unknown {
 
 function maskedClients(clients: readonly ClientEntry[]): unknown {
   return Object.fromEntries(
-    clients.map(({ name, secret, secretFile, backends, maxConnections, bandwidth }) => [
+    clients.map(({ name, secret, secretFile, fingerprints, backends, maxConnections, bandwidth }) => [
       name,
       {
         ...(secret !== null && { secret: MASK }),
         ...(secretFile !== null && { 'secret-file': secretFile }),
+        ...(fingerprints !== null && { fingerprint: fingerprints.map(formatFingerprint) }),
         ...(backends !== null && { backends }),
         ...(maxConnections !== null && { 'max-connections': maxConnections }),
         ...(bandwidth !== null && { bandwidth: formatRate(bandwidth) }),

@@ -84,6 +84,7 @@ const METAVARS = {
   rate: 'RATE',
   enum: 'WORD',
   fingerprint: 'SHA256',
+  fingerprints: 'SHA256,…',
   fec: 'WORD',
   list: 'A,B',
 } as const;

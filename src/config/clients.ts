@@ -26,13 +26,35 @@ export function clientsSchema(folder: string) {
   const shape = Object.fromEntries(FIELDS.map((flag) => [flag.name, valueOf(flag, folder).optional()]));
   const entry = z
     .strictObject(shape, { error: expecting('what the client has, such as secret-file: FILE') })
-    .refine((given) => (given['secret'] === undefined) !== (given['secret-file'] === undefined), {
+    .refine((given) => given['secret'] === undefined || given['secret-file'] === undefined, {
       error: 'expected either secret or secret-file',
+    })
+    .refine((given) => PROOFS.some((proof) => given[proof] !== undefined), {
+      error: 'expected a secret-file, a secret or a fingerprint',
     });
   const names = z.string().regex(NAME, { error: 'expected a name of letters, digits, "-", "_" and "."' });
   return z
     .record(names, entry, { error: expecting('clients under their names, such as laptop: { secret-file: FILE }') })
-    .transform((clients) => Object.entries(clients).map(([name, given]): ClientEntry => entryOf(name, given)));
+    .transform((clients) => Object.entries(clients).map(([name, given]): ClientEntry => entryOf(name, given)))
+    .superRefine((clients, context) => {
+      const [second, first] = sharers(clients);
+      if (second === undefined) return;
+      const message = `has a certificate that is ${first}'s: give each client one of its own`;
+      context.addIssue({ code: 'custom', path: [second, 'fingerprint'], message });
+    });
+}
+
+/** Two clients with one fingerprint, the later first. */
+function sharers(clients: readonly ClientEntry[]): readonly [string, string] | readonly [] {
+  const owners = new Map<string, string>();
+  for (const { name, fingerprints } of clients) {
+    for (const print of fingerprints ?? []) {
+      const owner = owners.get(print);
+      if (owner !== undefined && owner !== name) return [name, owner];
+      owners.set(print, name);
+    }
+  }
+  return [];
 }
 
 /** What is wrong with a key of a client. */
@@ -48,15 +70,18 @@ function entryOf(name: string, given: Readonly<Record<string, unknown>>): Client
     name,
     secret: get('secret'),
     secretFile: get('secret-file'),
+    fingerprints: get('fingerprint'),
     backends: get('backends'),
     maxConnections: get('max-connections'),
     bandwidth: get('bandwidth'),
   };
 }
 
+const PROOFS = ['secret', 'secret-file', 'fingerprint'] as const;
 const FIELDS: readonly FlagShape[] = [
   findFlag('secret')!,
   findFlag('secret-file')!,
+  { name: 'fingerprint', group: '', scope: 'tunnel', kind: 'fingerprints', help: 'of the certificate that the client has to show' },
   { name: 'backends', group: '', scope: 'tunnel', kind: 'list', help: 'names of the backends that the client may reach' },
   findFlag('max-connections')!,
   findFlag('bandwidth')!,

@@ -18,7 +18,7 @@ export function withoutContradictions(layers: readonly Layer[]): readonly Layer[
   refuseSlowKeepalive(settled);
   refuseChoiceOfOne(settled);
   refuseUnclearBackends(settled, client);
-  refuseNameWithoutSecret(settled);
+  refuseNameWithoutProof(settled);
   return settled;
 }
 
@@ -30,11 +30,8 @@ export function isForOtherRole(name: FlagName, client: boolean): boolean {
 
 /** The sentence for a flag that was given to the wrong role. */
 export function otherRole(name: FlagName, where: string, client: boolean): QtunnelError {
-  const isCertificate = name === 'cert-file' || name === 'key-file';
   const advice = client
-    ? isCertificate
-      ? 'a client has no certificate'
-      : 'leave it out'
+    ? 'leave it out'
     : `${name === 'insecure' ? 'a server trusts nobody by certificate; ' : ''}add -clientmode, or leave it out`;
   return invalid(
     `${where} is for a ${client ? 'server' : 'client'}, and this tunnel is a ${client ? 'client' : 'server'}: ${advice}`,
@@ -121,10 +118,10 @@ function repeated(texts: readonly string[]): string | undefined {
 }
 
 /** The name alone proves nothing. */
-function refuseNameWithoutSecret(layers: readonly Layer[]): void {
+function refuseNameWithoutProof(layers: readonly Layer[]): void {
   const name = given(layers, 'client-name');
-  if (name === undefined || given(layers, 'secret') !== undefined || given(layers, 'secret-file') !== undefined) return;
-  throw invalid(`${name.where} needs the client's secret: add secret-file`);
+  if (name === undefined || PROOFS.some((proof) => given(layers, proof) !== undefined)) return;
+  throw invalid(`${name.where} needs the client's secret or certificate: add secret-file, or cert-file and key-file`);
 }
 
 function defaultDuration(name: 'keepalive' | 'idle-timeout'): number {
@@ -137,6 +134,7 @@ function invalid(message: string): QtunnelError {
   return new QtunnelError('CONFIG_INVALID', message);
 }
 
+const PROOFS = ['secret', 'secret-file', 'cert-file'] as const satisfies readonly FlagName[];
 const EXCLUSIVE = [
   ['secret', 'secret-file', 'give the secret once'],
   ['insecure', 'pin', 'the one trusts everybody, the other a single certificate'],

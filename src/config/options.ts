@@ -86,5 +86,6 @@ const TYPE_NAMES = {
   rate: "bits a second or text such as '100Mbit'",
   enum: 'one of its words',
   fingerprint: 'a SHA-256 fingerprint of 64 hexadecimal digits',
+  fingerprints: 'SHA-256 fingerprints of 64 hexadecimal digits',
   fec: "'auto', 'off', { data, parity } or text such as '10:1'",
 } as const;

@@ -32,8 +32,11 @@ export interface TunnelSettings {
   readonly clients: string | readonly ClientEntry[] | null;
   /** A client: the name that the server knows it by; null for none. */
   readonly clientName: string | null;
+  /** What this side shows: always on a server, to a server that asks on a client. */
   readonly certFile: string | null;
   readonly keyFile: string | null;
+  /** A server: the authorities one of which has to have signed its clients' certificates; null for none. */
+  readonly clientCa: string | null;
   readonly caFile: string | null;
   /** SHA-256 fingerprint of the server's certificate: 64 lower-case hexadecimal digits without colons; null for none. */
   readonly pin: string | null;
@@ -64,11 +67,13 @@ export interface TunnelSettings {
   readonly attemptsPerSource: number;
 }
 
-/** One of a server's named clients as it is given. Either `secret` or `secretFile` is set. */
+/** One of a server's named clients as it is given. It has a secret, fingerprints, or both; at most one of `secret` and `secretFile` is set. */
 export interface ClientEntry {
   readonly name: string;
   readonly secret: string | null;
   readonly secretFile: string | null;
+  /** Of its certificate, any of these: 64 lower-case hexadecimal digits each; null for a client that needs none. */
+  readonly fingerprints: readonly string[] | null;
   /** Names of the backends that it may reach, `default` for the one without a name; null for all. */
   readonly backends: readonly string[] | null;
   /** Null for as many as the tunnel allows. */

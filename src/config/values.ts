@@ -37,6 +37,8 @@ export function parseValue(flag: FlagShape, text: string, folder?: string): Pars
       return parsePath(flag, text, folder);
     case 'fingerprint':
       return parseFingerprint(text);
+    case 'fingerprints':
+      return parseFingerprints(text);
     case 'fec':
       return parseFecValue(text);
     case 'name':
@@ -172,6 +174,12 @@ function parseFingerprint(text: string): Parsed<string> {
   } catch {
     return { expected: EXPECTED.fingerprint };
   }
+}
+
+function parseFingerprints(text: string): Parsed<readonly string[]> {
+  const parsed = text.split(',').map(parseFingerprint);
+  const wrong = parsed.find((one) => 'expected' in one);
+  return wrong ?? { value: parsed.flatMap((one) => ('value' in one ? [one.value] : [])) };
 }
 
 function parseFecValue(text: string): Parsed<Fec> {

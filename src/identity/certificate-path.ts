@@ -5,30 +5,39 @@ import forge from 'node-forge';
 import { periodOf } from './key-pair.ts';
 
 /**
- * Why `chain` (the server's certificate first, then what it sent with it in any order) is not to be trusted for `host`, in words that
- * follow a colon; null when it is. A path must lead to one of `anchors` and hold as RFC 5280 §6 and RFC 9525 want it; what is not
+ * Why `chain` (the peer's certificate first, then what it sent with it in any order) is not to be trusted, in words that
+ * follow a colon; null when it is. A server is to have one for `host`. A path must lead to one of `anchors` and hold as RFC 5280 §6 and RFC 9525 want it; what is not
  * checked is revocation. A certificate that is itself an anchor is trusted without being an authority.
  */
 export function untrustedReason(
   chain: readonly X509Certificate[],
   anchors: readonly X509Certificate[],
-  host: string,
+  peer: { readonly host: string } | 'client',
 ): string | null {
   const leaf = chain[0];
-  if (leaf === undefined) return 'the server sent none';
-  return pathProblem(leaf, 0, { anchors, untried: new Set(chain.slice(1)) }) ?? nameProblem(leaf, host);
+  if (leaf === undefined) return 'there is none';
+  const usage = peer === 'client' ? CLIENT_USAGE : SERVER_USAGE;
+  const problem = pathProblem(leaf, 0, { anchors, untried: new Set(chain.slice(1)), usage });
+  return problem ?? (peer === 'client' ? null : nameProblem(leaf, peer.host));
 }
 
 interface PathSearch {
   readonly anchors: readonly X509Certificate[];
-  /** The certificates that the server sent besides its own. Each is tried once, so that a hostile set costs no more than its size. */
+  /** The certificates that the peer sent besides its own. Each is tried once, so that a hostile set costs no more than its size. */
   readonly untried: Set<X509Certificate>;
+  readonly usage: Usage;
+}
+
+/** An extended key usage. */
+interface Usage {
+  readonly oid: string;
+  readonly of: string;
 }
 
 /** `below` is the number of certificates that are below this one in the path. */
 function pathProblem(certificate: X509Certificate, below: number, search: PathSearch): string | null {
-  const { anchors, untried } = search;
-  const own = periodProblem(certificate) ?? formProblem(certificate) ?? purposeProblem(certificate);
+  const { anchors, untried, usage } = search;
+  const own = periodProblem(certificate) ?? formProblem(certificate) ?? purposeProblem(certificate, usage);
   if (own !== null) return own;
   if (anchors.some((anchor) => anchor.raw.equals(certificate.raw))) return null;
   if (below >= MAX_PATH) return `its chain is longer than ${MAX_PATH} certificates`;
@@ -75,10 +84,10 @@ function formProblem(certificate: X509Certificate): string | null {
 }
 
 /** node calls the extended key usage `keyUsage`; a certificate without one is good for everything. */
-function purposeProblem(certificate: X509Certificate): string | null {
+function purposeProblem(certificate: X509Certificate, { oid, of }: Usage): string | null {
   const usages = certificate.keyUsage as string[] | undefined;
-  if (usages === undefined || usages.includes(SERVER_AUTH) || usages.includes(ANY_USAGE)) return null;
-  return `${nameOf(certificate.subject)} is not meant for servers (extended key usage)`;
+  if (usages === undefined || usages.includes(oid) || usages.includes(ANY_USAGE)) return null;
+  return `${nameOf(certificate.subject)} is not meant for ${of} (extended key usage)`;
 }
 
 function nameProblem(leaf: X509Certificate, host: string): string | null {
@@ -132,7 +141,8 @@ const BASIC_CONSTRAINTS = '2.5.29.19';
 /** Basic constraints, key usage, extended key usage, subject alternative name: what is checked here or by OpenSSL in `ca` and `checkIssued`. */
 const UNDERSTOOD = new Set([BASIC_CONSTRAINTS, '2.5.29.15', '2.5.29.37', '2.5.29.17']);
 const NAME_CONSTRAINTS = '2.5.29.30';
-const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
+const SERVER_USAGE: Usage = { oid: '1.3.6.1.5.5.7.3.1', of: 'servers' };
+const CLIENT_USAGE: Usage = { oid: '1.3.6.1.5.5.7.3.2', of: 'clients' };
 const ANY_USAGE = '2.5.29.37.0';
 /** MD2, MD5, SHA-1 with RSA; SHA-1 with DSA and ECDSA. */
 const WEAK_SIGNATURES = new Set([

@@ -10,15 +10,18 @@ export function keyring(
   clients: ReadonlyMap<string, readonly Uint8Array[]> | null,
 ): KeysOf | undefined {
   if (keys.length === 0 && clients === null) return undefined;
-  const ring = new Map([...(clients ?? [])].map(([name, theirs]) => [name, padded(theirs)]));
+  // Who has no secret of its own is known by its certificate, and has the one of the clients without a name, if there is one.
+  const others = keys.length === 0 ? NONE : keys;
+  const ring = new Map([...(clients ?? [])].map(([name, theirs]) => [name, padded(theirs.length === 0 ? others : theirs)]));
   ring.set('', padded(keys));
   return (client) => ring.get(client) ?? NOBODYS;
 }
 
 /** What is missing is made up for by keys that nobody has. */
-function padded(keys: readonly Uint8Array[]): readonly Uint8Array[] {
+function padded(keys: readonly (Uint8Array | null)[]): readonly (Uint8Array | null)[] {
   return [...keys, ...NOBODYS].slice(0, NOBODYS.length);
 }
 
 /** Keys of one run of the process. */
+const NONE = [null];
 const NOBODYS: readonly Uint8Array[] = [randomBytes(32), randomBytes(32)];

@@ -12,9 +12,9 @@ export interface CertificateRequest {
 }
 
 /**
- * Makes a self-signed server certificate, in PEM. It keeps a core busy: for the identity thread; elsewhere call `createCertificate`.
+ * Makes a self-signed certificate for a server or a client, in PEM. It keeps a core busy: for the identity thread; elsewhere call `createCertificate`.
  *
- * It is not a certificate authority (RFC 5280 §4.2.1.9), so whoever trusts it trusts this one server and nothing that it could sign.
+ * It is not a certificate authority (RFC 5280 §4.2.1.9), so whoever trusts it trusts this one peer and nothing that it could sign.
  */
 export function makeCertificate(request: CertificateRequest): string {
   const certificate = forge.pki.createCertificate();
@@ -29,7 +29,7 @@ export function makeCertificate(request: CertificateRequest): string {
   certificate.setExtensions([
     { name: 'basicConstraints', cA: false, critical: true },
     { name: 'keyUsage', digitalSignature: true, keyEncipherment: true, critical: true },
-    { name: 'extKeyUsage', serverAuth: true },
+    { name: 'extKeyUsage', serverAuth: true, clientAuth: true },
     { name: 'subjectKeyIdentifier' },
     { name: 'subjectAltName', altNames: alternativeNames(request) },
   ]);

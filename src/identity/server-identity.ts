@@ -2,17 +2,10 @@ import { createPrivateKey, hkdfSync, type KeyObject } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { QtunnelError } from '../errors.ts';
 import { newCertificate, newPrivateKey } from './certificate.ts';
-import {
-  errorCode,
-  makePrivateDirectory,
-  type PrivateText,
-  readPrivateText,
-  readText,
-  removeIfUnchanged,
-  stageFile,
-} from './files.ts';
+import { errorCode, makePrivateDirectory, type PrivateText, readPrivateText, removeIfUnchanged, stageFile } from './files.ts';
 import { fingerprint } from './fingerprint.ts';
 import { type ParsedPair, parsePair, periodOf } from './key-pair.ts';
+import { readUserPair } from './user-pair.ts';
 
 export interface ServerIdentityOptions {
   readonly certFile: string | null;
@@ -50,18 +43,7 @@ export async function loadServerIdentity({ certFile, keyFile, stateDir }: Server
 }
 
 async function loadUserPair(certFile: string, keyFile: string): Promise<ServerIdentity> {
-  const certificate = await readText(certFile, 'certificate');
-  const { text: privateKey, warnings } = await readPrivateText(keyFile, 'key file');
-  const parsed = parsePair({ certificate, privateKey, certFile, keyFile });
-  const period = periodOf(parsed.certificate);
-  if (period !== 'valid') {
-    const { validFrom, validTo } = parsed.certificate;
-    const date = period === 'expired' ? `it was valid until ${validTo}` : `it is valid from ${validFrom}`;
-    throw new QtunnelError(
-      'CERT_EXPIRED',
-      `The certificate ${certFile} is ${period} (${date}): give one that is, or check this machine's clock.`,
-    );
-  }
+  const { certificate, parsed, warnings } = await readUserPair(certFile, keyFile);
   return identityOf(certificate, parsed, warnings);
 }
 

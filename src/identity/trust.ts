@@ -1,8 +1,6 @@
-import { X509Certificate } from 'node:crypto';
 import type { TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
-import { untrustedReason } from './certificate-path.ts';
-import { readText } from './files.ts';
+import { type Authorities, judgePath, loadAuthorities } from './authorities.ts';
 import { fingerprint, formatFingerprint } from './fingerprint.ts';
 import { KnownHosts } from './known-hosts.ts';
 
@@ -82,11 +80,6 @@ interface PolicyParts {
   readonly basis: readonly string[];
 }
 
-interface Authorities {
-  readonly file: string;
-  readonly certificates: readonly X509Certificate[];
-}
-
 /** With a secret and nothing else there is nothing to skip, and so nothing to warn of. */
 function insecureWarnings({ secret, pin, caFile }: TrustSettings): string[] {
   const skipped = [pin === null ? [] : ['-pin'], caFile === null ? [] : ['-ca-file']].flat();
@@ -95,26 +88,6 @@ function insecureWarnings({ secret, pin, caFile }: TrustSettings): string[] {
   const danger =
     secret === null ? 'anybody in between can read and change everything' : 'only the secret tells the server from others';
   return [`-insecure: the server's certificate is not checked${ignored}; ${danger}.`];
-}
-
-async function loadAuthorities(file: string): Promise<Authorities> {
-  const blocks = (await readText(file, 'CA file')).match(CERTIFICATE_BLOCKS) ?? [];
-  if (blocks.length === 0) {
-    throw new QtunnelError(
-      'CERT_INVALID',
-      `The CA file ${file} holds no certificate in PEM form: give one with a BEGIN CERTIFICATE line.`,
-    );
-  }
-  const certificates = blocks.map((block, index) => {
-    try {
-      return new X509Certificate(block);
-    } catch (cause) {
-      throw new QtunnelError('CERT_INVALID', `Certificate ${index + 1} in the CA file ${file} is damaged: copy the file again.`, {
-        cause,
-      });
-    }
-  });
-  return { file, certificates };
 }
 
 function checkPin(pin: string, print: string, host: string): void {
@@ -127,22 +100,10 @@ function checkPin(pin: string, print: string, host: string): void {
 }
 
 function checkAuthorities({ file, certificates }: Authorities, chain: readonly Uint8Array[], host: string): void {
-  let reason: string | null;
-  let cause: unknown;
-  try {
-    reason = untrustedReason(
-      chain.map((der) => new X509Certificate(der)),
-      certificates,
-      host,
-    );
-  } catch (error) {
-    reason = 'it is damaged or in a form that cannot be read';
-    cause = error;
-  }
-  if (reason === null) return;
+  const verdict = judgePath(chain, certificates, { host });
+  if (verdict === null) return;
+  const { reason, cause } = verdict;
   throw new QtunnelError('CERT_UNTRUSTED', `The certificate of ${host} does not hold against the CA file ${file}: ${reason}.`, {
     cause,
   });
 }
-
-const CERTIFICATE_BLOCKS = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;

@@ -1,5 +1,5 @@
 import type { QtunnelError } from '../errors.ts';
-import type { Hmac, KeysOf } from '../protocol/handshake.ts';
+import type { Hmac, KeysOf, Recognition } from '../protocol/handshake.ts';
 import type { SourceLimits, SourceRefusal } from '../protocol/sources.ts';
 import type { Link } from './link.ts';
 
@@ -47,6 +47,43 @@ export interface LinkAuth {
   readonly keysOf?: KeysOf | undefined;
   /** A server: all of those keys, of clients without a name and of those with one; `key` alone when left out. */
   readonly allKeys?: { readonly own: readonly Uint8Array[]; readonly named: readonly Uint8Array[] } | undefined;
+  /** A server: whether there may be clients without a secret; when left out, whether there is no key. */
+  readonly isOpen?: boolean | undefined;
+  /** A server that wants certificates of its clients; null or left out for one that asks for none. */
+  readonly judgeClient?: JudgeClient | null | undefined;
+  /** A client: the certificate that it shows to a server that asks for one; null or left out without one. */
+  readonly certificate?: ClientKeys | null | undefined;
+}
+
+/** Whether a client may be one without any secret, so that there is nothing to be silent about. */
+export function isOpen({ key, keysOf, isOpen: said }: LinkAuth): boolean {
+  return said ?? (key === null && keysOf === undefined);
+}
+
+/**
+ * The server's judgement on a client that claims a name, or none (empty), and on the certificates that it showed (DER, its own first; none when it has
+ * none). TLS has made sure that it has the key of the first, and of nothing else.
+ */
+export type JudgeClient = (claimed: string, chain: readonly Uint8Array[]) => Recognition;
+
+export function wantsCertificates({ judgeClient }: LinkAuth): boolean {
+  return judgeClient !== null && judgeClient !== undefined;
+}
+
+/** For the greeting of a client that showed these certificates. */
+export function recogniser(
+  { judgeClient }: LinkAuth,
+  chain: readonly Uint8Array[],
+): ((claimed: string) => Recognition) | undefined {
+  return judgeClient === null || judgeClient === undefined ? undefined : (claimed) => judgeClient(claimed, chain);
+}
+
+/** What a client presents. */
+export interface ClientKeys {
+  readonly certificatePem: string;
+  readonly privateKeyPem: string;
+  /** SHA-256 of the certificate: 64 lower-case hexadecimal digits. */
+  readonly fingerprint: string;
 }
 
 /** The client's judgement on the server's certificates (DER, the server's own first), made during the handshake. Throws QtunnelError to refuse. */

@@ -25,6 +25,8 @@ export interface HandshakeContext {
   readonly client?: string | undefined;
   /** A server: which keys clients may prove themselves with; `key` alone when left out. */
   readonly keysOf?: KeysOf | undefined;
+  /** A server: who the client is by the certificate that it showed on this connection; certificates mean nothing when left out. */
+  readonly recognise?: ((claimed: string) => Recognition) | undefined;
   /** SHA-256 of the server's certificate, 32 bytes, as this side saw or sent it in this connection. */
   readonly certificate: Uint8Array;
   /** 16 bytes of fresh randomness. */
@@ -33,8 +35,19 @@ export interface HandshakeContext {
   readonly settings: LinkSettings;
 }
 
-/** The keys of the client with this name, or of those without one. Always as many, so that the time tells nothing; those that nobody has are random. */
-export type KeysOf = (client: string) => readonly Uint8Array[];
+/**
+ * The keys of the client with this name, or of those without one; null for one that needs no secret. Always as many, so that the time tells nothing; those that
+ * nobody has are random.
+ */
+export type KeysOf = (client: string) => readonly (Uint8Array | null)[];
+
+/** What a client's certificate says of a client that claims a name, or none (empty). */
+export interface Recognition {
+  /** The name that the client goes by; empty for none. */
+  readonly client: string;
+  /** Why it is not to be let in, for it and for the log; null when nothing speaks against it. */
+  readonly problem: string | null;
+}
 
 /** The client's side: `hello` is sent first, then `handleAnswer` judges what comes back. */
 export class ClientHandshake {
@@ -69,7 +82,13 @@ export class ClientHandshake {
 
 export type HelloVerdict =
   | { readonly accepted: true; readonly hello: Hello; readonly answer: Uint8Array<ArrayBuffer> }
-  | { readonly accepted: false; readonly error: QtunnelError; readonly answer: Uint8Array<ArrayBuffer> };
+  | {
+      readonly accepted: false;
+      readonly error: QtunnelError;
+      readonly answer: Uint8Array<ArrayBuffer>;
+      /** Whether the client has shown the secret. */
+      readonly isProven: boolean;
+    };
 
 /** The server's side: judges the client's first frame and gives the frame to answer it with. `resetToken` is 16 bytes. */
 export function judgeHello(context: HandshakeContext, resetToken: Uint8Array, type: number, payload: Uint8Array): HelloVerdict {
@@ -84,13 +103,17 @@ export function judgeHello(context: HandshakeContext, resetToken: Uint8Array, ty
   } catch (error) {
     return refuse('PROTOCOL', 'PROTOCOL_VIOLATION', 'The client sent a HELLO that does not parse.', error);
   }
-  const keys = context.keysOf?.(hello.client) ?? [context.key];
+  const { client, problem } = context.recognise?.(hello.client) ?? { client: hello.client, problem: null };
+  const keys = context.keysOf?.(client) ?? [context.key];
   const transcript = withoutProof(payload, HELLO_PROOF_AT);
   // All of them are tried, whichever it is.
   const matching = keys.filter((key) => equalBytes(hello.proof, prove({ ...context, key }, CLIENT_LABEL, transcript)));
   const [key] = matching;
-  if (key === undefined) return refuse('AUTH', 'AUTH_REJECTED', clientProofProblem(keys[0] !== null, hello.proof.length > 0));
-  return { accepted: true, hello, answer: provenWelcome({ ...context, key }, resetToken, payload) };
+  if (key === undefined)
+    return refuse('AUTH', 'AUTH_REJECTED', clientProofProblem(context, keys[0] !== null, hello.proof.length > 0));
+  // Whoever has not shown the secret hears nothing of certificates.
+  if (problem !== null) return { ...refuse('CERTIFICATE', 'AUTH_REJECTED', problem), isProven: true };
+  return { accepted: true, hello: { ...hello, client }, answer: provenWelcome({ ...context, key }, resetToken, payload) };
 }
 
 /**
@@ -115,7 +138,12 @@ export function refuse(
   message: string,
   cause?: unknown,
 ): HelloVerdict & { accepted: false } {
-  return { accepted: false, error: new QtunnelError(code, message, { cause }), answer: encodeReject(reason, message) };
+  return {
+    accepted: false,
+    error: new QtunnelError(code, message, { cause }),
+    answer: encodeReject(reason, message),
+    isProven: false,
+  };
 }
 
 function provenWelcome(context: HandshakeContext, resetToken: Uint8Array, helloPayload: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -143,6 +171,7 @@ function withoutProof(payload: Uint8Array, at: number): Uint8Array {
 function rejection(payload: Uint8Array): QtunnelError {
   const { reason, message } = decodeReject(payload);
   if (reason === 'AUTH') return new QtunnelError('AUTH_REJECTED', `The server refused the secret: ${message}`);
+  if (reason === 'CERTIFICATE') return new QtunnelError('AUTH_REJECTED', `The server refused the certificate: ${message}`);
   if (reason === 'VERSION') return new QtunnelError('VERSION_MISMATCH', message);
   if (reason === 'BUSY') return new QtunnelError('SERVER_BUSY', message);
   return new QtunnelError('PROTOCOL_VIOLATION', `The server rejected the handshake: ${message}`);
@@ -160,8 +189,10 @@ function versionMismatch(who: string, theirs: number): QtunnelError {
   );
 }
 
-function clientProofProblem(hasKey: boolean, proven: boolean): string {
+function clientProofProblem({ recognise }: HandshakeContext, hasKey: boolean, proven: boolean): string {
   if (!hasKey) return 'The client uses a secret, this server has none; give both the same -secret.';
+  if (!proven && recognise !== undefined)
+    return 'The client has shown neither a certificate that this server knows nor a secret; give it -cert-file and -key-file, or -secret.';
   return proven
     ? 'The client’s secret is not the server’s, or not the one for its -client-name; give both the same -secret.'
     : 'This server needs a secret, the client gave none; give both the same -secret.';
@@ -175,6 +206,8 @@ function serverProofProblem(hasKey: boolean, proven: boolean): string {
 
 export const PROTOCOL_VERSION = 1;
 export const ALPN = 'qtunnel/1';
+/** The common name in the certificate of a client that has none (docs/PROTOCOL.md, "Certificates of clients"). */
+export const NOBODY = 'qtunnel without a certificate';
 const encoder = new TextEncoder();
 const CLIENT_LABEL = encoder.encode('qtunnel/1 client\0');
 const SERVER_LABEL = encoder.encode('qtunnel/1 server\0');

@@ -47,7 +47,7 @@ export interface Welcome {
   readonly settings: LinkSettings;
 }
 
-export const REJECT_REASONS = { AUTH: 1, VERSION: 2, BUSY: 3, PROTOCOL: 4 } as const;
+export const REJECT_REASONS = { AUTH: 1, VERSION: 2, BUSY: 3, PROTOCOL: 4, CERTIFICATE: 5 } as const;
 export type RejectReason = keyof typeof REJECT_REASONS;
 
 export function encodeHello(hello: Hello): Uint8Array<ArrayBuffer> {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
-import type { LinkOptions, Refusal, StrangerLimits } from '../link/options.ts';
+import { isOpen, type LinkOptions, type Refusal, type StrangerLimits } from '../link/options.ts';
 import { equalBytes } from '../protocol/bytes.ts';
 import { packetForm } from '../protocol/connection-id.ts';
 import { InitialKeys } from '../protocol/initial-keys.ts';
@@ -48,11 +48,10 @@ export class Admission {
   }
 
   setOptions({ auth, strangers }: AdmissionOptions): void {
-    const { hmac, key, keysOf } = auth;
+    const { hmac, key } = auth;
     const { own, named } = auth.allKeys ?? { own: key === null ? [] : [key], named: [] };
     this.#limits = strangers;
-    const open = key === null && keysOf === undefined;
-    this.#keys = open ? null : new InitialKeys(hmac, own, named);
+    this.#keys = isOpen(auth) ? null : new InitialKeys(hmac, own, named);
   }
 
   /** Connections that have not proven themselves. */

@@ -1,5 +1,7 @@
 import { quiche, type Config } from '@matrixai/quic/native/index.js';
 import type { Fec } from '../protocol/fec.ts';
+import { nobodysKeys } from './nobody.ts';
+import type { ServerKeys } from '../link/options.ts';
 import { ALPN } from '../protocol/handshake.ts';
 
 export interface QuicTuning {
@@ -15,23 +17,25 @@ export type NativeTuning = Pick<QuicTuning, 'congestion' | 'blocks' | 'idleTimeo
 
 /**
  * quiche's settings for every connection of a client. One is shared by all connections: that is what makes session tickets work.
- * The server's certificate is not judged here but after the handshake, by `CheckServer` and the proofs.
+ * The server's certificate is not judged here but after the handshake, by `CheckServer` and the proofs. `keys` is shown to a server that asks.
  */
-export function clientConfig(tuning: NativeTuning): Config {
-  return tune(quiche.Config.withBoringSslCtx(false, false, null, null, null, null), tuning);
+export function clientConfig(tuning: NativeTuning, keys: CertificateAndKey = nobodysKeys()): Config {
+  return tune(withCertificate(false, keys), tuning);
 }
 
-/** The same for a server. The PEM texts must have been checked: the binding aborts the process on what BoringSSL does not take. */
-export function serverConfig(tuning: NativeTuning, certificatePem: string, privateKeyPem: string): Config {
-  const config = quiche.Config.withBoringSslCtx(
-    false,
-    false,
-    null,
-    [Buffer.from(privateKeyPem)],
-    [Buffer.from(certificatePem)],
-    null,
-  );
-  return tune(config, tuning);
+/**
+ * The same for a server. The PEM texts must have been checked: the binding aborts the process on what BoringSSL does not take. `asks` for a certificate of the
+ * client, which is judged with its HELLO (`JudgeClient`); a client that shows none is refused by TLS.
+ */
+export function serverConfig(tuning: NativeTuning, keys: CertificateAndKey, asks: boolean): Config {
+  return tune(withCertificate(asks, keys), tuning);
+}
+
+type CertificateAndKey = Pick<ServerKeys, 'certificatePem' | 'privateKeyPem'>;
+
+/** With the second argument BoringSSL takes any certificate; without it, it would judge by authorities of its own. */
+function withCertificate(asks: boolean, { certificatePem, privateKeyPem }: CertificateAndKey): Config {
+  return quiche.Config.withBoringSslCtx(asks, asks, null, [Buffer.from(privateKeyPem)], [Buffer.from(certificatePem)], null);
 }
 
 /** Whether packets travel in blocks, whose layer then does what congestion control has to do. CUBIC and Reno are quiche's own. */

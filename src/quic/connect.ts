@@ -184,12 +184,12 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
   }
 }
 
-/** quiche's settings are shared by all connections with the same tuning. */
-function configFor({ congestion, blocks, idleTimeout }: NativeTuning): Config {
-  const key = `${congestion} ${blocks} ${idleTimeout}`;
+/** quiche's settings are shared by all connections with the same tuning and the same certificate. */
+function configFor({ congestion, blocks, idleTimeout, auth: { certificate } }: NativeTuning & { auth: LinkAuth }): Config {
+  const key = `${congestion} ${blocks} ${idleTimeout} ${certificate?.fingerprint}`;
   let config = configs.get(key);
   if (config === undefined) {
-    config = clientConfig({ congestion, blocks, idleTimeout });
+    config = clientConfig({ congestion, blocks, idleTimeout }, certificate ?? undefined);
     configs.set(key, config);
   }
   return config;

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { asQtunnelError, QtunnelError } from '../errors.ts';
-import type { CheckServer } from '../link/options.ts';
+import { type CheckServer, recogniser } from '../link/options.ts';
 import { ClientHandshake, type HandshakeContext, judgeHello, reportKeys } from '../protocol/handshake.ts';
 import { LINK_ID, type LinkSettings, NONCE } from '../protocol/messages.ts';
 import { closeCodeFor } from './close.ts';
@@ -171,7 +171,8 @@ export class ServerGreeting extends Greeting {
 
   protected onAnswer(type: number, payload: Uint8Array): void {
     const { connection, control, options } = this;
-    const context = this.context(this.#certificateDer);
+    const shown = connection.native.peerCertChain() ?? [];
+    const context = { ...this.context(this.#certificateDer), recognise: recogniser(options.auth, shown) };
     const verdict = judgeHello(context, this.#resetToken, type, payload);
     control.send(verdict.answer);
     control.flush();

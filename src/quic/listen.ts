@@ -3,7 +3,7 @@ import { quiche, type Config, type Connection as QuicheConnection } from '@matri
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import type { Link } from '../link/link.ts';
-import type { LinkListener, Refusal, ServerKeys } from '../link/options.ts';
+import { type LinkListener, type Refusal, type ServerKeys, wantsCertificates } from '../link/options.ts';
 import {
   CONNECTION_ID,
   ConnectionIdIssuer,
@@ -37,7 +37,7 @@ export async function listenQuic(
   options: QuicListenOptions,
   environment: QuicEnvironment = environmentFor(options.udp),
 ): Promise<LinkListener<QuicListenOptions>> {
-  const config = serverConfig(options, keys.certificatePem, keys.privateKeyPem);
+  const config = configOf(options, keys);
   return new QuicListener(await environment.openUdp({ bind: address }), environment, config, keys, options);
 }
 
@@ -90,7 +90,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   }
 
   setIdentity(keys: ServerKeys): void {
-    this.#config = serverConfig(this.#options, keys.certificatePem, keys.privateKeyPem);
+    this.#config = configOf(this.#options, keys);
     this.#keys = keys;
     this.#issuer = issuerFor(keys, this.#options, this.udp.address.port);
   }
@@ -223,6 +223,10 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     this.udp.close();
     this.#handleClosed();
   }
+}
+
+function configOf(options: QuicListenOptions, keys: ServerKeys): Config {
+  return serverConfig(options, keys, wantsCertificates(options.auth));
 }
 
 /**

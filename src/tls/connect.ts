@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
-import type { CheckServer, LinkOptions, LinkTarget } from '../link/options.ts';
+import type { CheckServer, LinkAuth, LinkOptions, LinkTarget } from '../link/options.ts';
 import { LINK_ID, NONCE } from '../protocol/messages.ts';
 import { cipherOrder } from './ciphers.ts';
 import type { TlsConnection } from './connection.ts';
@@ -22,7 +22,7 @@ export type TlsConnectOptions = LinkOptions & { readonly checkServer: CheckServe
 export async function connectTls(target: LinkTarget, options: TlsConnectOptions, signal: AbortSignal): Promise<Link> {
   if (signal.aborted) throw new QtunnelError('ABORTED', 'The attempt to connect was given up.');
   const id = randomBytes(LINK_ID).toString('hex');
-  const secureContext = createSecureContext({ minVersion: 'TLSv1.3', ciphers: cipherOrder() });
+  const secureContext = createSecureContext({ minVersion: 'TLSv1.3', ciphers: cipherOrder(), ...shown(options.auth) });
   const dialOptions = { target, options, checkServer: options.checkServer, secureContext, linkId: id };
   return await dial(dialOptions, randomBytes(NONCE), signal, (connection, welcome, rtt) => {
     const makeSource = (link: TlsLink): WarmPool => {
@@ -30,6 +30,11 @@ export async function connectTls(target: LinkTarget, options: TlsConnectOptions,
     };
     return new TlsLink(connection, options, { id, peer: welcome.settings, rtt, makeSource });
   });
+}
+
+/** To a server that asks. */
+function shown({ certificate }: LinkAuth): { readonly cert?: string; readonly key?: string } {
+  return certificate ? { cert: certificate.certificatePem, key: certificate.privateKeyPem } : {};
 }
 
 function dialFurther(

@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto';
+import { createHash, type X509Certificate } from 'node:crypto';
+import type { TLSSocket } from 'node:tls';
 import type { LinkOptions } from '../link/options.ts';
 import type { HandshakeContext } from '../protocol/handshake.ts';
 
@@ -22,3 +23,16 @@ export function handshakeContext(options: LinkOptions, certificate: Uint8Array, 
 export function hashCertificate(der: Uint8Array): Uint8Array {
   return createHash('sha256').update(der).digest();
 }
+
+/** The certificates that the peer showed (DER), its own first; empty when it showed none. */
+export function chainOf(socket: TLSSocket): Uint8Array[] {
+  const chain: Uint8Array[] = [];
+  let certificate: X509Certificate | undefined = socket.getPeerX509Certificate();
+  while (certificate !== undefined && chain.length < MAX_CHAIN) {
+    chain.push(certificate.raw);
+    certificate = certificate.issuerCertificate;
+  }
+  return chain;
+}
+
+const MAX_CHAIN = 10;

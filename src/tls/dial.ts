@@ -1,4 +1,3 @@
-import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { connect, type SecureContext, type TLSSocket } from 'node:tls';
 import { QtunnelError } from '../errors.ts';
@@ -7,7 +6,7 @@ import type { CheckServer, LinkOptions, LinkTarget } from '../link/options.ts';
 import { ALPN, ClientHandshake } from '../protocol/handshake.ts';
 import type { Welcome } from '../protocol/messages.ts';
 import { type ConnectionHandler, TlsConnection } from './connection.ts';
-import { handshakeContext, hashCertificate } from './context.ts';
+import { chainOf, handshakeContext, hashCertificate } from './context.ts';
 import { closedAfterHello, connectProblem, notQtunnel } from './problems.ts';
 
 export interface DialOptions {
@@ -104,6 +103,7 @@ class Dialling implements ConnectionHandler {
     try {
       if (this.#socket.alpnProtocol !== ALPN) throw notQtunnel(this.#connection.peer);
       const chain = chainOf(this.#socket);
+      if (chain.length === 0) throw new QtunnelError('CERT_UNTRUSTED', 'The server presented no certificate.');
       this.#options.checkServer(chain);
       this.#handshake = this.#makeHandshake(chain[0]!);
       this.#greetedAt = performance.now();
@@ -144,17 +144,5 @@ function connectSocket({ target, secureContext }: DialOptions): TLSSocket {
   return connect(isIP(serverName) === 0 && serverName !== '' ? { ...options, servername: serverName } : options);
 }
 
-function chainOf(socket: TLSSocket): Uint8Array[] {
-  const chain: Uint8Array[] = [];
-  let certificate: X509Certificate | undefined = socket.getPeerX509Certificate();
-  while (certificate !== undefined && chain.length < MAX_CHAIN) {
-    chain.push(certificate.raw);
-    certificate = certificate.issuerCertificate;
-  }
-  if (chain.length === 0) throw new QtunnelError('CERT_UNTRUSTED', 'The server presented no certificate.');
-  return chain;
-}
-
 /** Milliseconds for all round trips: TCP, TLS, HELLO. As for QUIC. */
 const HANDSHAKE_TIMEOUT = 10_000;
-const MAX_CHAIN = 10;

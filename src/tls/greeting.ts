@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { QtunnelError } from '../errors.ts';
-import type { LinkOptions } from '../link/options.ts';
+import { isOpen, type LinkOptions, recogniser } from '../link/options.ts';
 import { judgeHello, refuse } from '../protocol/handshake.ts';
 import { type Hello, NONCE, RESET_TOKEN } from '../protocol/messages.ts';
 import type { ConnectionHandler, TlsConnection } from './connection.ts';
@@ -21,22 +21,33 @@ export class ServerGreeting implements ConnectionHandler {
   readonly #connection: TlsConnection;
   readonly #options: LinkOptions;
   readonly #certificate: Uint8Array;
+  readonly #clientChain: readonly Uint8Array[];
   readonly #outcome: GreetingOutcome;
 
-  /** `certificate` is the hash of the certificate that was presented on this connection. */
-  constructor(connection: TlsConnection, options: LinkOptions, certificate: Uint8Array, outcome: GreetingOutcome) {
+  /** `server` is the hash of the certificate that was presented on this connection, `client` what the client presented. */
+  constructor(
+    connection: TlsConnection,
+    options: LinkOptions,
+    { server, client }: { readonly server: Uint8Array; readonly client: readonly Uint8Array[] },
+    outcome: GreetingOutcome,
+  ) {
     this.#connection = connection;
     this.#options = options;
-    this.#certificate = certificate;
+    this.#certificate = server;
+    this.#clientChain = client;
     this.#outcome = outcome;
   }
 
   onFrame(type: number, payload: Uint8Array): void {
-    const context = handshakeContext(this.#options, this.#certificate, randomBytes(NONCE));
+    const context = {
+      ...handshakeContext(this.#options, this.#certificate, randomBytes(NONCE)),
+      recognise: recogniser(this.#options.auth, this.#clientChain),
+    };
     const token = randomBytes(RESET_TOKEN);
     const verdict = judgeHello(context, token, type, payload);
     // What a server with a secret is, it tells nobody who does not have it.
-    if (!verdict.accepted) return this.#reject(verdict.error, isOpen(this.#options) ? verdict.answer : null);
+    if (!verdict.accepted)
+      return this.#reject(verdict.error, verdict.isProven || isOpen(this.#options.auth) ? verdict.answer : null);
     const admitted = this.#outcome.admit(verdict.hello, token);
     if (admitted instanceof QtunnelError) {
       const busy = admitted.code === 'SERVER_BUSY';
@@ -65,9 +76,4 @@ export class ServerGreeting implements ConnectionHandler {
     this.#connection.cutOff(answer);
     this.#outcome.onFailure(error);
   }
-}
-
-/** Whether no secret is wanted: only then whoever comes is told what is wrong. */
-function isOpen({ auth }: LinkOptions): boolean {
-  return auth.key === null && auth.keysOf === undefined;
 }

@@ -3,14 +3,14 @@ import { createSecureContext, createServer as createTlsServer, type Server as Tl
 import { type ErrorCode, QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import type { Link } from '../link/link.ts';
-import type { LinkListener, LinkOptions, Refusal, ServerKeys } from '../link/options.ts';
+import { type LinkListener, type LinkOptions, type Refusal, type ServerKeys, wantsCertificates } from '../link/options.ts';
 import { type Listen, OWN_PORTS } from '../ports/ports.ts';
 import { ALPN } from '../protocol/handshake.ts';
 import type { Hello } from '../protocol/messages.ts';
 import { sourceOf, Sources } from '../protocol/sources.ts';
 import { CHACHA_FOR_WHO_WANTS_IT, cipherOrder } from './ciphers.ts';
 import { TlsConnection } from './connection.ts';
-import { hashCertificate } from './context.ts';
+import { chainOf, hashCertificate } from './context.ts';
 import { ServerGreeting } from './greeting.ts';
 import { isJoinNonce } from './join.ts';
 import { TlsLink } from './link.ts';
@@ -99,7 +99,9 @@ class TlsListener implements TlsAcceptor {
   onRefusal: (refusal: Refusal) => void = () => {};
   #options: LinkOptions;
   readonly #tcp: TcpServer;
-  readonly #tls: TlsServer;
+  #keys: ServerKeys;
+  /** Never listens: it is given its connections. */
+  #tls: TlsServer;
   /** By their addresses: that is what a TCP socket and the TLS socket made of it have in common. */
   readonly #strangers = new Map<string, Stranger>();
   readonly #sources = new Sources();
@@ -110,9 +112,8 @@ class TlsListener implements TlsAcceptor {
   constructor(keys: ServerKeys, options: LinkOptions, take: (socket: Socket) => void = (socket) => this.accept(socket)) {
     this.#options = options;
     this.#certificate = hashCertificate(keys.certificateDer);
-    this.#tls = guardKeys(() => createTlsServer({ ...tlsOptions(keys), ALPNProtocols: [ALPN] }));
-    this.#tls.on('secureConnection', (socket: TLSSocket) => this.#greet(socket));
-    this.#tls.on('tlsClientError', (error, socket: TLSSocket) => this.#fail(addressesOf(socket), acceptProblem(error)));
+    this.#keys = keys;
+    this.#tls = this.#makeTls();
     this.#tcp = createTcpServer({ noDelay: true }, take);
   }
 
@@ -129,12 +130,14 @@ class TlsListener implements TlsAcceptor {
   }
 
   setIdentity(keys: ServerKeys): void {
-    guardKeys(() => this.#tls.setSecureContext(tlsOptions(keys)));
+    this.#keys = keys;
+    this.#tls = this.#makeTls();
     this.#certificate = hashCertificate(keys.certificateDer);
   }
 
   setOptions(options: LinkOptions): void {
     this.#options = options;
+    this.#tls = this.#makeTls();
   }
 
   close(): Promise<void> {
@@ -164,6 +167,15 @@ class TlsListener implements TlsAcceptor {
     this.#tls.emit('connection', socket);
   }
 
+  /** A client's certificate is judged with its HELLO, where the client can be told what is wrong. */
+  #makeTls(): TlsServer {
+    const asking = { requestCert: wantsCertificates(this.#options.auth), rejectUnauthorized: false };
+    const tls = guardKeys(() => createTlsServer({ ...tlsOptions(this.#keys), ...asking, ALPNProtocols: [ALPN] }));
+    tls.on('secureConnection', (socket: TLSSocket) => this.#greet(socket));
+    tls.on('tlsClientError', (error, socket: TLSSocket) => this.#fail(addressesOf(socket), acceptProblem(error)));
+    return tls;
+  }
+
   /** The longest silent goes: a client proves itself within milliseconds, so those who only hold places lose them to it. */
   #makeRoom(): void {
     const [oldest] = this.#strangers.keys();
@@ -182,7 +194,8 @@ class TlsListener implements TlsAcceptor {
       return connection.destroy();
     }
     const options = this.#options;
-    connection.handler = new ServerGreeting(connection, options, stranger.certificate, {
+    const shown = { server: stranger.certificate, client: chainOf(socket) };
+    connection.handler = new ServerGreeting(connection, options, shown, {
       admit: (hello, token) => this.#admit(connection, key, { hello, token, options }),
       onFailure: (error) => this.#fail(key, error),
     });

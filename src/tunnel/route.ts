@@ -39,7 +39,7 @@ export async function loadRoute(settings: RunningSettings, context: TunnelContex
 }
 
 /** The limit on connections is the client's own: the server opens no streams. */
-function basisOf(settings: RunningSettings, { key, client }: LinkAuth, trust: TrustPolicy): unknown {
+function basisOf(settings: RunningSettings, { key, client, certificate }: LinkAuth, trust: TrustPolicy): unknown {
   const { backend, otherServers, quic, fallback, transport, congestion, blocks, fec, udp, idleTimeout, keepalive, buffer } =
     settings;
   return {
@@ -57,6 +57,7 @@ function basisOf(settings: RunningSettings, { key, client }: LinkAuth, trust: Tr
     buffer,
     key,
     client,
+    certificate: certificate?.fingerprint,
     trust: trust.basis,
   };
 }

@@ -1,9 +1,12 @@
 import type { Logger } from 'pino';
 import { DEFAULT_BACKEND } from '../config/settings.ts';
+import { loadAuthorities } from '../identity/authorities.ts';
+import { clientJudge } from '../identity/client-certificates.ts';
+import { loadClientIdentity } from '../identity/client-identity.ts';
 import { loadClients, type LoadedClients } from '../identity/clients.ts';
 import { keyring } from '../identity/keyring.ts';
 import { hmacSha256, loadSecrets, stretchSecret } from '../identity/secret.ts';
-import type { LinkAuth, LinkOptions, StrangerLimits } from '../link/options.ts';
+import type { ClientKeys, LinkAuth, LinkOptions, StrangerLimits } from '../link/options.ts';
 import { VERSION } from '../version.ts';
 import type { ClientRights } from './accounts.ts';
 import type { RunningSettings } from './tunnel.ts';
@@ -24,22 +27,37 @@ export interface AuthKeys {
   readonly keys: readonly Uint8Array[];
   /** A client's name; empty without one. */
   readonly client: string;
-  readonly clients: readonly (ClientRights & { readonly keys: readonly Uint8Array[] })[] | null;
+  readonly clients:
+    | readonly (ClientRights & { readonly keys: readonly Uint8Array[]; readonly fingerprints: readonly string[] })[]
+    | null;
+  /** PEM of `-client-ca`; null without it. */
+  readonly authorities: readonly string[] | null;
+  /** What a client shows; null without a certificate. */
+  readonly certificate: ClientKeys | null;
 }
 
-/** The secrets, ready for proofs. @throws QtunnelError `FILE_UNREADABLE`, `SECRET_INVALID`, `CONFIG_INVALID`. */
+/** The secrets, ready for proofs, and what there is of certificates of clients. @throws QtunnelError as what it loads. */
 export async function loadAuth(settings: RunningSettings, log: Logger): Promise<LoadedAuth> {
   const { secrets, warnings } = await loadSecrets(settings.secret, settings.secretFile);
   const named = await loadClients(settings.clients);
-  for (const warning of [...warnings, ...(named?.warnings ?? []), ...uselessRights(settings, named?.clients ?? [])])
-    log.warn(warning);
+  const identity = settings.clientmode ? await loadClientIdentity(settings.certFile, settings.keyFile) : null;
+  const loaded = [...warnings, ...(named?.warnings ?? []), ...(identity?.warnings ?? [])];
+  for (const warning of [...loaded, ...uselessRights(settings, named?.clients ?? [])]) log.warn(warning);
   const keys = await Promise.all(secrets.map(stretchSecret));
   const clients = named === null ? null : await Promise.all(named.clients.map(withKeys));
-  return authOf({ secret: secrets[0] ?? null, keys, client: settings.clientName ?? '', clients });
+  const authorities = settings.clientCa === null ? null : await loadAuthorities(settings.clientCa);
+  return authOf({
+    secret: secrets[0] ?? null,
+    keys,
+    client: settings.clientName ?? '',
+    clients,
+    authorities: authorities?.certificates.map(String) ?? null,
+    certificate: identity?.keys ?? null,
+  });
 }
 
 export function authOf(known: AuthKeys): LoadedAuth {
-  const { secret, keys, client, clients } = known;
+  const { secret, keys, client, clients, authorities, certificate } = known;
   const theirs = clients === null ? null : new Map(clients.map((one) => [one.name, one.keys]));
   const auth = {
     hmac: hmacSha256,
@@ -47,12 +65,16 @@ export function authOf(known: AuthKeys): LoadedAuth {
     client,
     keysOf: keyring(keys, theirs),
     allKeys: { own: keys, named: (clients ?? []).flatMap((one) => one.keys) },
+    isOpen: keys.length === 0 && (clients?.some((one) => one.keys.length === 0) ?? true),
+    judgeClient: clientJudge({ clients: clients ?? [], authorities }),
+    certificate,
   };
   return { auth, given: secret, clients, keys: known };
 }
 
-async function withKeys({ name, backends, maxConnections, bandwidth, secrets }: LoadedClients['clients'][number]) {
-  return { name, backends, maxConnections, bandwidth, keys: await Promise.all(secrets.map(stretchSecret)) };
+async function withKeys({ secrets, name, fingerprints, backends, maxConnections, bandwidth }: LoadedClients['clients'][number]) {
+  const keys = await Promise.all(secrets.map(stretchSecret));
+  return { name, backends, maxConnections, bandwidth, fingerprints: fingerprints ?? [], keys };
 }
 
 function uselessRights({ backends }: RunningSettings, clients: readonly ClientRights[]): string[] {

@@ -82,7 +82,8 @@ export class ServerTunnel implements Tunnel {
 
   async prepare(settings: TunnelSettings): Promise<SettingsChange> {
     const { log, metrics } = this.#context;
-    const { auth, given, clients } = await this.#supplies.loadAuth(settings, log);
+    const loaded = await this.#supplies.loadAuth(settings, log);
+    const { auth, clients } = loaded;
     const identity = await this.#supplies.loadIdentity(settings);
     const change = await this.#listeners.prepare(settings, identity, auth);
     const takeEffect = (): void => {
@@ -98,7 +99,7 @@ export class ServerTunnel implements Tunnel {
       // What a client has to tell of its connections it is told when its link is made.
       for (const link of this.#links.list()) if (asksAnew || closed.has(link.transport)) link.drain();
       for (const link of this.#links.list()) if (this.#isStrange(link)) link.close(REMOVED);
-      if (change.moves && this.#supplies.speaks) announceServer(log, settings, identity, this.#listeners, { given, clients });
+      if (change.moves && this.#supplies.speaks) announceServer(log, settings, identity, this.#listeners, loaded);
     };
     return { takeEffect, discard: () => change.discard() };
   }
@@ -225,7 +226,7 @@ export function announceServer(
   settings: TunnelSettings,
   identity: ServerIdentity,
   listeners: Listeners,
-  auth: Pick<LoadedAuth, 'given' | 'clients'>,
+  auth: LoadedAuth,
 ): void {
   const { udp, tcp } = listeners;
   const backends = listBackends(settings).map(formatNamed).join(', ');
@@ -243,12 +244,22 @@ export function announceServer(
   log.info(fields, `listening on ${where}, ${Object.keys(settings.backends).length === 0 ? 'backend' : 'backends'} ${backends}`);
   log.info({ event: 'fingerprint' }, `certificate ${formatFingerprint(identity.fingerprint)}`);
   const reachable = host === '' || host === '::' || host === '0.0.0.0' ? 'THIS-HOST' : host;
-  const secret = auth.given !== null || auth.clients !== null;
-  const name = auth.given === null && auth.clients !== null ? ' -client-name=NAME' : '';
-  const trust = secret ? '-secret-file=FILE-WITH-THE-SAME-SECRET' : `-pin=${identity.fingerprint}`;
-  const command = `qtunnel -clientmode ${settings.quic ? '-quic ' : ''}-listen=:8080 -backend=${formatAddress({ host: reachable, port })} ${trust}${name}${settings.backend === null ? ' -target=NAME' : ''}`;
+  const command = `qtunnel -clientmode ${settings.quic ? '-quic ' : ''}-listen=:8080 -backend=${formatAddress({ host: reachable, port })} ${credentialsFor(auth, identity)}${settings.backend === null ? ' -target=NAME' : ''}`;
   log.info({ event: 'client_command' }, `on the client: ${command}`);
-  if (!secret) log.warn('no -secret: whoever reaches this port can use the backend');
+  if (auth.given === null && auth.clients === null && auth.keys.authorities === null)
+    log.warn('no -secret: whoever reaches this port can use the backend');
+}
+
+/** What a client needs on its command line to know the server and be known to it. */
+function credentialsFor({ given, clients, keys }: LoadedAuth, { fingerprint }: ServerIdentity): string {
+  const named = given === null ? (clients ?? []) : [];
+  const bySecret = given !== null || keys.clients?.some((client) => client.keys.length > 0) === true;
+  const byCertificate = keys.authorities !== null || (!bySecret && named.length > 0);
+  return [
+    bySecret ? '-secret-file=FILE-WITH-THE-SAME-SECRET' : `-pin=${fingerprint}`,
+    ...(bySecret && given === null ? ['-client-name=NAME'] : []),
+    ...(byCertificate ? ['-cert-file=FILE -key-file=FILE'] : []),
+  ].join(' ');
 }
 
 /** Characters of a name that is shown: longer ones are nobody's. */

@@ -53,15 +53,15 @@ export class ShardedServer implements Tunnel {
 
   async prepare(settings: TunnelSettings): Promise<SettingsChange> {
     const { log, metrics } = this.#context;
-    const { auth, given, clients, keys } = await loadAuth(settings, log);
+    const loaded = await loadAuth(settings, log);
     const identity = await loadServerIdentity(settings);
     this.#opened = NOTHING;
-    const change = await this.#listeners.prepare(settings, identity, auth);
+    const change = await this.#listeners.prepare(settings, identity, loaded.auth);
     const { udp, tcp } = this.#opened;
     try {
       await this.#parts.prepare((worker) => ({
         settings,
-        keys,
+        keys: loaded.keys,
         identity: { ...identity, warnings: [] },
         opened: { udp: udp && { ear: udp.number, fd: udp.descriptors[worker]!, address: udp.address }, tcp },
       }));
@@ -79,7 +79,7 @@ export class ShardedServer implements Tunnel {
       for (const warning of identity.warnings) log.warn(warning);
       this.#settings = settings;
       if (udp !== null) udp.inUse = true;
-      const announce = (): void => announceServer(log, settings, identity, this.#listeners, { given, clients });
+      const announce = (): void => announceServer(log, settings, identity, this.#listeners, loaded);
       const effective = this.#parts.takeEffect();
       change.takeEffect();
       // Whoever reads that it listens may send at once.

@@ -61,10 +61,7 @@ const REFUSED: [string[], string][] = [
   [['-ca-file=ca.crt'], `-ca-file ${SERVER}: add -clientmode, or leave it out`],
   [['-known-hosts=k'], `-known-hosts ${SERVER}: add -clientmode, or leave it out`],
   [['-insecure'], `-insecure ${SERVER}: a server trusts nobody by certificate; add -clientmode, or leave it out`],
-  [
-    ['-clientmode', '-cert-file=a', '-key-file=b'],
-    '-cert-file is for a server, and this tunnel is a client: a client has no certificate',
-  ],
+  [['-clientmode', '-client-ca=a'], '-client-ca is for a server, and this tunnel is a client: leave it out'],
   [['-clientmode', '-max-handshakes=5'], '-max-handshakes is for a server, and this tunnel is a client: leave it out'],
   [['-handshake-datagrams=3'], '-handshake-datagrams: expected a number from 4 to 10000, got "3"'],
   [['-cert-file=a'], "-cert-file needs the certificate's private key: add key-file"],

@@ -23,11 +23,20 @@ test('clients have a secret or its file, and rights', async (t) => {
   const { clients, warnings } = await readClientsFile(file);
   t.same(warnings, []);
   t.same(clients, [
-    { name: 'laptop', secret: '12345', secretFile: null, backends: ['web', 'default'], maxConnections: 3, bandwidth: 1_500_000 },
+    {
+      name: 'laptop',
+      secret: '12345',
+      secretFile: null,
+      fingerprints: null,
+      backends: ['web', 'default'],
+      maxConnections: 3,
+      bandwidth: 1_500_000,
+    },
     {
       name: 'phone',
       secret: null,
       secretFile: path.join(path.dirname(file), 'phone.secret'),
+      fingerprints: null,
       backends: ['web'],
       maxConnections: null,
       bandwidth: null,
@@ -37,6 +46,18 @@ test('clients have a secret or its file, and rights', async (t) => {
   t.match((await readClientsFile(file)).warnings, [/can be read by other users/]);
   writeFileSync(file, 'clients: {}');
   t.same((await readClientsFile(file)).clients, [], 'none is a number of clients');
+});
+
+test('a client may have certificates in the place of a secret, or with it', async (t) => {
+  const print = (digit: string) => digit.repeat(64);
+  const text = `clients:
+  laptop: { fingerprint: "SHA256:${'AB:'.repeat(31)}AB" }
+  phone: { secret: S, fingerprint: [${print('c')}, ${print('d')}] }
+`;
+  t.match((await readClientsFile(write(t, text))).clients, [
+    { name: 'laptop', secret: null, secretFile: null, fingerprints: ['ab'.repeat(32)] },
+    { name: 'phone', secret: 'S', fingerprints: [print('c'), print('d')] },
+  ]);
 });
 
 test('the same may stand in a tunnel’s own entry', async (t) => {
@@ -49,10 +70,16 @@ test('the same may stand in a tunnel’s own entry', async (t) => {
 const BAD: [string, string, RegExp][] = [
   ['no key', 'laptop: { secret: S }', /clients\.yaml:1: /],
   ['both', 'clients:\n  laptop:\n    secret: S\n    secret-file: f\n', /:2: laptop: expected either secret or secret-file/],
-  ['neither', 'clients:\n  laptop: { backends: a }\n', /:2: laptop: expected either secret or secret-file/],
+  ['neither', 'clients:\n  laptop: { backends: a }\n', /:2: laptop: expected a secret-file, a secret or a fingerprint/],
   ['nothing', 'clients:\n  laptop:\n', /:2: laptop: expected what the client has/],
   ['a misspelt key', 'clients:\n  laptop:\n    secret: S\n    bakcends: a\n', /:4: bakcends: unknown key; did you mean backends/],
   ['a name', 'clients:\n  "a b": { secret: S }\n', /:2: .*expected a name/],
+  ['a fingerprint', 'clients:\n  laptop: { fingerprint: abc }\n', /:2: fingerprint: expected a SHA-256 fingerprint/],
+  [
+    'one certificate for two',
+    `clients:\n  laptop: { fingerprint: ${'a'.repeat(64)} }\n  phone: { fingerprint: ${'a'.repeat(64)} }\n`,
+    /:3: fingerprint: has a certificate that is laptop's/,
+  ],
   ['a limit', 'clients:\n  laptop: { secret: S,\n    max-connections: none }\n', /:3: max-connections: expected a whole number/],
   ['twice', 'clients:\n  laptop: { secret: S }\n  laptop: { secret: T }\n', /:3: this key stands here twice/],
 ];

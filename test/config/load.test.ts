@@ -57,6 +57,7 @@ test('nothing given: one tunnel with the documented defaults', (t) => {
     clientName: null,
     certFile: null,
     keyFile: null,
+    clientCa: null,
     caFile: null,
     pin: null,
     insecure: false,

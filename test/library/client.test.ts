@@ -306,7 +306,7 @@ test('wrong options are refused with the option named', async (t) => {
     [() => startServer({ clientmode: true } as never), 'CONFIG_INVALID', /^clientmode/],
     [() => startServer({ pin: 'ab'.repeat(32) } as never), 'CONFIG_INVALID', /^pin/],
     [() => startClient({ backend: 'nohost' }), 'CONFIG_INVALID', /^backend/],
-    [() => startClient({ certFile: 'x', keyFile: 'y' } as ClientOptions), 'CONFIG_INVALID', /^certFile/],
+    [() => startClient({ clientCa: 'x' } as ClientOptions), 'CONFIG_INVALID', /^clientCa/],
   ];
   for (const [start, code, message] of refusals) await t.rejects(start(), { name: 'QtunnelError', code, message });
 });

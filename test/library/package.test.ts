@@ -33,8 +33,9 @@ export async function use(signal: AbortSignal): Promise<void> {
 
 // @ts-expect-error a server has no pin
 export const pinned: ServerOptions = { pin: 'x' };
-// @ts-expect-error a client has no certificate
-export const certified: ClientOptions = { certFile: 'x' };
+// @ts-expect-error a client judges no clients
+export const judging: ClientOptions = { clientCa: 'x' };
+export const certified: ClientOptions = { certFile: 'x', keyFile: 'y' };
 // @ts-expect-error the function says the role
 export const moded: ClientOptions = { clientmode: true };
 // @ts-expect-error one of its words

@@ -196,7 +196,15 @@ for (const { name, ...mode } of MODES)
   }
 
 void test('a client’s own limit, changed by a reload while it transfers', async (t) => {
-  const entry = { name: 'laptop', secret: 'S', secretFile: null, backends: null, maxConnections: null, bandwidth: 80_000 };
+  const entry = {
+    name: 'laptop',
+    secret: 'S',
+    secretFile: null,
+    fingerprints: null,
+    backends: null,
+    maxConnections: null,
+    bandwidth: 80_000,
+  };
   const far = await server(t, { backend: here(await echoServer(t)), clients: [entry] });
   const near = await client(t, far.tunnel, { clientName: 'laptop', secret: 'S' });
   const bulk = await dial(t, near.port);

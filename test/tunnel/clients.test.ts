@@ -115,7 +115,8 @@ void test('rights to a backend that is not there are warned of', async (t) => {
 });
 
 function entry(name: string, rights: Partial<ClientEntry> = {}): ClientEntry {
-  return { name, secret: `of ${name}`, secretFile: null, backends: null, maxConnections: null, bandwidth: null, ...rights };
+  const unlimited = { backends: null, maxConnections: null, bandwidth: null };
+  return { name, secret: `of ${name}`, secretFile: null, fingerprints: null, ...unlimited, ...rights };
 }
 
 function credentials(name: string) {

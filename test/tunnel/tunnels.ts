@@ -81,6 +81,7 @@ export function tunnelSettings(t: Test, settings: Partial<TunnelSettings>): Tunn
     clientName: null,
     certFile: null,
     keyFile: null,
+    clientCa: null,
     caFile: null,
     pin: null,
     insecure: false,

@@ -26,7 +26,7 @@ export const PEER = [
     kind: 'clients',
     default: null,
     only: 'server',
-    help: 'clients with a name, a secret and rights of their own: a YAML file',
+    help: 'clients with a name, a secret or certificate, and rights of their own: a YAML file',
   },
   {
     name: 'client-name',
@@ -43,8 +43,7 @@ export const PEER = [
     scope: 'tunnel',
     kind: 'path',
     default: null,
-    only: 'server',
-    help: "the server's certificate (PEM); without one it makes its own and keeps it in -state-dir",
+    help: 'the certificate that this side shows (PEM); a server without one makes its own and keeps it in -state-dir',
   },
   {
     name: 'key-file',
@@ -52,8 +51,16 @@ export const PEER = [
     scope: 'tunnel',
     kind: 'path',
     default: null,
-    only: 'server',
     help: "the certificate's private key (PEM)",
+  },
+  {
+    name: 'client-ca',
+    group: 'Who the peer is',
+    scope: 'tunnel',
+    kind: 'path',
+    default: null,
+    only: 'server',
+    help: 'take only clients whose certificate one of these (PEM) has signed, or whose fingerprint is in -clients',
   },
   {
     name: 'ca-file',

@@ -50,6 +50,7 @@ export interface KindValues {
   rate: number;
   enum: string;
   fingerprint: string;
+  fingerprints: readonly string[];
   fec: Fec;
   list: readonly string[];
 }
