@@ -223,7 +223,9 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.handler.onMove?.(formatAddress(local));
   }
 
-  onClosed(reason: QtunnelError): void {
+  onClosed(why: QtunnelError): void {
+    // Nothing was left, and the peer was told so: what is missing is the word with which it closed the connection, before it forgot it.
+    const reason = why.code === 'LINK_LOST' && this.#saidDrained ? DRAINED : why;
     const streamReason: ResetReason = reason.code === 'SHUTTING_DOWN' ? 'SHUTDOWN' : 'LINK_LOST';
     for (const stream of this.#streams.values()) stream.handleReset(streamReason, reason.message);
     this.#setState('closed');
@@ -428,7 +430,7 @@ export class QuicLink implements Link, Stage, StreamHost {
       this.#control.send(encodeGoAway('drained', true));
     }
     this.#control.flush();
-    if (this.#peerDrained) this.connection.close(CLOSE.NONE, new QtunnelError('LINK_CLOSED', 'The link was drained.'));
+    if (this.#peerDrained) this.connection.close(CLOSE.NONE, DRAINED);
   }
 
   #setState(state: LinkState): void {
@@ -451,6 +453,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 }
 
+const DRAINED = new QtunnelError('LINK_CLOSED', 'The link was drained.');
 const NOBODY: LinkHandler = { onStream: (stream) => stream.reset('RESET'), onStateChange() {}, onClose() {} };
 /** Memory that the streams of one link may promise together, as a multiple of one stream's `-buffer`. Beyond it windows do not grow. */
 const BUDGET_STREAMS = 16;

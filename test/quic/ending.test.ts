@@ -198,3 +198,15 @@ void test('CONNECTION_CLOSE is said again to a peer that missed it', async (t) =
     t.equal(other.closes[0]?.code, 'LINK_CLOSED', who);
   }
 });
+
+void test('a link that was drained has not failed when the word of its end was lost and the server has forgotten it', async (t) => {
+  const { world, client, server } = await makeWorld();
+  await world.clock.advance(100);
+  world.network.loses = (_, { isClient }) => !isClient;
+  client.link.drain();
+  await world.drive(() => server.closes.length > 0, 'the server to close the link');
+  await world.clock.advance(2_000);
+  world.network.loses = () => false;
+  await world.drive(() => client.closes.length > 0, 'the client to hear of it');
+  t.strictSame([server.closes[0]?.code, client.closes[0]?.code], ['LINK_CLOSED', 'LINK_CLOSED']);
+});
