@@ -41,6 +41,8 @@ export class MemoryNetwork {
   clientHost = HOST;
   /** Sees each datagram that a socket sends. */
   onSend: (bytes: Uint8Array, from: MemorySocket, to: UdpAddress) => void = () => {};
+  /** Loses the datagrams that this is true of; asked after `onSend`. */
+  loses: (bytes: Uint8Array, from: MemorySocket) => boolean = () => false;
   readonly clock: FakeClock;
   /** Who gets what is sent to a port. */
   readonly #ports = new Map<number, MemorySocket>();
@@ -88,6 +90,7 @@ export class MemoryNetwork {
 
   carry(datagram: Uint8Array, from: MemorySocket, to: UdpAddress): void {
     this.onSend(datagram, from, to);
+    if (this.loses(datagram, from)) return;
     const direction = from.isClient ? this.up : this.down;
     const sender = this.#address(from.outerPort);
     direction.carry(datagram, (arrived) => {
