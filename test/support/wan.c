@@ -8,10 +8,11 @@
  *
  * Options (each applies to both directions; append .ab or .ba to set one, e.g. loss.ab=1):
  *   delay=MS jitter=MS rate=MBIT queue=KB loss=PCT burst=N (mean loss burst, packets) dup=PCT reorder=PCT corrupt=PCT
- *   mtu=BYTES seed=N
+ *   unchecked=1 (UDP that is corrupted has no checksum, RFC 768, so that programs get to see it) mtu=BYTES seed=N
  * While it runs it reads commands on standard input, one per line:
  *   set option=value ...   change options
  *   down / up              drop everything / carry again
+ *   rebind                 give all UDP of A other source ports, as a NAT does that has forgotten them: what B sends to the old ones is dropped
  *   stats                  print counters
  * It prints "ready" when both devices are up, and counters when it ends (SIGINT or SIGTERM).
  */
@@ -34,7 +35,7 @@
 #include <unistd.h>
 
 typedef struct {
-  double delay, jitter, rate, queue, loss, burst, dup, reorder, corrupt;
+  double delay, jitter, rate, queue, loss, burst, dup, reorder, corrupt, unchecked;
 } Options;
 
 typedef struct {
@@ -58,6 +59,9 @@ typedef struct {
 static Direction ab = {.name = "ab"}, ba = {.name = "ba"};
 static Direction *const directions[2] = {&ab, &ba};
 static int carries = 1, mtu = 1500;
+/* Source ports of A's UDP are seen at B with these bits turned over; those that A has used. */
+static unsigned outer_bits;
+static char is_inner[65536];
 static uint64_t random_state = 88172645463325252ull;
 static volatile sig_atomic_t stop;
 
@@ -137,22 +141,59 @@ static uint64_t departure(Direction *d, int length, uint64_t now) {
   return d->line_free_at += (uint64_t)(length * 8 * 1000.0 / d->options.rate);
 }
 
+/* Where the UDP header of an IPv4 packet begins; 0 when it has none. */
+static int udp_at(const unsigned char *data, int length) {
+  int at = (data[0] & 15) * 4;
+  int is_first = (((data[6] & 0x1f) << 8) | data[7]) == 0;
+  return data[0] >> 4 == 4 && data[9] == 17 && is_first && length >= at + 8 ? at : 0;
+}
+
+/* Changes 16 bits at `at`, and the UDP checksum with them (RFC 1624), unless there is none. */
+static void rewrite(unsigned char *data, int udp, int at, unsigned value) {
+  unsigned sum = (data[udp + 6] << 8) | data[udp + 7], old = (data[at] << 8) | data[at + 1];
+  data[at] = value >> 8;
+  data[at + 1] = value;
+  if (!sum) return;
+  sum = (~sum & 0xffff) + (~old & 0xffff) + value;
+  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  sum = ~sum & 0xffff;
+  if (!sum) sum = 0xffff;
+  data[udp + 6] = sum >> 8;
+  data[udp + 7] = sum;
+}
+
+/* What the NAT before A does; 0 when it knows nobody whom the packet is for. */
+static int translate(Direction *d, unsigned char *data, int length) {
+  int udp = udp_at(data, length);
+  if (!udp) return 1;
+  int at = d == &ab ? udp : udp + 2;
+  unsigned port = (data[at] << 8) | data[at + 1];
+  if (d == &ab) is_inner[port] = 1;
+  else if (outer_bits && !is_inner[port ^ outer_bits]) return 0;
+  if (outer_bits) rewrite(data, udp, at, port ^ outer_bits);
+  return 1;
+}
+
+static void corrupt(Direction *d, unsigned char *data, int length) {
+  data[40 + (int)(uniform() * (length - 40))] ^= 1 << (int)(uniform() * 8);
+  d->corrupted++;
+  int udp = udp_at(data, length);
+  if (udp && d->options.unchecked > 0) data[udp + 6] = data[udp + 7] = 0;
+}
+
 static void enqueue_copy(Direction *d, const unsigned char *data, int length, uint64_t depart) {
   double ms = d->options.delay + (d->options.jitter > 0 ? (uniform() * 2 - 1) * d->options.jitter : 0);
   if (ms < 0 || chance(d->options.reorder)) ms = 0;
   Packet packet = {depart + (uint64_t)(ms * 1e6), d->order++, length, malloc(length)};
   if (!packet.data) die("malloc");
   memcpy(packet.data, data, length);
-  if (length > 40 && chance(d->options.corrupt)) {
-    packet.data[40 + (int)(uniform() * (length - 40))] ^= 1 << (int)(uniform() * 8);
-    d->corrupted++;
-  }
+  if (length > 40 && chance(d->options.corrupt)) corrupt(d, packet.data, length);
   push(d, packet);
 }
 
-static void enqueue(Direction *d, const unsigned char *data, int length, uint64_t now) {
+static void enqueue(Direction *d, unsigned char *data, int length, uint64_t now) {
   d->seen++;
-  if (!carries || is_lost(d)) {
+  if (!carries || is_lost(d) || !translate(d, data, length)) {
     d->lost++;
     return;
   }
@@ -215,6 +256,7 @@ static const struct {
     {"delay", offsetof(Options, delay)},     {"jitter", offsetof(Options, jitter)}, {"rate", offsetof(Options, rate)},
     {"queue", offsetof(Options, queue)},     {"loss", offsetof(Options, loss)},     {"burst", offsetof(Options, burst)},
     {"dup", offsetof(Options, dup)},         {"reorder", offsetof(Options, reorder)}, {"corrupt", offsetof(Options, corrupt)},
+    {"unchecked", offsetof(Options, unchecked)},
 };
 
 static double *field(Options *options, const char *name) {
@@ -267,6 +309,7 @@ static void command(char *line) {
   if (!word) return;
   if (!strcmp(word, "down")) carries = 0;
   else if (!strcmp(word, "up")) carries = 1;
+  else if (!strcmp(word, "rebind")) outer_bits = 1 + (unsigned)(uniform() * 0xffff);
   else if (!strcmp(word, "stats")) print_stats();
   else if (!strcmp(word, "set")) {
     while ((word = strtok_r(NULL, " \t\r\n", &save)))

@@ -17,6 +17,8 @@ export interface Path {
   readonly dup?: number;
   readonly reorder?: number;
   readonly corrupt?: number;
+  /** 1: programs get to see the UDP that is corrupted. */
+  readonly unchecked?: number;
   readonly mtu?: number;
   readonly seed?: number;
 }
@@ -26,6 +28,8 @@ export interface Wan {
   /** Drops everything. */
   down(): void;
   up(): void;
+  /** The first namespace's UDP comes from other ports from now on, and those it had lead nowhere. */
+  rebind(): void;
 }
 
 /** Joins two namespaces by an emulated wide-area network (wan.c) until its owner ends. Needs root and gcc. */
@@ -37,6 +41,7 @@ export async function joinByWan(t: Owner, a: Namespace, b: Namespace, path: Path
     set: (changed) => command(`set ${options(changed).join(' ')}`),
     down: () => command('down'),
     up: () => command('up'),
+    rebind: () => command('rebind'),
   };
 }
 
