@@ -1,5 +1,8 @@
 import { churn } from './churn.ts';
 import type { Experiment } from './experiment.ts';
+import { fuzz } from './fuzz.ts';
+import { lostOnce } from './lost-once.ts';
+import { wan } from './wan.ts';
 
 /** All of them, in the order in which they are run. */
-export const EXPERIMENTS: readonly Experiment[] = [churn()];
+export const EXPERIMENTS: readonly Experiment[] = [churn(), wan(), lostOnce(), fuzz()];

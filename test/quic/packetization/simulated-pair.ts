@@ -1,6 +1,7 @@
 import { hmacSha256 } from '../../../src/identity/secret.ts';
 import type { Clock, Timer } from '../../../src/quic/clock.ts';
 import { BlockPacketizer } from '../../../src/quic/packetization/blocks.ts';
+import type { Fec } from '../../../src/protocol/fec.ts';
 import { randomBytes, seededRandom } from '../../support/random.ts';
 import { ID } from '../../protocol/shards.ts';
 import { datagramsOf, FakeUdp } from './fake-udp.ts';
@@ -34,14 +35,14 @@ export class SimulatedPair {
   readonly up: Direction;
   readonly down: Direction;
 
-  constructor(conditions: Partial<PathConditions> = {}, seed = 1) {
+  constructor(conditions: Partial<PathConditions> = {}, seed = 1, fec: Fec = 'off') {
     this.up = new Direction(this.clock, seed, conditions);
     this.down = new Direction(this.clock, seed + 1, conditions);
     const keys = [1, 2].map((value) => new Uint8Array(32).fill(value)) as [Uint8Array, Uint8Array];
     this.here = new Side(this.clock, this.up, { toPeer: keys[0], fromPeer: keys[1] });
     this.there = new Side(this.clock, this.down, { toPeer: keys[1], fromPeer: keys[0] });
-    this.here.start(this.there, 2 * this.up.conditions.delay);
-    this.there.start(this.here, 2 * this.up.conditions.delay);
+    this.here.start(this.there, 2 * this.up.conditions.delay, fec);
+    this.there.start(this.here, 2 * this.up.conditions.delay, fec);
   }
 
   set(conditions: Partial<PathConditions>): void {
@@ -85,6 +86,8 @@ export class Side {
   misplaced = 0;
   turns = 0;
   datagrams = 0;
+  /** Sees each datagram that goes out. */
+  onDatagram: (datagram: Uint8Array) => void = () => {};
   #last = -1;
   #timerAt = Infinity;
   #timer: Timer | null = null;
@@ -102,9 +105,9 @@ export class Side {
     this.packetizer = new BlockPacketizer(this.#udp, [DATAGRAM], clock, hmacSha256, (packet) => this.#take(packet));
   }
 
-  start(peer: Side, rtt: number): void {
+  start(peer: Side, rtt: number, fec: Fec): void {
     this.#peer = peer;
-    this.packetizer.startBlocks({ shards: 16, id: ID, reportKeys: this.#keys, fec: 'off', rtt });
+    this.packetizer.startBlocks({ shards: 16, id: ID, reportKeys: this.#keys, fec, rtt });
   }
 
   send(bytes: number): void {
@@ -144,14 +147,16 @@ export class Side {
     for (const run of this.#udp.takeRuns()) {
       for (const datagram of datagramsOf(run)) {
         this.datagrams++;
-        this.#direction.carry(datagram, (arrived) => this.#peer.#arrive(arrived));
+        this.onDatagram(datagram);
+        this.#direction.carry(datagram, (arrived) => this.#peer.arrive(arrived));
       }
     }
     if (budget <= 0) this.schedule();
     this.#arm();
   }
 
-  #arrive(datagram: Uint8Array): void {
+  /** Takes a datagram, from the peer or from whoever made it up. */
+  arrive(datagram: Uint8Array): void {
     this.packetizer.handleDatagram(datagram, 0, datagram.length);
     this.schedule();
   }

@@ -1,0 +1,34 @@
+import { test } from 'tap';
+import { fuzzBlocks } from './blocks.ts';
+import { fuzzGreetings, fuzzTransfer } from './connection.ts';
+import { fuzzLink } from './link.ts';
+import { fuzzDatagramParsers } from './parsers.ts';
+
+// `npm run reliability fuzz` does a million; what fails there gets a case of its own here, by its seed.
+
+test('the parsers of datagrams take mutants or refuse them', async (t) => {
+  for (const [name, { taken, refused }] of Object.entries(fuzzDatagramParsers(10_000, 1)))
+    t.ok(taken > 10 && refused > 10, `${name}: ${taken} taken, ${refused} refused`);
+});
+
+test('forged shards, parity, reports and probes cost packets, and nothing else', async (t) => {
+  const { packets, spoiled } = fuzzBlocks(3_000, 1);
+  t.ok(packets > 100 && spoiled > 0, `${packets} packets, ${spoiled} spoiled`);
+});
+
+test('a peer that makes reports and probes up breaks nothing', async (t) => {
+  t.equal(fuzzBlocks(500, 2, { lying: true }).datagrams, 500);
+});
+
+test('frames of a proven peer that means ill end its link at most', async (t) => {
+  const { links, violations, bytes } = fuzzLink(10_000, 1);
+  t.ok(violations > 0 && violations < links && bytes > 100_000, `${violations} of ${links} links ended, ${bytes} bytes`);
+});
+
+test('forged datagrams during greetings: the next attempt comes up', async (t) => {
+  for (const key of [undefined, null]) t.ok((await fuzzGreetings(800, 1, key)).links > 0);
+});
+
+test('forged datagrams during transfers: every byte comes, and the link stays', async (t) => {
+  t.ok((await fuzzTransfer(150, 1)).bytes > 0);
+});
