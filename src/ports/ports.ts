@@ -1,4 +1,5 @@
 import type net from 'node:net';
+import type { LinkDirectory } from '../tls/listen.ts';
 import type { OpenUdp, UdpOptions, UdpSocket } from '../udp/socket.ts';
 
 /** How a process comes to its listening sockets. Those of a supervised one outlive it (supervise/kept-ports.ts). */
@@ -6,6 +7,8 @@ export interface Ports {
   readonly listen: Listen;
   /** Opens a server's UDP socket; `open` is the way that the settings ask for. @throws as `open`. */
   openUdp(options: UdpOptions, open: OpenUdp): Promise<UdpSocket>;
+  /** For a listener over TLS whose port another process shares at times; null when none does. */
+  linkDirectory(): LinkDirectory | null;
 }
 
 /** Has `server` listen. Rejects with the system's error. */
@@ -22,6 +25,7 @@ export interface ListenAddress {
 export const OWN_PORTS: Ports = {
   listen: (server, address) => listenOn(server, address),
   openUdp: (options, open) => open(options),
+  linkDirectory: () => null,
 };
 
 /** @param socket one that is bound already, as Node holds it; in the place of a new one. */

@@ -1,20 +1,30 @@
 import type net from 'node:net';
 import { type ListenAddress, listenOn, type Ports } from '../ports/ports.ts';
 import { bindDgram } from '../udp/bind.ts';
+import type { LinkDirectory } from '../tls/listen.ts';
 import { handleOf, stopReading } from '../udp/descriptor.ts';
 import type { OpenUdp, UdpOptions, UdpSocket } from '../udp/socket.ts';
+import { HandedLinks } from './handed-links.ts';
 import type { FromChild, SocketHandle } from './messages.ts';
 
 /** The ports of a supervised process: it goes on with the sockets of the one before, and has the supervisor keep its own for the one after. */
 export class KeptPorts implements Ports {
+  readonly links: HandedLinks;
   readonly #tell: (message: FromChild, handle?: object) => void;
   /** What the supervisor has kept, and has not been used yet. */
   readonly #given = new Map<string, SocketHandle>();
   readonly #used = new Set<string>();
+  readonly #servers = new Set<net.Server>();
   #holding = false;
 
   constructor(tell: (message: FromChild, handle?: object) => void) {
     this.#tell = tell;
+    this.links = new HandedLinks(tell);
+  }
+
+  /** Why they cannot be shared with another process; null when they can. */
+  get obstacle(): string | null {
+    return [...this.#used].some((key) => key.startsWith('udp')) ? 'two processes cannot share its UDP port' : null;
   }
 
   /** Names of the sockets in use. */
@@ -31,14 +41,29 @@ export class KeptPorts implements Ports {
     this.#holding = true;
   }
 
+  /** Another process accepts from now on. */
+  retire(): void {
+    this.hold();
+    for (const server of this.#servers) server.close();
+  }
+
   readonly listen = async (server: net.Server, address: ListenAddress): Promise<void> => {
     const key = this.#nameFor('tcp', address);
     const given = this.#take(key);
     await listenOn(server, address, given);
     if (given === undefined) this.#keep(key, handleOfServer(server));
     this.#used.add(key);
-    server.close = this.#released(key, server.close.bind(server));
+    this.#servers.add(server);
+    const close = this.#released(key, server.close.bind(server));
+    server.close = (then) => {
+      this.#servers.delete(server);
+      return close(then);
+    };
   };
+
+  linkDirectory(): LinkDirectory {
+    return this.links.directory();
+  }
 
   async openUdp(options: UdpOptions, open: OpenUdp): Promise<UdpSocket> {
     const key = this.#nameFor('udp', options.bind);

@@ -24,12 +24,15 @@ export async function supervise(words: readonly string[], settings: ProcessSetti
     supervisor.reload();
   };
   for (const signal of STOP) process.on(signal, stop);
+  const upgrade = (): void => supervisor.upgrade();
   process.on('SIGHUP', reload);
+  process.on('SIGUSR2', upgrade);
   try {
     return await supervisor.ended;
   } finally {
     for (const signal of STOP) process.off(signal, stop);
     process.off('SIGHUP', reload);
+    process.off('SIGUSR2', upgrade);
     await log.close();
   }
 }

@@ -56,7 +56,7 @@ class SupervisedProcess implements Supervised {
       () => this.#ports.hold(),
       () => {},
     );
-    tell({ type: 'ready', keys: this.#ports.keys });
+    tell({ type: 'ready', keys: this.#ports.keys, obstacle: this.#ports.obstacle });
   }
 
   #handle(message: ToChild, handle: SocketHandle | undefined): void {
@@ -66,6 +66,16 @@ class SupervisedProcess implements Supervised {
       case 'begin':
         this.#restarts = message.restarts;
         return this.#begin(message.words);
+      case 'retire':
+        this.#ports.retire();
+        return this.#stop('SIGUSR2');
+      case 'alone':
+        return this.#ports.links.forgetOthers();
+      case 'tellLinks':
+        return this.#ports.links.startTelling();
+      case 'link':
+      case 'linkGone':
+        return this.#ports.links.handle(message);
       case 'ping':
         return void this.#answer();
       case 'signal':

@@ -24,9 +24,10 @@ export async function listenTls(
   address: TcpAddress,
   keys: ServerKeys,
   options: LinkOptions,
-  { take, listen = OWN_PORTS.listen }: ListenTlsOptions = {},
+  { take, listen = OWN_PORTS.listen, directory = null }: ListenTlsOptions = {},
 ): Promise<LinkListener> {
   const listener = new TlsListener(keys, options, take);
+  if (directory !== null) listener.use(directory);
   await listener.listen(address, listen);
   return listener;
 }
@@ -35,18 +36,19 @@ export interface ListenTlsOptions {
   /** Gets the TCP connections in the listener's place, to hand them to one of `acceptTls`. */
   readonly take?: (socket: Socket) => void;
   readonly listen?: Listen;
+  /** Where other processes' links are found. */
+  readonly directory?: LinkDirectory | null;
 }
 
 /** A listener that does not listen itself: it is given the TCP connections that came in on `address`. @throws as above. */
 export function acceptTls(address: TcpAddress, keys: ServerKeys, options: LinkOptions, directory: LinkDirectory): TlsAcceptor {
   const listener = new TlsListener(keys, options);
-  listener.directory = directory;
-  directory.onWithdrawn = (id, cut) => listener.endBranch(id, cut);
+  listener.use(directory);
   listener.address = address;
   return listener;
 }
 
-/** What the workers of a server know of each other's links: a link's connections may come to any of them. */
+/** What the workers of a server, or two processes at one port, know of each other's links: a link's connections may come to any of them. */
 export interface LinkDirectory {
   /** From now on the others find the link. */
   announce(id: string, token: Uint8Array): void;
@@ -93,7 +95,7 @@ interface Greeted {
 
 class TlsListener implements TlsAcceptor {
   address: TcpAddress = { host: '', port: 0 };
-  directory: LinkDirectory | null = null;
+  #directory: LinkDirectory | null = null;
   onLink: (link: Link) => void = () => {};
   onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
   onRefusal: (refusal: Refusal) => void = () => {};
@@ -115,6 +117,11 @@ class TlsListener implements TlsAcceptor {
     this.#keys = keys;
     this.#tls = this.#makeTls();
     this.#tcp = createTcpServer({ noDelay: true }, take);
+  }
+
+  use(directory: LinkDirectory): void {
+    this.#directory = directory;
+    directory.onWithdrawn = (id, cut) => this.#endBranch(id, cut);
   }
 
   async listen({ host, port }: TcpAddress, listen: Listen): Promise<void> {
@@ -207,7 +214,7 @@ class TlsListener implements TlsAcceptor {
     if (known === undefined) {
       this.#forget(key, 'succeeded');
       // Before the client knows of it: its next connection may come to another worker.
-      this.directory?.announce(hello.linkId, greeted.token);
+      this.#directory?.announce(hello.linkId, greeted.token);
       return () => this.#startLink(connection, greeted);
     }
     if (!isJoinNonce(this.#options.auth.hmac, known.token, hello.nonce)) {
@@ -231,14 +238,14 @@ class TlsListener implements TlsAcceptor {
     this.#links.set(link.id, { link, token });
     link.onForgotten = (cut) => {
       this.#links.delete(link.id);
-      this.directory?.withdraw(link.id, cut);
+      this.#directory?.withdraw(link.id, cut);
       this.#closeDirectory();
     };
     this.onLink(link);
   }
 
   #elsewhere(id: string): { link: undefined; token: Uint8Array } | undefined {
-    const token = this.directory?.find(id);
+    const token = this.#directory?.find(id);
     return token === undefined ? undefined : { link: undefined, token };
   }
 
@@ -263,7 +270,7 @@ class TlsListener implements TlsAcceptor {
   }
 
   /** The worker that kept the link has it no more. What is open goes on over its own connections, unless the link was cut off. */
-  endBranch(id: string, cut: boolean): void {
+  #endBranch(id: string, cut: boolean): void {
     const link = this.#links.get(id)?.link;
     if (link?.isBranch !== true) return;
     if (cut) link.close(new QtunnelError('LINK_LOST', 'The link was lost.'));
@@ -272,7 +279,7 @@ class TlsListener implements TlsAcceptor {
 
   /** Links live on when the listener is closed. */
   #closeDirectory(): void {
-    if (this.#closed && this.#links.size === 0) this.directory?.close();
+    if (this.#closed && this.#links.size === 0) this.#directory?.close();
   }
 
   #timeOut(key: string, timeout: number): void {

@@ -57,7 +57,9 @@ export function suppliesWith(ports: Ports): Supplies {
   return {
     ...OWN,
     listen: ports.listen,
-    listenTls: (address, keys, options) => listenTls(address, keys, options, { listen: ports.listen }),
+    listenTls: (address, keys, options) => {
+      return listenTls(address, keys, options, { listen: ports.listen, directory: ports.linkDirectory() });
+    },
     loadQuic: () => loadQuicWith(ports),
   };
 }

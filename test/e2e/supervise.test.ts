@@ -4,7 +4,8 @@ import { test, type Test } from 'tap';
 import { parseExposition, valueOf } from '../observe/exposition.ts';
 import { eventually } from '../support/deadline.ts';
 import { temporaryFolder } from '../support/files.ts';
-import { MODES, type Qtunnel, startClient, startQtunnel, startServer } from '../support/qtunnel.ts';
+import { MODES, startClient, startQtunnel, startServer } from '../support/qtunnel.ts';
+import { childOf, endWithChildren } from '../support/supervised.ts';
 import { dial, echoes, echoServer, ending, freePort } from '../support/tcp.ts';
 
 const SUPERVISE = ['-supervise', '-hang-timeout=2s'];
@@ -106,24 +107,6 @@ test("the command line is in no child's process list", async (t) => {
   await server.event('listening');
   t.notMatch(readFileSync(`/proc/${pid}/cmdline`, 'latin1'), secret);
 });
-
-/** A supervisor that is killed leaves its child to drain, which is too long for a test. */
-function endWithChildren(t: Test, supervisor: Qtunnel): void {
-  t.teardown(() => {
-    supervisor.child.kill('SIGKILL');
-    for (const { pid } of supervisor.events('child_started')) {
-      try {
-        process.kill(Number(pid), 'SIGKILL');
-      } catch {
-        // It has ended.
-      }
-    }
-  });
-}
-
-function childOf(supervisor: Qtunnel): number {
-  return Number(supervisor.events('child_started').at(-1)?.['pid']);
-}
 
 async function refuses(t: Test, port: number): Promise<boolean> {
   try {

@@ -57,11 +57,11 @@ test('a child is told the sockets that are kept before it begins, with the comma
   const first = await next();
   t.same(first.told, [], 'nothing before it listens');
   first.say({ type: 'hello' });
-  t.same(first.told, [{ type: 'begin', words: ['-listen=:1'], restarts: 0 }]);
+  t.same(first.told, [{ type: 'begin', words: ['-listen=:1'], restarts: 0, generation: 0, shares: false }]);
   const [kept, dropped] = [new FakeSocket(), new FakeSocket()];
   first.say({ type: 'keep', key: 'tcp  1' }, kept);
   first.say({ type: 'keep', key: 'tcp  2' }, dropped);
-  first.say({ type: 'ready', keys: ['tcp  1', 'tcp  2'] });
+  first.say({ type: 'ready', keys: ['tcp  1', 'tcp  2'], obstacle: null });
   first.say({ type: 'release', key: 'tcp  2' });
   t.ok(dropped.closed);
   first.end({ code: null, signal: 'SIGABRT' });
@@ -70,11 +70,11 @@ test('a child is told the sockets that are kept before it begins, with the comma
   second.say({ type: 'hello' });
   t.same(second.told.slice(0, 2), [
     { type: 'socket', key: 'tcp  1' },
-    { type: 'begin', words: ['-listen=:1'], restarts: 1 },
+    { type: 'begin', words: ['-listen=:1'], restarts: 1, generation: 0, shares: false },
   ]);
   t.equal(second.sockets[0], kept);
   t.notOk(kept.closed, 'it stays open');
-  second.say({ type: 'ready', keys: [] });
+  second.say({ type: 'ready', keys: [], obstacle: null });
   t.ok(kept.closed, 'what the new child does not use is given up');
   t.equal(children.length, 2);
   second.end({ code: 0, signal: null });
@@ -85,7 +85,7 @@ test('back-off doubles from 0.1 s while children die, and begins again after a m
   const { next, events } = supervise(t);
   for (let died = 0; died < 3; died++) {
     const child = await next();
-    child.say({ type: 'ready', keys: [] });
+    child.say({ type: 'ready', keys: [], obstacle: null });
     child.end({ code: 1, signal: null });
   }
   t.same(
@@ -106,7 +106,7 @@ test('what the user has to correct is not tried again, nor what never worked; a 
   ] as const) {
     const { children, next, supervisor } = supervise(t);
     const child = await next();
-    if (worked) child.say({ type: 'ready', keys: [] });
+    if (worked) child.say({ type: 'ready', keys: [], obstacle: null });
     child.end(end);
     t.equal(await supervisor.ended, code);
     t.equal(children.length, 1);
@@ -152,6 +152,90 @@ test('stop ends what there is: a child by its signals, a wait at once', async (t
   waiting.supervisor.stop('SIGTERM');
   t.equal(await waiting.supervisor.ended, 1);
   t.equal(waiting.children.length, 1);
+});
+
+test('an upgrade: the next child takes the place of the current one when it is ready, which drains', async (t) => {
+  const { next, supervisor, events } = supervise(t);
+  const first = await next();
+  first.say({ type: 'hello' });
+  supervisor.upgrade();
+  t.equal(events('upgrade_waits').length, 1, 'nobody works yet');
+  first.say({ type: 'keep', key: 'a' }, new FakeSocket());
+  first.say({ type: 'ready', keys: ['a'], obstacle: null });
+  const second = await next();
+  second.say({ type: 'hello' });
+  t.match(second.told, [{ type: 'socket', key: 'a' }, { type: 'tellLinks' }, { type: 'begin', generation: 1, shares: true }]);
+  first.say({ type: 'link', id: 'x', token: '00' });
+  t.match(second.told.at(-1), { type: 'link', id: 'x' }, 'each hears of the other’s links');
+  t.notOk(
+    first.told.some(({ type }) => type === 'retire'),
+    'not before the next one is ready',
+  );
+  second.say({ type: 'ready', keys: ['a'], obstacle: null });
+  t.same(first.told.at(-1), { type: 'retire' });
+  first.say({ type: 'release', key: 'a' });
+  supervisor.upgrade();
+  t.equal(events('upgrade_waits').length, 2, 'one at a time');
+  first.end({ code: 0, signal: null });
+  t.ok(second.told.some(({ type }) => type === 'alone'));
+  const third = await next();
+  third.say({ type: 'hello' });
+  t.match(third.told, [{ type: 'socket', key: 'a' }, { type: 'tellLinks' }, { type: 'begin', generation: 0 }]);
+});
+
+test('an upgrade that fails changes nothing; one that cannot be is refused', async (t) => {
+  const { next, supervisor, events, children } = supervise(t);
+  const first = await next();
+  first.say({ type: 'hello' });
+  first.say({ type: 'ready', keys: [], obstacle: null });
+  supervisor.upgrade();
+  const second = await next();
+  const opened = new FakeSocket();
+  second.say({ type: 'keep', key: 'b' }, opened);
+  second.end({ code: 2, signal: null });
+  t.equal(events('upgrade_failed').length, 1);
+  t.ok(opened.closed, 'what it has opened is given up');
+  t.same(first.told.at(-1), { type: 'alone' });
+  t.equal(events('child_died').length, 0);
+  first.say({ type: 'ready', keys: [], obstacle: 'the port cannot be shared' });
+  supervisor.upgrade();
+  t.match(events('upgrade_failed').at(-1)?.['msg'], /the port cannot be shared/);
+  t.equal(children.length, 2);
+});
+
+test('the current child dies while the next one starts: that one goes on', async (t) => {
+  const { next, supervisor, events, children } = supervise(t);
+  const first = await next();
+  first.say({ type: 'ready', keys: [], obstacle: null });
+  supervisor.upgrade();
+  const second = await next();
+  first.end({ code: null, signal: 'SIGSEGV' });
+  t.same(second.told.at(-1), { type: 'alone' });
+  t.equal(events('restarting').length, 0);
+  second.say({ type: 'ready', keys: [], obstacle: null });
+  supervisor.upgrade();
+  await next();
+  t.equal(children.length, 3);
+});
+
+test('stop while one is leaving: it drains on, and the exit code is the worst', async (t) => {
+  const { next, supervisor } = supervise(t);
+  const first = await next();
+  first.say({ type: 'ready', keys: [], obstacle: null });
+  supervisor.upgrade();
+  const second = await next();
+  second.say({ type: 'ready', keys: [], obstacle: null });
+  supervisor.stop('SIGTERM');
+  t.notOk(
+    first.told.some(({ type }) => type === 'signal'),
+    'a second signal would cut its connections off',
+  );
+  t.ok(second.told.some(({ type }) => type === 'signal'));
+  second.end({ code: 0, signal: null });
+  supervisor.stop('SIGTERM');
+  t.ok(first.told.some(({ type }) => type === 'signal'));
+  first.end({ code: 1, signal: null });
+  t.equal(await supervisor.ended, 1);
 });
 
 function supervise(t: Test, { hangTimeout = 60_000 } = {}) {

@@ -8,7 +8,7 @@ export const COMMAND = [
     scope: 'process',
     kind: 'boolean',
     default: 'false',
-    help: 'work in a child process that is started again when it dies or hangs',
+    help: 'work in a child process that is started again when it dies or hangs; SIGUSR2 has a new one take its place',
   },
   {
     name: 'hang-timeout',
