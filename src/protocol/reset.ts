@@ -1,6 +1,6 @@
 /**
- * Why a stream was cut off, as it stands on the wire: QUIC's application error code in RESET_STREAM, and the reason in the RESET
- * frame (docs/PROTOCOL.md). A number that is not in the list reads as `RESET`.
+ * Why a stream was cut off, as it stands on the wire: the reason in the RESET frame, and the last byte of a QUIC stream
+ * that was cut off (docs/PROTOCOL.md). A number that is not in the list reads as `RESET`.
  */
 export const RESET_REASONS = {
   /** The TCP connection at the far end was reset. */

@@ -65,8 +65,8 @@ export class QuicConnection {
   /** The packet with CONNECTION_CLOSE, once it was sent, and how many datagrams have come since. */
   #farewell: Uint8Array | null = null;
   #unheeded = 0;
-  /** Streams that RESET_STREAM is still to be sent for, with its code. */
-  readonly #cuts = new Map<number, number>();
+  /** Streams that are still to be ended, and with which byte. */
+  readonly #cuts = new Map<number, Uint8Array>();
   #timer: Timer | null = null;
   #timerAt = Infinity;
   #closing: QtunnelError | null = null;
@@ -150,12 +150,12 @@ export class QuicConnection {
     if (this.#closed) return;
     if (now - this.#pathAt >= PATH_INTERVAL) this.refreshPath();
     this.packetizer.handleTurn(this.peer);
+    if (this.#cuts.size > 0 && this.#closing === null) this.#endCutStreams();
     if (this.#mayWait(now)) {
       this.packetizer.flush(this.peer);
       return this.#armTimer(now);
     }
     const rest = this.#transmit();
-    if (this.#cuts.size > 0 && rest === 'nothing') this.#resetCutStreams();
     if (this.native.isClosed() || this.native.isDraining()) this.#reportEnd();
     if (this.native.isClosed() || now >= this.#closingUntil) return this.#finish();
     if (rest === 'more' || (rest === 'nothing' && this.#queue.refused)) this.schedule();
@@ -236,10 +236,9 @@ export class QuicConnection {
     }
   }
 
-  /** Cuts off a stream that this side writes, with RESET_STREAM, once quiche has sent what it took of it. */
-  resetWriting(id: number, code: number): void {
-    this.#cuts.set(id, code);
-    this.#owes = true;
+  /** Ends a stream that this side writes and has not ended, with `mark` as its last byte, as soon as quiche has room for that. */
+  cutWriting(id: number, mark: Uint8Array): void {
+    this.#cuts.set(id, mark);
     this.schedule();
   }
 
@@ -384,28 +383,19 @@ export class QuicConnection {
   }
 
   /**
-   * A stream that is reset while quiche holds bytes of it that were not sent is never forgotten, and is sent a FIN as well: when that arrives and
-   * RESET_STREAM does not, the peer takes it for a clean end (quiche 0.18). With room in the window after a round of sending, nothing is held.
+   * Not with RESET_STREAM: when bytes of the stream wait in quiche, its sender never forgets the stream, and when the stream's end has come before, unread, its
+   * receiver does not (quiche 0.18).
    */
-  #resetCutStreams(): void {
-    for (const [id, code] of this.#cuts) {
-      if (this.#isBlocked(id)) continue;
-      this.#cuts.delete(id);
+  #endCutStreams(): void {
+    for (const [id, mark] of this.#cuts) {
       try {
-        this.native.streamShutdown(id, SHUTDOWN_WRITE, code);
+        // Null: there is no room, for the others neither.
+        if (this.native.streamSend(id, mark, true) === null) return;
+        this.#owes = true;
       } catch {
-        // It has ended already.
+        // The peer has stopped it.
       }
-      this.#owes = true;
-      this.schedule();
-    }
-  }
-
-  #isBlocked(id: number): boolean {
-    try {
-      return this.native.streamCapacity(id) === 0;
-    } catch {
-      return false;
+      this.#cuts.delete(id);
     }
   }
 
@@ -467,7 +457,6 @@ export class StreamCut extends Error {
   }
 }
 
-const SHUTDOWN_WRITE = 1;
 /**
  * Packets a connection makes before others get their turn: at 8 µs each half a millisecond, short against any network's round trip, long
  * enough that a turn's fixed cost (about 30 µs) is small.

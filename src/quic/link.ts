@@ -342,15 +342,25 @@ export class QuicLink implements Link, Stage, StreamHost {
   /** What belongs to no stream is of one that was reset, or its MOVE frame is still under way: then it is left where it is. */
   #readListed(): void {
     let unknown = 0;
+    let isStuck = false;
     for (const id of this.connection.listReadable()) {
       const stream = this.#moved.get(id);
       // A handler may have closed the link since.
       if (this.#state === 'closed') return;
-      if (stream !== undefined) stream.handleReadable();
+      if (!this.connection.isReadable(id)) isStuck = true;
+      else if (stream !== undefined) stream.handleReadable();
       else if (this.#ids.isPeerQuic(id)) this.connection.discard(id);
       else if (++unknown > this.#options.maxStreams)
         return this.handleViolation('The peer uses QUIC streams that it has not told of.');
     }
+    if (isStuck) this.#refuseStuck();
+  }
+
+  /** quiche 0.18 lists a stream for ever that was reset after its end had come: nothing can be read of it, and it is never forgotten. */
+  #refuseStuck(): void {
+    const { connection } = this;
+    if (connection.listReadable().some((id) => !connection.isReadable(id)))
+      this.handleViolation('The peer reset a QUIC stream that it had ended.');
   }
 
   /** A stream of the peer's. */

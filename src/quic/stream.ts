@@ -31,7 +31,8 @@ export interface StreamHost {
  * One stream. Each direction by itself begins on the control stream, and moves to a QUIC stream of its own with the first write that is not small:
  *
  *     SMALL frames ── a write of more than `mostSmall` ──▶ QUIC stream (`#out`, `#in`)
- *          └── FIN                                             └── 0x00 with QUIC's FIN, taken off again here (docs/PROTOCOL.md, "QUIC")
+ *          └── FIN                                             └── 0x00 with QUIC's FIN, taken off again here (docs/PROTOCOL.md, "QUIC");
+ *                                                                  after a reset its reason instead
  *
  * It has ended when its end was read and its own end was handed on; from then on, and after a reset, it is `over` and calls nobody.
  */
@@ -186,6 +187,11 @@ export class QuicStream implements LinkStream {
     if (!connection.finSeen) return n;
     if (n === 0) this.#host.handleViolation(`The peer ended stream ${this.id} without the byte that marks an end.`);
     this.#endSeen = true;
+    const mark = into[n - 1] ?? 0;
+    if (mark !== END_MARK[0]) {
+      this.handleReset(resetReason(mark), '');
+      return 0;
+    }
     return Math.max(0, n - END_MARK.length);
   }
 
@@ -266,12 +272,13 @@ export class QuicStream implements LinkStream {
     this.#over = true;
     this.#waiting?.clear();
     this.#arriving = NOTHING;
-    if (this.#out !== NONE) this.#host.connection.resetWriting(this.#out, code);
+    // An end that was written goes out with all that is before it.
+    if (this.#out !== NONE && !this.#finSent) this.#host.connection.cutWriting(this.#out, Uint8Array.of(code));
     this.#host.forget(this, true);
   }
 }
 
-/** What carries FIN. */
+/** What carries FIN: any other byte is the reason of a reset. */
 const END_MARK = Uint8Array.of(0);
 const NONE = -1;
 const NOTHING = new Uint8Array(0);

@@ -158,6 +158,13 @@ const MISDEEDS: [string, (client: RawClient) => void][] = [
   ['MOVE to a QUIC stream that is taken', (client) => client.send(0, both(OPEN, MOVE, open(4), encodeMove(4, QUIC_STREAM)), false)],
   ['CREDIT for a stream that is not there', (client) => client.send(0, encodeCredit(400, 1), false)],
   ['RESET for a stream that is not there', (client) => client.send(0, encodeReset(1, 'RESET', ''), false)],
+  [
+    'a QUIC stream that is reset behind its end',
+    (client) => {
+      client.send(QUIC_STREAM, new Uint8Array(100), true);
+      resetStream(client, QUIC_STREAM);
+    },
+  ],
   ['a QUIC stream that ends empty', (client) => moved(client, new Uint8Array(0))],
   [
     'many QUIC streams without MOVE',

@@ -6,7 +6,7 @@ import { drive } from '../support/fake-clock.ts';
 import { makeWorld, quic, REQUEST, type WorldPair } from './pair.ts';
 
 /** What ends or moves a stream, or lets one have more: frames of the control stream, and what quiche is asked to say for this side. */
-export const KINDS = ['OPEN', 'SMALL', 'CREDIT', 'MOVE', 'FIN', 'RESET', 'GOAWAY', 'STREAM with FIN', 'RESET_STREAM'] as const;
+export const KINDS = ['OPEN', 'SMALL', 'CREDIT', 'MOVE', 'FIN', 'RESET', 'GOAWAY', 'STREAM with FIN', 'STREAM cut off'] as const;
 export type Kind = (typeof KINDS)[number];
 
 export interface Loss {
@@ -115,16 +115,12 @@ class Watch {
   #tap(connection: QuicConnection): void {
     const { native } = connection;
     const reader = new FrameReader({ onFrame: (type) => this.#handle(NAMES.get(type) ?? 'OPEN'), onData() {} });
-    const { streamSend, streamShutdown } = native;
+    const { streamSend } = native;
     native.streamSend = (id, bytes, fin) => {
       const taken = streamSend.call(native, id, bytes, fin);
       if (id === CONTROL_STREAM && taken !== null) reader.push(bytes.subarray(0, taken));
-      if (fin && taken === bytes.length) this.#handle('STREAM with FIN');
+      if (fin && taken === bytes.length) this.#handle(bytes.at(-1) === 0 ? 'STREAM with FIN' : 'STREAM cut off');
       return taken;
-    };
-    native.streamShutdown = (id, direction, code) => {
-      this.#handle('RESET_STREAM');
-      return streamShutdown.call(native, id, direction, code);
     };
     // Of the turn that writes it all datagrams are lost, and none after that.
     const turn = connection.turn.bind(connection);
