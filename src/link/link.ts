@@ -33,6 +33,8 @@ export interface Link {
   readonly isBranch?: boolean;
   /** Streams that have not ended in both directions. */
   readonly streams: number;
+  /** File descriptors that streams of it still wait for; left out where they need none. */
+  readonly descriptorsDue?: number;
   handler: LinkHandler;
 
   /**

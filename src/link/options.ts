@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { QtunnelError } from '../errors.ts';
 import type { Hmac, KeysOf, Recognition } from '../protocol/handshake.ts';
 import type { SourceLimits, SourceRefusal } from '../protocol/sources.ts';
@@ -112,6 +113,8 @@ export interface LinkListener<Options extends LinkOptions = LinkOptions> {
   onLink: (link: Link) => void;
   /** Somebody came and was turned away, or gave up; `peer` is `host:port`. */
   onHandshakeFailure: (error: QtunnelError, peer: string) => void;
+  /** Whether the process has room for a further client's connection: its TCP socket, or null for one that shares the listener's. */
+  hasRoom: (socket: Socket | null) => boolean;
   /** Something of a stranger's was not taken; called for each datagram of a flood, so it only counts. */
   onRefusal: (refusal: Refusal) => void;
   /** Presents another certificate to connections from now on. */

@@ -268,6 +268,13 @@ const FAMILIES: readonly Family[] = [
   },
   {
     kind: Counter,
+    name: 'shed_total',
+    help: 'New connections that were refused because the process has too little of something.',
+    labels: ['resource'],
+    samples: (tunnel) => [...tunnel.shed].map(([resource, count]): Sample => [{ resource }, count]),
+  },
+  {
+    kind: Counter,
     name: 'reconnects_total',
     help: 'Links that came up in the place of one that was lost.',
     labels: [],

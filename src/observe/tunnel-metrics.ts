@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../errors.ts';
 import type { Refusal } from '../link/options.ts';
+import type { Resource } from '../resources/room.ts';
 import type { Link, LinkStats } from '../link/link.ts';
 
 /** What is told of a link; in the main thread of several workers this is all that there is of theirs. */
@@ -33,6 +34,7 @@ export interface TunnelSnapshot {
   readonly clients: ReadonlyMap<string, ClientCounts>;
   /** By transport and refusal with a space between them. */
   readonly refusals: ReadonlyMap<string, number>;
+  readonly shed: ReadonlyMap<string, number>;
   readonly closedLinks: LinkTotals;
   readonly links: readonly (Omit<LinkFacts, 'stats'> & { readonly stats: LinkStats })[];
   readonly servers: readonly ServerFacts[];
@@ -71,6 +73,8 @@ export class TunnelMetrics {
   /** By name; only of those that had a connection. */
   readonly clients = new Map<string, ClientCounts>();
   readonly refusals = new Map<string, number>();
+  /** Connections that were refused for want of something, by what. */
+  readonly shed = new Map<string, number>();
   #closedLinks: LinkTotals = { quic: noTotals(), tls: noTotals() };
 
   constructor(tag: string) {
@@ -111,6 +115,10 @@ export class TunnelMetrics {
     countReason(this.refusals, `${transport} ${refusal}`);
   }
 
+  connectionShed(resource: Resource): void {
+    countReason(this.shed, resource);
+  }
+
   reconnected(): void {
     this.reconnects++;
   }
@@ -127,20 +135,20 @@ export class TunnelMetrics {
   }
 
   snapshot(): TunnelSnapshot {
-    const { sent, received, opened, closed, reconnects, moves, dialFailures, handshakeFailures, clients, refusals } = this;
+    const { sent, received, opened, closed, reconnects, moves, dialFailures, handshakeFailures, clients, refusals, shed } = this;
     const links = this.source.links().map((link) => {
       const { transport, state, isBranch = false } = link;
       return { transport, state, isBranch, stats: link.stats() };
     });
     const counts = { sent, received, opened, closed, reconnects, moves };
     const { servers } = this;
-    return { counts, dialFailures, handshakeFailures, clients, refusals, closedLinks: this.#closedLinks, links, servers };
+    return { counts, dialFailures, handshakeFailures, clients, refusals, shed, closedLinks: this.#closedLinks, links, servers };
   }
 
   /** Shows the sum of what several workers have counted in the place of what was counted here. */
   show(workers: readonly TunnelSnapshot[]): void {
     for (const count of COUNTS) this[count] = sum(workers.map(({ counts }) => counts[count]));
-    for (const kind of ['dialFailures', 'handshakeFailures', 'refusals'] as const) {
+    for (const kind of ['dialFailures', 'handshakeFailures', 'refusals', 'shed'] as const) {
       this[kind].clear();
       for (const worker of workers) for (const [reason, count] of worker[kind]) countReason(this[kind], reason, count);
     }

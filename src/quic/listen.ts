@@ -47,6 +47,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   readonly clock: Clock;
   onLink: (link: Link) => void = () => {};
   onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
+  hasRoom: LinkListener['hasRoom'] = () => true;
   onRefusal: (refusal: Refusal) => void = () => {};
   #options: QuicListenOptions;
   readonly #place: Place;
@@ -152,7 +153,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   #judge(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
     if (!this.#accepting) return;
     const candidate = this.#admission.judge(bytes, offset, length, from);
-    const connection = candidate === null ? null : this.#accept(candidate, from);
+    const connection = candidate === null || !this.hasRoom(null) ? null : this.#accept(candidate, from);
     if (connection !== null) this.#pass(connection, bytes, offset, length, from);
   }
 

@@ -45,7 +45,7 @@ function dialFurther(
   takeOver: (connection: TlsConnection) => void,
 ): Promise<void> {
   const nonce = joinNonce(dialOptions.options.auth.hmac, token, randomBytes(NONCE));
-  return dial(dialOptions, nonce, signal, (connection) => {
+  return dial({ ...dialOptions, isFurther: true }, nonce, signal, (connection) => {
     link.adopt(connection);
     takeOver(connection);
   });

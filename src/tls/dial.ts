@@ -5,6 +5,7 @@ import { formatAddress } from '../link/address.ts';
 import type { CheckServer, LinkOptions, LinkTarget } from '../link/options.ts';
 import { ALPN, ClientHandshake } from '../protocol/handshake.ts';
 import type { Welcome } from '../protocol/messages.ts';
+import { ROOM } from '../resources/room.ts';
 import { type ConnectionHandler, TlsConnection } from './connection.ts';
 import { chainOf, handshakeContext, hashCertificate } from './context.ts';
 import { closedAfterHello, connectProblem, notQtunnel } from './problems.ts';
@@ -15,6 +16,8 @@ export interface DialOptions {
   readonly checkServer: CheckServer;
   readonly secureContext: SecureContext;
   readonly linkId: string;
+  /** For streams of a link that is there: not with a descriptor of the reserve. */
+  readonly isFurther?: boolean;
 }
 
 /**
@@ -64,6 +67,7 @@ class Dialling implements ConnectionHandler {
     this.#socket = connectSocket(options);
     this.#connection = new TlsConnection(this.#socket, formatAddress(options.target), options.options.keepalive);
     this.#connection.handler = this;
+    if (options.isFurther === true) this.#socket.once('connect', () => this.#checkRoom());
     this.#socket.once('secureConnect', () => this.#greet());
     this.#timer = setTimeout(() => this.#timeOut(), HANDSHAKE_TIMEOUT);
     signal.addEventListener('abort', this.abort, { once: true });
@@ -97,6 +101,12 @@ class Dialling implements ConnectionHandler {
     if (this.#handshake === null) return connectProblem(error, this.#connection.peer);
     // An end without an error: so a server with a secret turns away who does not show it.
     return error.cause === undefined ? closedAfterHello(this.#options.options.auth.key !== null) : error;
+  }
+
+  #checkRoom(): void {
+    const shortage = ROOM.shortageFor(this.#socket);
+    if (shortage !== null)
+      this.#fail(new QtunnelError('SERVER_BUSY', `No connection can be made for the stream: ${shortage.message}.`));
   }
 
   #greet(): void {

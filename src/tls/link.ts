@@ -17,6 +17,8 @@ export interface StreamSource {
   giveBack(connection: TlsConnection): void;
   /** There will be no more streams; those that wait still get their connections. */
   drain(): void;
+  /** Streams that wait for a connection. */
+  readonly waiting: number;
   /** Resets those that wait. */
   close(): void;
 }
@@ -92,6 +94,10 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
 
   get wantsEndpoints(): boolean {
     return this.#peerSettings.endpoints === 1;
+  }
+
+  get descriptorsDue(): number {
+    return this.#source?.waiting ?? 0;
   }
 
   get streams(): number {

@@ -98,6 +98,7 @@ class TlsListener implements TlsAcceptor {
   #directory: LinkDirectory | null = null;
   onLink: (link: Link) => void = () => {};
   onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
+  hasRoom: LinkListener['hasRoom'] = () => true;
   onRefusal: (refusal: Refusal) => void = () => {};
   #options: LinkOptions;
   readonly #tcp: TcpServer;
@@ -160,6 +161,7 @@ class TlsListener implements TlsAcceptor {
     const peer = formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 });
     // A reset at any moment is the TLS layer's or the connection's to handle; before and after them it is nobody's.
     socket.on('error', () => {});
+    if (!this.hasRoom(socket)) return void socket.resetAndDestroy();
     const { strangers } = this.#options;
     const source = sourceOf(socket.remoteAddress ?? 'unknown');
     const refusal = this.#sources.judge(source, strangers, performance.now());

@@ -49,6 +49,10 @@ export class WarmPool implements StreamSource {
     return this.#warm.length;
   }
 
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
   supply(stream: TlsStream): void {
     // The newest is the likeliest to be alive.
     const connection = this.#warm.pop();

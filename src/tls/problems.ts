@@ -1,4 +1,5 @@
 import { QtunnelError } from '../errors.ts';
+import { isOutOfDescriptors } from '../resources/descriptors.ts';
 
 /** Why no TLS connection came about, in the words of the client's user. `error.cause` is Node's error. */
 export function connectProblem(error: QtunnelError, peer: string): QtunnelError {
@@ -8,6 +9,8 @@ export function connectProblem(error: QtunnelError, peer: string): QtunnelError 
     new QtunnelError(name, message, { cause });
   if (code === 'ECONNREFUSED') return make('LINK_REFUSED', `Nothing listens on ${peer} (TCP); is the server running?`);
   if (code === 'ETIMEDOUT') return make('LINK_TIMEOUT', `${peer} does not answer (TCP).`);
+  if (isOutOfDescriptors(cause))
+    return make('LINK_LOST', `No connection to ${peer} can be made: out of file descriptors (${code}); raise "ulimit -n".`);
   if (UNREACHABLE.has(code)) return make('LINK_LOST', `There is no way to ${peer} (${code}).`);
   if (code === NO_COMMON_ALPN) return notQtunnel(peer, cause);
   if (isTlsError(code))

@@ -3,12 +3,14 @@ import type { QtunnelError } from '../errors.ts';
 import type { Link, LinkStream, OpenRequest, StreamHandler } from '../link/link.ts';
 import { proxyHeader } from '../protocol/proxy-protocol.ts';
 import type { ResetReason } from '../protocol/reset.ts';
+import { isOutOfDescriptors } from '../resources/descriptors.ts';
 import type { Account } from './accounts.ts';
 import { Bridge } from './bridge.ts';
 import type { Connections, TunnelConnection } from './connections.ts';
 import type { TunnelContext } from './context.ts';
 import { type Dial, dial, dialResetReason } from './dial.ts';
 import { ConnectionLog } from './connection-log.ts';
+import type { Shedding } from './shedding.ts';
 import { KEEPALIVE } from './tcp-listener.ts';
 
 interface Origin {
@@ -19,6 +21,7 @@ interface Origin {
   readonly link: Link;
   readonly context: TunnelContext;
   readonly connections: Connections;
+  readonly shedding: Shedding;
   /** The named client's that it belongs to; null without one. */
   readonly account: Account | null;
 }
@@ -46,6 +49,7 @@ export class BackendConnection implements TunnelConnection, StreamHandler {
     stream.handler = this;
     connections.add(this);
     this.#dial = dial(backend, settings.dialTimeout, (error) => (error === null ? this.#connected() : this.#failed(error)));
+    setImmediate(this.#checkRoom);
   }
 
   abort(reason: ResetReason, message: string): void {
@@ -69,7 +73,15 @@ export class BackendConnection implements TunnelConnection, StreamHandler {
     this.#end(reason, message);
   }
 
+  /** The socket has its descriptor once the system has been asked to connect, or by the time it is connected when a name had to be resolved. */
+  readonly #checkRoom = (): void => {
+    if (this.#over || this.#bridge !== null) return;
+    const shortage = this.#origin.shedding.refuse(this.#dial.socket);
+    if (shortage !== null) this.#giveUp(`the server has no room: ${shortage.message}`);
+  };
+
   #connected(): void {
+    this.#checkRoom();
     if (this.#over) return;
     this.#dial.socket.setKeepAlive(true, KEEPALIVE);
     const { settings, request } = this.#origin;
@@ -83,10 +95,22 @@ export class BackendConnection implements TunnelConnection, StreamHandler {
 
   #failed(error: QtunnelError): void {
     if (this.#over) return;
+    if (isOutOfDescriptors(error.cause)) {
+      this.#origin.shedding.handleOutOfDescriptors();
+      return this.#giveUp(error.message);
+    }
     const reason = dialResetReason(error.code);
     this.#log.dialFailed(reason, error);
     this.#stream.reset(reason, error.message);
     this.#end(reason, error.message);
+  }
+
+  /** Has been said, for all that were refused together. */
+  #giveUp(message: string): void {
+    this.#dial.cancel();
+    this.#origin.context.metrics.dialFailed('SERVER_BUSY');
+    this.#stream.reset('RESOURCE', message);
+    this.#end('RESOURCE', message);
   }
 
   #end(reason: ResetReason | null, message: string): void {

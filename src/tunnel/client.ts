@@ -10,6 +10,7 @@ import { ClientConnection, type ClientSurroundings } from './client-connection.t
 import { Connections } from './connections.ts';
 import type { TunnelContext } from './context.ts';
 import { drained } from './drain.ts';
+import { Shedding } from './shedding.ts';
 import { adoptSocket } from './socket-reader.ts';
 import { listenTcp } from './tcp-listener.ts';
 import { loadRoute, type Route } from './route.ts';
@@ -32,6 +33,7 @@ export class ClientTunnel implements Tunnel {
   readonly #supplies: Supplies;
   readonly #connections: Connections;
   readonly #log: RateLimitedLog;
+  readonly #shedding: Shedding;
   readonly #uplink = new Uplinks();
   readonly #bandwidth = new Bandwidth(null);
   /** What the uplink's links are made with. */
@@ -44,6 +46,7 @@ export class ClientTunnel implements Tunnel {
     this.#context = context;
     this.#supplies = supplies;
     this.#connections = new Connections(supplies.count);
+    this.#shedding = new Shedding(supplies.room, context);
     this.#log = rateLimited(context.log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
   }
 
@@ -107,6 +110,11 @@ export class ClientTunnel implements Tunnel {
       socket.on('error', () => {}).resetAndDestroy();
       return;
     }
+    if (this.#shedding.refuse(socket, this.#uplink.current()?.descriptorsDue) !== null) {
+      this.#connections.forgo();
+      socket.on('error', () => {}).resetAndDestroy();
+      return;
+    }
     adoptSocket(socket);
     new ClientConnection(socket, this.surroundings);
   }
@@ -140,9 +148,7 @@ export class ClientTunnel implements Tunnel {
   }
 
   async #listen(address: Address | null): Promise<net.Server | null> {
-    return address === null
-      ? null
-      : await listenTcp(address, this.#context.log, (socket) => this.accept(socket), this.#supplies.listen);
+    return address === null ? null : await listenTcp(address, this.#log, (socket) => this.accept(socket), this.#supplies.listen);
   }
 
   #moveTo(server: net.Server | null): void {

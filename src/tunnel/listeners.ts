@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import type { Address, TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
@@ -11,6 +12,8 @@ import type { Supplies } from './supplies.ts';
 
 export interface ListenersHandler {
   onLink(link: Link): void;
+  /** As in `LinkListener`. */
+  hasRoom(socket: Socket | null): boolean;
   /** Somebody came to this port and was turned away, or gave up; `peer` is `host:port`. */
   onTurnedAway(error: QtunnelError, peer: string, port: number): void;
   onRefusal(transport: Transport, refusal: Refusal): void;
@@ -108,6 +111,7 @@ export class Listeners {
     // Still needed when the listener has been closed and has no address any more.
     const { port } = listener.address;
     listener.onHandshakeFailure = (error, peer) => this.#handler.onTurnedAway(error, peer, port);
+    listener.hasRoom = (socket) => this.#handler.hasRoom(socket);
     listener.onRefusal = (refusal) => this.#handler.onRefusal(transport, refusal);
   }
 

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { QtunnelError } from '../errors.ts';
 import { listBackends } from '../config/settle.ts';
@@ -18,6 +19,7 @@ import type { TunnelContext } from './context.ts';
 import { drained } from './drain.ts';
 import { Listeners } from './listeners.ts';
 import type { LoadedAuth } from './security.ts';
+import { Shedding } from './shedding.ts';
 import { OWN, type Supplies } from './supplies.ts';
 import type { SettingsChange, Tunnel } from './tunnel.ts';
 import { WatchedSet } from './watched-set.ts';
@@ -36,6 +38,7 @@ export class ServerTunnel implements Tunnel {
   readonly #context: TunnelContext;
   readonly #strangersLog: RateLimitedLog;
   readonly #supplies: Supplies;
+  readonly #shedding: Shedding;
   readonly #connections: Connections;
   readonly #accounts = new Accounts();
   readonly #bandwidth = new Bandwidth(null);
@@ -49,7 +52,9 @@ export class ServerTunnel implements Tunnel {
     this.#context = context;
     this.#supplies = supplies;
     this.#connections = new Connections(supplies.count);
+    this.#shedding = new Shedding(supplies.room, context);
     const handler = {
+      hasRoom: (socket: Socket | null) => socket === null || this.#shedding.refuse(socket) === null,
       onLink: (link: Link) => this.#handleLink(link),
       onTurnedAway: (error: QtunnelError, peer: string, port: number) => this.#handleFailure(port, error, peer),
       onRefusal: (transport: Link['transport'], refusal: Refusal) => context.metrics.strangerRefused(transport, refusal),
@@ -151,6 +156,8 @@ export class ServerTunnel implements Tunnel {
     const account = this.#accounts.of(link.client ?? '') ?? null;
     const backend = account?.mayReach(request.target) === false ? undefined : this.#backendFor(request.target);
     if (backend === undefined) return this.#refuseTarget(link, stream, request);
+    const shortage = this.#shedding.refuseToMake();
+    if (shortage !== null) return stream.reset('RESOURCE', `the server has no room: ${shortage.message}`);
     const { maxConnections } = this.#settings;
     if (!this.#connections.admit(maxConnections)) {
       const message = `the server is at its limit of ${maxConnections} connections (-max-connections)`;
@@ -176,6 +183,7 @@ export class ServerTunnel implements Tunnel {
       link,
       context: this.#context,
       connections: this.#connections,
+      shedding: this.#shedding,
     });
   }
 

@@ -3,6 +3,7 @@ import { loadServerIdentity, type ServerIdentity } from '../identity/server-iden
 import type { LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
 import { type Listen, OWN_PORTS, type Ports } from '../ports/ports.ts';
 import { loadQuic, type Quic } from '../quic/load.ts';
+import { ROOM, type Room } from '../resources/room.ts';
 import { listenTls } from '../tls/listen.ts';
 import type { OpenUdp } from '../udp/socket.ts';
 import { type LoadedAuth, loadAuth } from './security.ts';
@@ -25,6 +26,8 @@ export interface Supplies {
   ): Promise<LinkListener>;
   /** Where connections are counted when several workers share the limit; null for a tunnel that is alone. */
   readonly count: SharedCount | null;
+  /** What the process has left. */
+  readonly room: Room;
   /** In how many equal parts the tunnel runs; each has its part of a bandwidth. */
   readonly parts: number;
   /** Whether this tunnel says what concerns the process as a whole: where it listens, how the server is judged. */
@@ -47,6 +50,7 @@ export const OWN: Supplies = {
   listen: OWN_PORTS.listen,
   listenTls,
   count: null,
+  room: ROOM,
   parts: 1,
   speaks: true,
   exclusively: (run) => run(),

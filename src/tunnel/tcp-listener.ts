@@ -1,13 +1,13 @@
 import net from 'node:net';
-import type { Logger } from 'pino';
 import type { Address } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { type Listen, OWN_PORTS } from '../ports/ports.ts';
+import type { RateLimitedLog } from '../observe/rate-limit.ts';
 
 /** A TCP server for a tunnel's client side, whose connections may be half closed. @throws QtunnelError `LISTEN_FAILED` with what to do. */
 export async function listenTcp(
   address: Address,
-  log: Logger,
+  log: RateLimitedLog,
   onConnection: (socket: net.Socket) => void,
   listen: Listen = OWN_PORTS.listen,
 ): Promise<net.Server> {
@@ -21,7 +21,9 @@ export async function listenTcp(
     throw listenFailed(address, error as NodeJS.ErrnoException);
   }
   // Out of descriptors, for example: those connections are lost, the listener is not.
-  server.on('error', (error) => log.warn({ event: 'accept_failed', reason: error.message }, 'a connection could not be accepted'));
+  server.on('error', (error) => {
+    log.warn('accept', { event: 'accept_failed', reason: error.message }, 'a connection could not be accepted');
+  });
   return server;
 }
 

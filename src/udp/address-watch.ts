@@ -14,19 +14,29 @@ export function watchAddresses(onChange: () => void): () => void {
 }
 
 function begin(): void {
-  let known = addresses();
+  let known = addresses() ?? '';
   timer = setInterval(() => {
-    const present = addresses();
+    const present = addresses() ?? known;
     if (present === known) return;
     known = present;
     for (const listener of listeners) listener();
   }, LOOK_INTERVAL).unref();
 }
 
-/** All of them, in one line. Interfaces that are down, or without a carrier, are not among them. */
-function addresses(): string {
-  const lines = Object.entries(os.networkInterfaces()).map(([name, list]) => `${name} ${list?.map(({ cidr }) => cidr).join(' ')}`);
+/** All of them, in one line. Interfaces that are down, or without a carrier, are not among them. Null when the system does not tell: it takes a descriptor. */
+function addresses(): string | null {
+  const all = interfaces();
+  if (all === null) return null;
+  const lines = Object.entries(all).map(([name, list]) => `${name} ${list?.map(({ cidr }) => cidr).join(' ')}`);
   return lines.toSorted().join(', ');
+}
+
+function interfaces(): ReturnType<typeof os.networkInterfaces> | null {
+  try {
+    return os.networkInterfaces();
+  } catch {
+    return null;
+  }
 }
 
 const listeners = new Set<() => void>();

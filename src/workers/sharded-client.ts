@@ -41,7 +41,7 @@ export class ShardedClient implements Tunnel {
     const { keys } = await loadAuth(settings, log);
     const moved = this.#server === null || !isDeepStrictEqual(settings.listen, this.#settings.listen);
     const give = (socket: net.Socket): void => this.#parts.give(socket, null);
-    const server = moved ? await listenTcp(settings.listen, log, give, this.#ports.listen) : this.#server!;
+    const server = moved ? await listenTcp(settings.listen, this.#parts.log, give, this.#ports.listen) : this.#server!;
     const discardServer = (): void => void (moved && server.close());
     try {
       await this.#parts.prepare(() => ({

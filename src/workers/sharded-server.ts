@@ -39,7 +39,10 @@ export class ShardedServer implements Tunnel {
     this.#calls = calls;
     this.#ports = ports;
     this.#parts = new WorkerParts(pool, calls, context);
-    this.#listeners = new Listeners({ onLink: (link) => link.drain(), onTurnedAway() {}, onRefusal() {} }, this.#openEars());
+    this.#listeners = new Listeners(
+      { onLink: (link) => link.drain(), onTurnedAway() {}, hasRoom: () => true, onRefusal() {} },
+      this.#openEars(),
+    );
     this.#forgetUdp = pool.onUdpClosed(this.#handleUdpClosed);
   }
 
@@ -149,6 +152,7 @@ class UdpEar implements LinkListener<QuicListenOptions> {
   inUse = false;
   onLink = (): void => {};
   onHandshakeFailure = (): void => {};
+  hasRoom = (): boolean => true;
   onRefusal = (): void => {};
   readonly #group: UdpGroup;
   #open: number;

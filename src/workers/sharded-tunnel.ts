@@ -1,6 +1,10 @@
 import type { Socket } from 'node:net';
 import type { QtunnelError } from '../errors.ts';
 import type { TunnelContext } from '../tunnel/context.ts';
+import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
+import { descriptorOf } from '../resources/descriptors.ts';
+import { ROOM } from '../resources/room.ts';
+import { Shedding } from '../tunnel/shedding.ts';
 import { flatten } from './calls.ts';
 import type { Preparation } from './messages.ts';
 import type { WorkerPool, WorkerPort } from './pool.ts';
@@ -12,7 +16,9 @@ export class WorkerParts {
   readonly tally: Tally;
   readonly #pool: WorkerPool;
   readonly #calls: SocketCalls;
-  readonly #context: TunnelContext;
+  readonly #shedding: Shedding;
+  /** For what a stranger can cause as often as he likes. */
+  readonly log: RateLimitedLog;
   readonly #number = nextNumber();
   #last = -1;
 
@@ -20,7 +26,8 @@ export class WorkerParts {
     this.tally = Tally.make(pool.count);
     this.#pool = pool;
     this.#calls = calls;
-    this.#context = context;
+    this.#shedding = new Shedding(ROOM, context);
+    this.log = rateLimited(context.log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
   }
 
   /** In all workers or in none. @throws QtunnelError of the first that cannot. */
@@ -55,10 +62,13 @@ export class WorkerParts {
 
   /** Gives an accepted TCP connection to the worker that has the fewest. `ear` is the server's listener; null for a client, whose connections count. */
   give(socket: Socket, ear: number | null): void {
+    socket.on('error', () => {});
+    if (this.#shedding.refuse(socket) !== null) return void socket.resetAndDestroy();
     const fd = this.#calls.duplicate(descriptorOf(socket));
-    socket.on('error', () => {}).destroy();
+    socket.destroy();
     if (fd < 0) {
-      this.#context.log.warn(
+      this.log.warn(
+        'accept',
         { event: 'accept_failed', reason: `dup: error ${this.#calls.errno()}` },
         'a connection could not be accepted',
       );
@@ -68,12 +78,6 @@ export class WorkerParts {
     if (ear === null) this.tally.add(this.#last, 1);
     this.#pool.ports[this.#last]!.tell('accept', { tunnel: this.#number, ear, fd });
   }
-}
-
-/** Node's inside; -1 when the connection is over already. */
-function descriptorOf(socket: Socket): number {
-  const { _handle: handle } = socket as unknown as { _handle: { fd?: number } | null };
-  return handle?.fd ?? -1;
 }
 
 /** Names what the main thread has with its workers: tunnels and listeners. */

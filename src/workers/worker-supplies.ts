@@ -3,6 +3,7 @@ import type { LinkListener, LinkOptions, ServerKeys } from '../link/options.ts';
 import type { Place } from '../protocol/place.ts';
 import { loadQuic, type Quic } from '../quic/load.ts';
 import { OWN_PORTS } from '../ports/ports.ts';
+import { ROOM } from '../resources/room.ts';
 import { authOf, type LoadedAuth } from '../tunnel/security.ts';
 import type { SharedCount, Supplies } from '../tunnel/supplies.ts';
 import { acceptTls, type TlsAcceptor } from '../tls/listen.ts';
@@ -17,6 +18,7 @@ export class WorkerSupplies implements Supplies {
   preparation: Preparation | null = null;
   readonly listen = OWN_PORTS.listen;
   readonly count: SharedCount;
+  readonly room = ROOM;
   readonly parts: number;
   readonly speaks: boolean;
   readonly #place: Place;

@@ -19,6 +19,7 @@ test('every family of a tunnel appears under its tag, in text that parses', asyn
   tunnel.dialFailed('DIAL_REFUSED');
   tunnel.handshakeFailed('AUTH_REJECTED');
   tunnel.strangerRefused('quic', 'secret');
+  tunnel.connectionShed('descriptors');
   tunnel.reconnected();
   for (let n = 0; n < 3; n++) tunnel.linkMoved();
 
@@ -42,6 +43,7 @@ test('every family of a tunnel appears under its tag, in text that parses', asyn
   t.equal(value('dial_failures_total', { reason: 'DIAL_REFUSED' }), 2);
   t.equal(value('handshake_failures_total', { reason: 'AUTH_REJECTED' }), 1);
   t.equal(value('strangers_refused_total', { transport: 'quic', reason: 'secret' }), 1);
+  t.equal(value('shed_total', { resource: 'descriptors' }), 1);
   t.equal(value('reconnects_total'), 1);
   t.equal(value('moves_total'), 3);
 });

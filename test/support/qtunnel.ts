@@ -57,14 +57,22 @@ export interface EventOptions {
 export interface RunOptions extends ProcessOptions {
   /** Null for none. */
   readonly secret?: string | null;
+  /** The most file descriptors that it may have; needs the program prlimit, and Node 130 for its modules. */
+  readonly descriptors?: number;
 }
 
 /** Starts the command as a user would, with the log in JSON, at debug level unless told otherwise. */
-export function startQtunnel(t: Owner, flags: readonly string[], { secret = SECRET, env, ...options }: RunOptions = {}): Qtunnel {
+export function startQtunnel(
+  t: Owner,
+  flags: readonly string[],
+  { secret = SECRET, descriptors, env, ...options }: RunOptions = {},
+): Qtunnel {
   const level = flags.some((flag) => flag.startsWith('-log-level')) ? [] : ['-log-level=debug'];
   const args = [COMMAND, '-log-format=json', ...level, ...flags];
   const secretEnv = secret === null ? {} : { QTUNNEL_SECRET: secret };
-  const qtunnel = new Qtunnel(process.execPath, args, { ...options, env: { ...secretEnv, ...env } });
+  const [command, prefix] =
+    descriptors === undefined ? [process.execPath, []] : ['prlimit', [`--nofile=${descriptors}:${descriptors}`, process.execPath]];
+  const qtunnel = new Qtunnel(command, [...prefix, ...args], { ...options, env: { ...secretEnv, ...env } });
   t.teardown(() => qtunnel.kill());
   return qtunnel;
 }
