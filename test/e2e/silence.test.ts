@@ -8,6 +8,7 @@ import { hmacSha256 } from '../../src/identity/secret.ts';
 import { InitialProof, PROOF_NONCE } from '../../src/protocol/initial-proof.ts';
 import { cryptoInitial } from '../support/crypto-flood.ts';
 import { SECRET, startTunnel, type Tunnel } from '../support/qtunnel.ts';
+import { makers, spoofed, STRANGERS } from '../support/strangers.ts';
 import { dial, echoes, echoServer } from '../support/tcp.ts';
 
 /** Of each kind. `FLOOD=100000` is the whole of it. */
@@ -23,15 +24,9 @@ test('spoofed Initials, random datagrams and a CRYPTO flood: no answer, no growt
   await stranger.flood(2_000, spoofed);
   const before = memoryOf(tunnel);
 
-  const ids = [randomBytes(16), randomBytes(16)] as const;
-  const kinds: [string, (n: number) => Uint8Array][] = [
-    ['spoofed Initials', spoofed],
-    ['random datagrams', () => randomBytes(1 + Math.floor(Math.random() * 1400))],
-    ['another version', () => changed(spoofed(), 1, 0x6b)],
-    ['one CRYPTO flood', (n) => cryptoInitial(...ids, n)],
-  ];
-  for (const [name, make] of kinds) {
-    await stranger.flood(DATAGRAMS, make);
+  const make = makers();
+  for (const name of STRANGERS) {
+    await stranger.flood(DATAGRAMS, make[name]);
     t.ok(await echoes(connection, name), `the connection goes on: ${name}`);
   }
   t.equal(stranger.answers, 0);
@@ -86,19 +81,6 @@ class Stranger {
   #send(datagram: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => this.#socket.send(datagram, (error) => (error ? reject(error) : resolve())));
   }
-}
-
-function spoofed(): Uint8Array {
-  return Buffer.concat([Buffer.from('c000000001', 'hex'), id(), id(), Buffer.from([0, 0x44, 0x86]), randomBytes(1158)]);
-}
-
-function id(): Buffer {
-  return Buffer.concat([Buffer.from([16]), randomBytes(16)]);
-}
-
-function changed(bytes: Uint8Array, at: number, value: number): Uint8Array {
-  bytes[at] = value;
-  return bytes;
 }
 
 function memoryOf({ server }: Tunnel): number {

@@ -1,0 +1,142 @@
+import { fileURLToPath } from 'node:url';
+import { cabledNamespaces } from '../support/netns.ts';
+import { start } from '../support/process.ts';
+import type { Owner } from '../support/process.ts';
+import { residentBytes } from '../support/processes.ts';
+import { missingForNamespaces } from '../support/programs.ts';
+import { startClient, startServer, startTunnel } from '../support/qtunnel.ts';
+import type { Tunnel } from '../support/qtunnel.ts';
+import { STRANGERS, type Stranger } from '../support/strangers.ts';
+import { dial, listen } from '../support/tcp.ts';
+import { demand } from './experiment.ts';
+import type { Experiment } from './experiment.ts';
+
+/** Floods by who does not know the secret, while a client receives as fast as it may, or over a path of 100 Mbit/s. */
+export function strangers(): Experiment {
+  return {
+    name: 'strangers',
+    title: 'floods of strangers while a client transfers, and what a wrong secret is answered',
+    absence: () => process.platform !== 'linux' && 'memory is read from /proc, and addresses of 127.0.0.0/8 are sent from',
+    run: async (trial) => {
+      for (const [speed, flags] of SPEEDS)
+        for (const kind of STRANGERS)
+          await trial.part(`${thousands(COUNT)} ${kind}, ${thousands(RATE)} a second, during a download ${speed}`, (owner, say) =>
+            flood(owner, kind, flags, say),
+          );
+      await trial.part('a client with a wrong secret for 10 s, the wire captured', silence);
+    },
+  };
+}
+
+async function flood(owner: Owner, kind: Stranger, flags: readonly string[], say: (line: string) => void): Promise<string> {
+  const tunnel = await startTunnel(owner, 'quic', await source(owner), { serverFlags: [...QUIET, ...flags], clientFlags: QUIET });
+  const download = await Download.begin(owner, tunnel.port);
+  await download.rate(WARM_MS);
+  const before = await download.rate(WINDOW_MS);
+  const memory = memoryOf(tunnel);
+  const child = start(owner, process.execPath, [
+    fileURLToPath(new URL('../support/bin/flood.js', import.meta.url)),
+    kind,
+    '127.0.0.1',
+    `${tunnel.server.port}`,
+    `${COUNT}`,
+    `${RATE}`,
+  ]);
+  const during = await download.rate(WINDOW_MS);
+  const { code } = await child.end(120_000);
+  const { answers, seconds } = JSON.parse(child.lines.at(-1) ?? '{}') as { answers: number; seconds: number };
+  const growth = memoryOf(tunnel) - memory;
+  const after = await download.rate(WINDOW_MS);
+
+  const share = during / ((before + after) / 2);
+  const figures = `${percent(share)} of the throughput without them (${megabytes(before)}, ${megabytes(during)}, ${megabytes(after)} MB/s); ${answers} answers; RSS of the server ${(growth / 2 ** 20).toFixed(1)} MB more`;
+  say(figures);
+  demand(code === 0 && seconds < 2 * (COUNT / RATE), `the flood took ${seconds} s`);
+  demand(answers === 0 && growth < MOST_GROWTH && share > LEAST_SHARE, figures);
+  return figures;
+}
+
+/** Nothing is to leave the server's side of the cable but what finds its neighbour (ARP). */
+async function silence(owner: Owner): Promise<string> {
+  const absence = missingForNamespaces('tcpdump');
+  if (absence !== false) return `left out: ${absence}`;
+  const [here, there] = await cabledNamespaces(owner);
+  const server = await startServer(owner, { mode: 'quic', backend: 7000, listen: `${there.address}:0`, prefix: there.prefix });
+  const capture = start(owner, 'tcpdump', ['-l', '-n', '-i', 'cable', 'ip or ip6'], { prefix: there.prefix });
+  await capture.line(/listening on/);
+  const client = await startClient(owner, {
+    mode: 'quic',
+    server: `${there.address}:${server.port}`,
+    secret: 'a wrong secret',
+    prefix: here.prefix,
+    flags: ['-fallback=false'],
+    waitForLink: false,
+  });
+  await new Promise((resolve) => setTimeout(resolve, 10_000));
+  await capture.kill('SIGINT');
+  const from = (address: string) => capture.lines.filter((line) => line.includes(` IP ${address}.`)).length;
+  demand(from(here.address) > 0, 'the client sent nothing');
+  demand(from(there.address) === 0, `${from(there.address)} packets left the server`);
+  demand(client.process.events('link_up').length === 0, 'the link came up');
+  return `${from(here.address)} datagrams came to the server, not a byte left it`;
+}
+
+/** A backend that sends for as long as somebody reads. */
+function source(owner: Owner): Promise<number> {
+  return listen(owner, (socket) => {
+    const fill = () => {
+      while (!socket.destroyed && socket.write(BLOCK));
+    };
+    socket.on('drain', fill);
+    socket.resume();
+    fill();
+  });
+}
+
+class Download {
+  #bytes = 0;
+
+  static async begin(owner: Owner, port: number): Promise<Download> {
+    const download = new Download();
+    const socket = await dial(owner, port);
+    socket.on('data', (chunk: Buffer) => (download.#bytes += chunk.length));
+    return download;
+  }
+
+  /** Bytes a second during so many milliseconds. */
+  async rate(milliseconds: number): Promise<number> {
+    const [bytes, started] = [this.#bytes, performance.now()];
+    await new Promise((resolve) => setTimeout(resolve, milliseconds));
+    return ((this.#bytes - bytes) / (performance.now() - started)) * 1000;
+  }
+}
+
+function memoryOf({ server }: Tunnel): number {
+  return residentBytes([server.process.pid]);
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(1);
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(0)} %`;
+}
+
+function thousands(count: number): string {
+  return count.toLocaleString('en');
+}
+
+const COUNT = 100_000;
+const RATE = 10_000;
+const WARM_MS = 5_000;
+const WINDOW_MS = 10_000;
+const LEAST_SHARE = 0.8;
+/** Bytes, of which a transfer's own ups and downs take some. */
+const MOST_GROWTH = 5 * 2 ** 20;
+const QUIET = ['-log-level=info'];
+const SPEEDS: readonly [string, readonly string[]][] = [
+  ['held to 100 Mbit/s', ['-bandwidth=100M']],
+  ['as fast as it goes', []],
+];
+const BLOCK = Buffer.alloc(65_536, 'x');
