@@ -109,6 +109,8 @@ export interface ServerKeys {
 /** A server's ear on one transport. */
 export interface LinkListener<Options extends LinkOptions = LinkOptions> {
   readonly address: { readonly host: string; readonly port: number };
+  /** Handshakes that are open: those who have come and not proven themselves. */
+  readonly handshakes: number;
   /** A client has proven itself. The callee sets `link.handler` before it returns. */
   onLink: (link: Link) => void;
   /** Somebody came and was turned away, or gave up; `peer` is `host:port`. */

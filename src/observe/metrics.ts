@@ -256,6 +256,13 @@ const FAMILIES: readonly Family[] = [
     samples: (tunnel) => perReason(tunnel.handshakeFailures),
   },
   {
+    kind: Gauge,
+    name: 'handshakes_open',
+    help: 'Clients, or strangers, that a server hears and that have not proven themselves, now.',
+    labels: ['transport'],
+    samples: (tunnel) => perTransport((transport) => tunnel.handshakes[transport]),
+  },
+  {
     kind: Counter,
     name: 'strangers_refused_total',
     help: 'Packets and connections that a server did not take from who has not proven himself.',

@@ -11,9 +11,13 @@ export interface TunnelSource {
   readonly clientmode: boolean;
   /** The links that are not closed, of both transports. */
   readonly links: () => readonly LinkFacts[];
+  /** Handshakes that are open at a server. */
+  readonly handshakes?: () => Handshakes;
   /** A client's servers, where it has several to choose from. */
   readonly servers?: () => readonly ServerFacts[];
 }
+
+export type Handshakes = Readonly<Record<Link['transport'], number>>;
 
 /** What is known of one of several servers. */
 export interface ServerFacts {
@@ -38,6 +42,7 @@ export interface TunnelSnapshot {
   readonly closedLinks: LinkTotals;
   readonly links: readonly (Omit<LinkFacts, 'stats'> & { readonly stats: LinkStats })[];
   readonly servers: readonly ServerFacts[];
+  readonly handshakes: Handshakes;
 }
 
 /** Of a server's named client: its connections, and their bytes into and out of the tunnel. */
@@ -141,8 +146,19 @@ export class TunnelMetrics {
       return { transport, state, isBranch, stats: link.stats() };
     });
     const counts = { sent, received, opened, closed, reconnects, moves };
-    const { servers } = this;
-    return { counts, dialFailures, handshakeFailures, clients, refusals, shed, closedLinks: this.#closedLinks, links, servers };
+    const { servers, handshakes } = this;
+    return {
+      counts,
+      dialFailures,
+      handshakeFailures,
+      clients,
+      refusals,
+      shed,
+      closedLinks: this.#closedLinks,
+      links,
+      servers,
+      handshakes,
+    };
   }
 
   /** Shows the sum of what several workers have counted in the place of what was counted here. */
@@ -163,12 +179,22 @@ export class TunnelMetrics {
       for (const transport of ['quic', 'tls'] as const)
         for (const counter of LINK_COUNTERS) this.#closedLinks[transport][counter] += closedLinks[transport][counter];
     const links = workers.flatMap((worker) => worker.links.map(({ stats, ...link }) => ({ ...link, stats: () => stats })));
-    // Each worker has its own choice; the first one's is shown.
-    this.source = { clientmode: this.source.clientmode, links: () => links, servers: () => workers[0]?.servers ?? [] };
+    const open = (transport: Link['transport']) => sum(workers.map(({ handshakes }) => handshakes[transport]));
+    this.source = {
+      clientmode: this.source.clientmode,
+      links: () => links,
+      // Each worker has its own choice; the first one's is shown.
+      servers: () => workers[0]?.servers ?? [],
+      handshakes: () => ({ quic: open('quic'), tls: open('tls') }),
+    };
   }
 
   get servers(): readonly ServerFacts[] {
     return this.source.servers?.() ?? [];
+  }
+
+  get handshakes(): Handshakes {
+    return this.source.handshakes?.() ?? NO_HANDSHAKES;
   }
 
   links(transport: Link['transport']): LinkFacts[] {
@@ -229,6 +255,7 @@ function numberOr(value: number, otherwise: number): number {
   return Number.isNaN(value) ? otherwise : value;
 }
 
+const NO_HANDSHAKES: Handshakes = { quic: 0, tls: 0 };
 const LINK_COUNTERS = ['packetsSent', 'packetsLost', 'paritySent', 'shardsRestored', 'bytesSent', 'bytesReceived'] as const;
 const CLIENT_COUNTS = ['opened', 'closed', 'sent', 'received'] as const;
 const COUNTS = ['sent', 'received', 'opened', 'closed', 'reconnects', 'moves'] as const;

@@ -54,6 +54,11 @@ export class Admission {
     this.#keys = isOpen(auth) ? null : new InitialKeys(hmac, own, named);
   }
 
+  /** Handshakes that are open. */
+  get open(): number {
+    return this.#sources.open;
+  }
+
   /** Connections that have not proven themselves. */
   get strangers(): Iterable<QuicConnection> {
     return this.#strangers.keys();

@@ -90,6 +90,10 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     return this.udp.address;
   }
 
+  get handshakes(): number {
+    return this.#admission.open;
+  }
+
   setIdentity(keys: ServerKeys): void {
     this.#config = configOf(this.#options, keys);
     this.#keys = keys;

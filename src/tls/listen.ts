@@ -125,6 +125,10 @@ class TlsListener implements TlsAcceptor {
     directory.onWithdrawn = (id, cut) => this.#endBranch(id, cut);
   }
 
+  get handshakes(): number {
+    return this.#sources.open;
+  }
+
   async listen({ host, port }: TcpAddress, listen: Listen): Promise<void> {
     try {
       await listen(this.#tcp, { host, port, backlog: BACKLOG });

@@ -58,6 +58,11 @@ export class Listeners {
     return this.#ears.tls?.address ?? null;
   }
 
+  /** Handshakes that are open, of each transport; 0 of one that is not listened on. */
+  get handshakes(): Record<Transport, number> {
+    return { quic: this.#ears.quic?.handshakes ?? 0, tls: this.#ears.tls?.handshakes ?? 0 };
+  }
+
   /** The host as the user gave it, and the port that is listened on. */
   get address(): Address {
     return { host: this.#listen?.host ?? '', port: (this.udp ?? this.tcp)?.port ?? 0 };

@@ -93,7 +93,8 @@ export class ServerTunnel implements Tunnel {
     const change = await this.#listeners.prepare(settings, identity, auth);
     const takeEffect = (): void => {
       if (this.#stopping) return change.discard();
-      metrics.source = { clientmode: false, links: () => this.#links.list() };
+      const handshakes = () => this.#listeners.handshakes;
+      metrics.source = { clientmode: false, links: () => this.#links.list(), handshakes };
       for (const warning of identity.warnings) log.warn(warning);
       const asksAnew = settings.proxyProtocol && !this.#settings.proxyProtocol;
       this.#settings = settings;

@@ -147,6 +147,8 @@ interface Opened {
 class UdpEar implements LinkListener<QuicListenOptions> {
   readonly number = nextNumber();
   readonly address: UdpAddress;
+  /** The workers tell of theirs. */
+  readonly handshakes = 0;
   readonly closed: Promise<void>;
   /** Whether workers have it; until then it closes at once. */
   inUse = false;

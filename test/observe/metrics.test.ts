@@ -8,6 +8,7 @@ test('every family of a tunnel appears under its tag, in text that parses', asyn
   const tunnel = metrics.tunnel('web "1"\\', {
     clientmode: true,
     links: () => [linkWith({ rtt: 12.5, congestionWindow: 14_000 })],
+    handshakes: () => ({ quic: 7, tls: 2 }),
   });
   tunnel.streamOpened();
   tunnel.streamOpened();
@@ -43,6 +44,8 @@ test('every family of a tunnel appears under its tag, in text that parses', asyn
   t.equal(value('dial_failures_total', { reason: 'DIAL_REFUSED' }), 2);
   t.equal(value('handshake_failures_total', { reason: 'AUTH_REJECTED' }), 1);
   t.equal(value('strangers_refused_total', { transport: 'quic', reason: 'secret' }), 1);
+  t.equal(value('handshakes_open', { transport: 'quic' }), 7);
+  t.equal(value('handshakes_open', { transport: 'tls' }), 2);
   t.equal(value('shed_total', { resource: 'descriptors' }), 1);
   t.equal(value('reconnects_total'), 1);
   t.equal(value('moves_total'), 3);
