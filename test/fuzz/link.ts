@@ -327,7 +327,7 @@ class FakeConnection {
   refreshPath(): void {}
   schedule(): void {}
   scheduleSending(): void {}
-  resetWriting(): void {}
+  cutWriting(): void {}
   ping(): void {}
   handleSilence(): void {}
 
