@@ -7,20 +7,31 @@ import { delimiter, join } from 'node:path';
  * when it fails, it says which are missing: the tests that need them are then skipped.
  */
 export function installPrograms() {
-  const missing = missingPackages();
+  install(() =>
+    Object.keys(PACKAGE_OF)
+      .filter((program) => !isInstalled(program))
+      .map((program) => PACKAGE_OF[program]),
+  );
+}
+
+/** The same for Go and its network library, which one of the experiments on reliability needs. */
+export function installGo() {
+  install(() => [
+    ...(isInstalled('go') ? [] : ['golang-go']),
+    ...(existsSync('/usr/share/gocode/src/golang.org/x/net') ? [] : ['golang-golang-x-net-dev']),
+  ]);
+}
+
+function install(missingPackages) {
+  const missing = [...new Set(missingPackages())];
   if (missing.length === 0) return;
   if (!canInstall()) return warn(missing, 'there is no apt-get, or this user is not root');
 
   console.error(`Installing programs the tests use: ${missing.join(' ')}`);
   apt('update', []);
   apt('install', ['-y', '--no-install-recommends', ...missing]);
-  const stillMissing = missingPackages();
+  const stillMissing = [...new Set(missingPackages())];
   if (stillMissing.length > 0) warn(stillMissing, 'apt-get could not install them');
-}
-
-function missingPackages() {
-  const missing = Object.entries(PACKAGE_OF).filter(([program]) => !isInstalled(program));
-  return [...new Set(missing.map(([, packageName]) => packageName))];
 }
 
 function isInstalled(program) {
