@@ -1,9 +1,11 @@
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { eventually, withDeadline } from '../support/deadline.ts';
+import { temporaryFolder } from '../support/files.ts';
+import { COLLECTABLE, residentWithoutGarbage } from '../support/live-memory.ts';
 import type { Owner } from '../support/process.ts';
 import { openDescriptors, residentBytes } from '../support/processes.ts';
-import { startTunnel } from '../support/qtunnel.ts';
+import { startClient, startServer } from '../support/qtunnel.ts';
 import type { Tunnel } from '../support/qtunnel.ts';
 import { ending, listen } from '../support/tcp.ts';
 import { demand } from './experiment.ts';
@@ -19,18 +21,20 @@ export function churn(): Experiment {
       trial.part(
         `${thousands(CONNECTS)} connects and closes, and ${thousands(RESETS)} resets with unread data`,
         async (owner, say) => {
-          const tunnel = await startTunnel(owner, 'quic', await startService(owner), QUIET);
+          const tunnel = await start(owner);
           const atStart = look(tunnel);
-          await inTurns(FIRST, (index) => (index % 2 === 0 ? withoutByte(tunnel.port) : withByte(tunnel.port)));
-          const afterFirst = look(tunnel);
-          say(`after the first ${thousands(FIRST)}: ${describe(afterFirst)}`);
-          await inTurns(CONNECTS - FIRST + RESETS, (index) => {
-            if (index % 10_000 === 0) say(`${thousands(FIRST + index)}: ${describe(look(tunnel))}`);
-            return mixed(tunnel.port, index);
-          });
+          let highest = 0;
+          await inTurns(0, FIRST, tunnel.port);
+          const afterFirst = await withoutGarbage(tunnel);
+          for (let from = FIRST; from < CONNECTS + RESETS; from += FIRST) {
+            const now = look(tunnel);
+            highest = Math.max(highest, now.server.rss, now.client.rss);
+            say(`${thousands(from)}: ${describe(now)}`);
+            await inTurns(from, from + FIRST, tunnel.port);
+          }
 
           await eventually(`descriptors at ${describe(atStart)}`, () => isBack(look(tunnel), atStart));
-          const atEnd = look(tunnel);
+          const atEnd = await withoutGarbage(tunnel);
           const growth = { server: atEnd.server.rss - afterFirst.server.rss, client: atEnd.client.rss - afterFirst.client.rss };
           demand(
             Math.max(growth.server, growth.client) < GROWTH_LIMIT,
@@ -38,10 +42,17 @@ export function churn(): Experiment {
           );
           const links = tunnel.client.process.events('link_up').length;
           demand(links === 1, `The link came up ${links} times`);
-          return `no stall, one link; RSS of the server ${signed(growth.server)} MB, of the client ${signed(growth.client)} MB; descriptors as before`;
+          return `no stall, one link; RSS without garbage, against after the first ${thousands(FIRST)}: server ${signed(growth.server)} MB, client ${signed(growth.client)} MB (with garbage ${megabytes(highest)} MB at most); descriptors as before`;
         },
       ),
   };
+}
+
+async function start(owner: Owner): Promise<Tunnel> {
+  const common = { mode: 'quic', flags: ['-log-level=info'], env: COLLECTABLE, stateDir: temporaryFolder(owner) } as const;
+  const server = await startServer(owner, { ...common, backend: await startService(owner) });
+  const client = await startClient(owner, { ...common, server: server.port });
+  return { server, client, port: client.port };
 }
 
 /** The first byte says what the service does: `e` sends it back, `f` sends much more than is read, `m` resets without reading. */
@@ -56,10 +67,10 @@ function startService(owner: Owner): Promise<number> {
   });
 }
 
-/** Every tenth is a reset, by the application and by the service in turns. */
-function mixed(port: number, index: number): Promise<void> {
-  if (index % 10 !== 0) return index % 2 === 0 ? withoutByte(port) : withByte(port);
-  return index % 20 === 0 ? resetByApplication(port) : resetByService(port);
+/** Every eleventh is a reset, by the application and by the service in turns. */
+function one(port: number, index: number): Promise<void> {
+  if (index % 11 !== 0) return index % 2 === 0 ? withoutByte(port) : withByte(port);
+  return index % 2 === 0 ? resetByApplication(port) : resetByService(port);
 }
 
 async function withoutByte(port: number): Promise<void> {
@@ -100,11 +111,11 @@ function open(port: number): Socket {
   return connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true }).on('error', () => {});
 }
 
-/** Does it `count` times, some at a time. */
-async function inTurns(count: number, work: (index: number) => Promise<void>): Promise<void> {
-  let next = 0;
+/** Those from one number to another, some at a time. */
+async function inTurns(from: number, to: number, port: number): Promise<void> {
+  let next = from;
   const worker = async () => {
-    while (next < count) await work(next++);
+    while (next < to) await one(port, next++);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
@@ -117,6 +128,14 @@ interface State {
 function look({ server, client }: Tunnel): State {
   const of = (pid: number) => ({ rss: residentBytes([pid]), descriptors: openDescriptors(pid) });
   return { server: of(server.process.pid), client: of(client.process.pid) };
+}
+
+async function withoutGarbage(tunnel: Tunnel): Promise<State> {
+  const { server, client } = look(tunnel);
+  return {
+    server: { ...server, rss: await residentWithoutGarbage(tunnel.server.process.pid) },
+    client: { ...client, rss: await residentWithoutGarbage(tunnel.client.process.pid) },
+  };
 }
 
 function isBack(now: State, before: State): boolean {
@@ -146,4 +165,3 @@ const FIRST = 10_000;
 const AT_ONCE = 50;
 const GROWTH_LIMIT = 20 * 2 ** 20;
 const UNREAD = Buffer.alloc(64 * 1024);
-const QUIET = { serverFlags: ['-log-level=info'], clientFlags: ['-log-level=info'] };

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { withDeadline } from './deadline.ts';
+import { DEADLINE_MS, withDeadline } from './deadline.ts';
 import type { Owner } from './process.ts';
 
 /** Listens until the test ends, on a free port of 127.0.0.1 unless told otherwise; its connections may be half closed. */
@@ -163,17 +163,36 @@ export interface Sum {
 }
 
 /** Sends so many bytes, no two blocks of them alike, then FIN; returns what the receiver must have got. */
-export async function sendSummed(socket: Duplex, bytes: number): Promise<Sum> {
+export async function sendSummed(socket: Duplex, bytes: number, deadline = DEADLINE_MS): Promise<Sum> {
+  const sha256 = await sendHashed(socket, bytes, deadline);
+  socket.end();
+  return { bytes, sha256 };
+}
+
+/** Sends so many bytes, no two blocks of them alike, each of which has to go within the deadline; returns their SHA-256 in hexadecimal digits. */
+export async function sendHashed(socket: Duplex, bytes: number, deadline = DEADLINE_MS): Promise<string> {
   const hash = createHash('sha256');
-  const block = randomBytes(BLOCK);
+  const block = randomBytes(Math.max(6, Math.min(BLOCK, bytes)));
   for (let sent = 0; sent < bytes; sent += BLOCK) {
     block.writeUIntBE(sent, 0, 6);
     const chunk = Buffer.from(block.subarray(0, Math.min(BLOCK, bytes - sent)));
     hash.update(chunk);
-    if (!socket.write(chunk)) await withDeadline(once(socket, 'drain'), () => `room for more than ${sent} bytes`);
+    if (!socket.write(chunk)) await withDeadline(drained(socket), () => `room for more than ${sent} bytes`, deadline);
   }
-  socket.end();
-  return { bytes, sha256: hash.digest('hex') };
+  return hash.digest('hex');
+}
+
+/** Rejects when the connection ends before there is room. */
+function drained(socket: Duplex): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const atDrain = () => {
+      socket.off('close', atClose);
+      resolve();
+    };
+    const atClose = () => reject(new Error(`The connection ended: ${socket.errored?.message ?? 'closed'}`));
+    if (socket.destroyed) return atClose();
+    socket.once('drain', atDrain).once('close', atClose);
+  });
 }
 
 /** Receives until FIN. */
