@@ -44,6 +44,8 @@ export class QuicConnection {
   resetToken: Uint8Array | null = null;
   /** What quiche last said of the path, at most `PATH_INTERVAL` ago while there was traffic; null before the first turn. */
   path: PathStats | null = null;
+  /** Bytes of packets that quiche was given. */
+  received = 0;
   readonly #host: ConnectionHost;
   /**
    * The addresses that quiche is told for every packet: those of the first. It follows a peer that moves, but sends no more than two of the
@@ -291,6 +293,7 @@ export class QuicConnection {
 
   readonly #handlePacket = (packet: Uint8Array): void => {
     this.#acks.handlePacket(packet.length);
+    this.received += packet.length;
     try {
       this.native.recv(packet, this.#addresses);
     } catch {

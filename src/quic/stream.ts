@@ -45,9 +45,11 @@ export class QuicStream implements LinkStream {
   /** The QUIC streams that carry the rest of each direction; `NONE` while none does. */
   #out = NONE;
   #in = NONE;
-  /** What SMALL frames brought and nobody has read, and before it what is in the frame that is being taken in. */
+  /** What was received, and taken out of quiche, and nobody has read; behind it what is in the SMALL frame that is being taken in. */
   #waiting: ReceiveQueue | null = null;
   #arriving: Uint8Array = NOTHING;
+  /** `connection.received` when quiche last held nothing of the stream that could be read. */
+  #receivedAtLook = 0;
   #wantsWrite = false;
   #ending = false;
   #finSent = false;
@@ -155,6 +157,7 @@ export class QuicStream implements LinkStream {
     this.handler.onReadable();
     // A handler that reads once a call must come to the end as well, also when nothing more arrives.
     if (this.#readOn && !this.#over) this.#host.readAgain(this);
+    if (this.#in !== NONE && !this.#over) this.#boundUnread();
   }
 
   /** The peer reset the stream, or the link is gone. */
@@ -193,6 +196,19 @@ export class QuicStream implements LinkStream {
       return 0;
     }
     return Math.max(0, n - END_MARK.length);
+  }
+
+  /** What nobody reads waits in quiche, which holds whatever the peer sends. When that may be more than was granted, it is taken out and counted. */
+  #boundUnread(): void {
+    const { received } = this.#host.connection;
+    const { outstanding } = this.receiveCredit;
+    if (received - this.#receivedAtLook <= outstanding) return;
+    this.#receivedAtLook = received;
+    for (let n = this.#readMoved(UNREAD); n > 0; n = this.#readMoved(UNREAD)) {
+      this.#waiting ??= new ReceiveQueue();
+      this.#waiting.push(UNREAD.subarray(0, n));
+      if (this.#waiting.length > outstanding) return this.#refuseExcess();
+    }
   }
 
   #readEnd(): number {
@@ -282,4 +298,6 @@ export class QuicStream implements LinkStream {
 const END_MARK = Uint8Array.of(0);
 const NONE = -1;
 const NOTHING = new Uint8Array(0);
+/** One for all streams of a thread. */
+const UNREAD = new Uint8Array(65_536);
 const NOBODY: StreamHandler = { onReadable() {}, onWritable() {}, onReset() {} };
