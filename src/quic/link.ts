@@ -65,6 +65,8 @@ export class QuicLink implements Link, Stage, StreamHost {
   /** This side, and the peer, has said that it is draining and has no streams left. */
   #saidDrained = false;
   #peerDrained = false;
+  /** The peer opens no more streams. */
+  #peerGoesAway = false;
   /** When to look for another way to a peer that is silent, at the earliest. */
   #searchAt = 0;
   #state: LinkState = 'up';
@@ -312,6 +314,7 @@ export class QuicLink implements Link, Stage, StreamHost {
       case FRAME.PONG:
         return;
       case FRAME.GOAWAY:
+        this.#peerGoesAway = true;
         this.#peerDrained = decodeGoAway(payload).drained;
         return this.#setState('draining');
       default:
@@ -369,7 +372,8 @@ export class QuicLink implements Link, Stage, StreamHost {
     if (this.#accepted >= this.#options.maxStreams) {
       return this.sendReset(id, 'LIMIT', `this side allows ${this.#options.maxStreams} streams at once`);
     }
-    if (this.#state === 'draining') return this.sendReset(id, 'SHUTDOWN', 'this side takes no new streams');
+    // What the peer opened before it heard that this side drains is welcome; after its own GOAWAY nothing is.
+    if (this.#peerGoesAway) return this.sendReset(id, 'SHUTDOWN', 'this side takes no new streams');
     this.#accepted++;
     this.handler.onStream(this.#addStream(id), request);
   }

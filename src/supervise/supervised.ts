@@ -65,12 +65,13 @@ class SupervisedProcess implements Supervised {
         return this.#ports.give(message.key, handle!);
       case 'begin':
         this.#restarts = message.restarts;
+        this.#ports.begin(message);
         return this.#begin(message.words);
       case 'retire':
         this.#ports.retire();
         return this.#stop('SIGUSR2');
       case 'alone':
-        return this.#ports.links.forgetOthers();
+        return this.#ports.handleAlone();
       case 'tellLinks':
         return this.#ports.links.startTelling();
       case 'link':
@@ -116,8 +117,9 @@ class PassedSignals implements Signals {
 }
 
 /** The supervisor may have gone; then there is nobody to tell. */
-function tell(message: FromChild, handle?: object): void {
-  if (process.connected) process.send?.(message, handle as never, { keepOpen: true }, () => {});
+function tell(message: FromChild, handle?: object, then = (): void => {}): void {
+  if (process.connected) process.send?.(message, handle as never, { keepOpen: true }, then);
+  else then();
 }
 
 const IGNORED: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2'];

@@ -129,6 +129,8 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   drain(): void {
     if (!this.#isOpen) return;
     this.#control?.send(encodeGoAway('no new streams, please'));
+    // What the client opened before it heard of it is welcome; when all of that has ended, the client closes.
+    if (this.#source === null) return this.#setState('draining');
     this.#accepts = false;
     this.#startDraining();
   }
@@ -187,7 +189,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   }
 
   release(connection: TlsConnection): void {
-    const ready = this.#peerSettings.reuse === 1 && this.#accepts && connection.isFresh;
+    const ready = this.#peerSettings.reuse === 1 && this.#isOpen && connection.isFresh;
     if (!ready) return connection.finish();
     if (this.#source !== null) return this.#source.giveBack(connection);
     connection.send(READY);

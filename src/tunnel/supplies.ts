@@ -75,7 +75,7 @@ async function loadQuicWith(ports: Ports): Promise<Quic> {
     listenQuic: (address, keys, options) => {
       const environment = environmentFor(options.udp);
       const openUdp: OpenUdp = (udp) => ports.openUdp(udp, environment.openUdp);
-      return quic.listenQuic(address, keys, options, { ...environment, openUdp });
+      return quic.listenQuic(address, keys, options, { ...environment, openUdp, place: ports.place(0, 1) });
     },
   };
 }

@@ -1,6 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Address, ProcessSettings } from '../config/settings.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
+import type { Place } from '../protocol/place.ts';
 import type { TunnelSnapshot } from '../observe/tunnel-metrics.ts';
 import type { AuthKeys } from '../tunnel/security.ts';
 import type { RunningSettings } from '../tunnel/tunnel.ts';
@@ -30,7 +31,7 @@ export interface Preparation {
 
 /** Each with the number that it has between the threads. */
 export interface OpenedEars {
-  readonly udp: { readonly ear: number; readonly fd: number; readonly address: Address } | null;
+  readonly udp: { readonly ear: number; readonly fd: number; readonly address: Address; readonly place: Place } | null;
   readonly tcp: { readonly ear: number; readonly address: Address } | null;
 }
 

@@ -10,7 +10,7 @@ import { listenTcp } from '../tunnel/tcp-listener.ts';
 import type { SettingsChange, Tunnel } from '../tunnel/tunnel.ts';
 import type { WorkerPool } from './pool.ts';
 import { WorkerParts } from './sharded-tunnel.ts';
-import type { ProcessSockets } from './sockets.ts';
+import type { ProcessSockets } from '../ports/socket-calls.ts';
 
 /** A client in several workers: the main thread accepts the connections and gives each to a worker; each worker has a link of its own. */
 export class ShardedClient implements Tunnel {

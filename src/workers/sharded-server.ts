@@ -14,8 +14,8 @@ import type { UdpAddress } from '../udp/socket.ts';
 import type { Preparation } from './messages.ts';
 import type { WorkerPool } from './pool.ts';
 import { nextNumber, WorkerParts } from './sharded-tunnel.ts';
-import type { ProcessSockets, SocketCalls } from './sockets.ts';
-import { openUdpGroup, type UdpGroup } from './udp-group.ts';
+import type { ProcessSockets, SocketCalls } from '../ports/socket-calls.ts';
+import type { UdpGroup } from '../ports/udp-group.ts';
 
 /** A server in several workers: the main thread opens the ports; the kernel spreads datagrams over the workers, and TCP connections are given to them. */
 export class ShardedServer implements Tunnel {
@@ -66,7 +66,15 @@ export class ShardedServer implements Tunnel {
         settings,
         keys: loaded.keys,
         identity: { ...identity, warnings: [] },
-        opened: { udp: udp && { ear: udp.number, fd: udp.descriptors[worker]!, address: udp.address }, tcp },
+        opened: {
+          udp: udp && {
+            ear: udp.number,
+            fd: udp.descriptors[worker]!,
+            address: udp.address,
+            place: this.#ports.place(worker, this.#pool.count),
+          },
+          tcp,
+        },
       }));
     } catch (error) {
       change.discard();
@@ -128,7 +136,7 @@ export class ShardedServer implements Tunnel {
   }
 
   async #openUdp(address: UdpAddress): Promise<UdpEar> {
-    const ear = new UdpEar(await openUdpGroup(address, this.#pool.count, this.#calls), this.#pool.count);
+    const ear = new UdpEar(await this.#ports.openUdpGroup(address, this.#pool.count, this.#calls), this.#pool.count);
     this.#udpEars.set(ear.number, ear);
     void ear.closed.then(() => this.#udpEars.delete(ear.number));
     this.#opened = { ...this.#opened, udp: ear };

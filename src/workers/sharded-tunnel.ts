@@ -8,7 +8,7 @@ import { Shedding } from '../tunnel/shedding.ts';
 import { flatten } from './calls.ts';
 import type { Preparation } from './messages.ts';
 import type { WorkerPool, WorkerPort } from './pool.ts';
-import type { SocketCalls } from './sockets.ts';
+import type { SocketCalls } from '../ports/socket-calls.ts';
 import { Tally } from './tally.ts';
 
 /** What the main thread does with the workers' parts of one tunnel, whether it is a client or a server. */

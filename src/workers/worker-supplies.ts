@@ -10,7 +10,7 @@ import { acceptTls, type TlsAcceptor } from '../tls/listen.ts';
 import type { UdpOptions, UdpSocket } from '../udp/socket.ts';
 import type { Preparation } from './messages.ts';
 import { ChannelDirectory } from './channel-directory.ts';
-import { loadSocketCalls } from './sockets.ts';
+import { loadSocketCalls } from '../ports/socket-calls.ts';
 import type { Tally } from './tally.ts';
 
 /** A tunnel in a worker gets what the main thread has loaded and opened for these settings: `preparation`, set before each `Tunnel.prepare`. */
@@ -57,7 +57,8 @@ export class WorkerSupplies implements Supplies {
       listenQuic: (_, keys, options) => {
         const environment = environmentFor(options.udp);
         const openUdp = (udp: UdpOptions): Promise<UdpSocket> => this.#adoptUdp(udp, environment.openUdp);
-        return listenQuic(this.#opened('udp').address, keys, options, { ...environment, openUdp, place });
+        const opened = this.#opened('udp');
+        return listenQuic(opened.address, keys, options, { ...environment, openUdp, place: opened.place });
       },
     };
   }

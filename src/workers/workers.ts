@@ -9,7 +9,7 @@ import type { Tunnel } from '../tunnel/tunnel.ts';
 import { WorkerPool } from './pool.ts';
 import { ShardedClient } from './sharded-client.ts';
 import { ShardedServer } from './sharded-server.ts';
-import { loadSocketCalls, type ProcessSockets } from './sockets.ts';
+import { loadSocketCalls, type ProcessSockets } from '../ports/socket-calls.ts';
 
 /** Worker threads that share the tunnels of the process. */
 export interface Workers {

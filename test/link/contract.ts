@@ -272,6 +272,18 @@ export function linkContract(suite: Test, makePair: MakePair): void {
     t.strictSame([ends.client.link.state, ends.server.link.state], ['closed', 'closed']);
   });
 
+  check('a stream that the client opened before it heard that the server drains is carried', async (t, ends) => {
+    ends.server.link.drain();
+    const here = ends.open();
+    const { recorder: there } = await ends.server.accept();
+    await ends.client.until('the client to know', () => ends.client.link.state === 'draining');
+    const bytes = randomBytes(200_000);
+    await Promise.all([sendAndEnd(here, bytes), sendAndEnd(there, bytes), here.end(), there.end()]);
+    t.equal(sha256(there.bytes), sha256(bytes));
+    t.equal(sha256(here.bytes), sha256(bytes));
+    await Promise.all([ends.client.closed(), ends.server.closed()]);
+  });
+
   check('a link without streams that drains closes', async (t, ends) => {
     ends.client.link.drain();
     await Promise.all([ends.client.closed(), ends.server.closed()]);

@@ -5,8 +5,8 @@ import type { Test } from 'tap';
 import { placeId } from '../../src/protocol/place.ts';
 import { bindDgram, closeQuietly } from '../../src/udp/bind.ts';
 import type { UdpAddress } from '../../src/udp/socket.ts';
-import { loadSocketCalls } from '../../src/workers/sockets.ts';
-import { openUdpGroup } from '../../src/workers/udp-group.ts';
+import { loadSocketCalls } from '../../src/ports/socket-calls.ts';
+import { openUdpGroup, steer, type Steering } from '../../src/ports/udp-group.ts';
 import { eventually } from '../support/deadline.ts';
 import { randomBytes, seededRandom } from '../support/random.ts';
 import { onLinux } from '../support/workers.ts';
@@ -69,9 +69,51 @@ test('a socket that is closed does not change where the others’ datagrams go, 
   );
 });
 
+test('two processes at a port: what is new comes to one of them, the rest to the one that its id names', onLinux, async (t) => {
+  for (const first of [0, WORKERS]) {
+    const { address, received } = await group(t, { host: '127.0.0.1', port: 0 }, { workers: WORKERS, first, shared: true });
+    const socket = await sender(t);
+    const expected = Array.from({ length: 2 * WORKERS }, () => [] as string[]);
+    const random = seededRandom(9);
+    for (let index = 0; index < 2 * WORKERS; index++) {
+      const id = placeId(randomBytes(random, 16), { index, count: 2 * WORKERS });
+      for (const [packet, to] of [
+        [shortHeader(id), index],
+        [shard(id), index],
+        [longType(0x20, longHeader(id)), index],
+        [longType(0x00, longHeader(id)), first + (index % WORKERS)],
+        [longType(0x10, longHeader(id)), first + (index % WORKERS)],
+      ] as const) {
+        expected[to]!.push(packet.toString('hex'));
+        socket.send(packet, address.port, '127.0.0.1');
+      }
+    }
+    await eventually('all of them', () => received.flat().length === expected.flat().length);
+    t.same(
+      received.map((list) => list.toSorted()),
+      expected.map((list) => list.toSorted()),
+    );
+  }
+});
+
+test('a process that is alone gets everything, whatever the ids name', onLinux, async (t) => {
+  const { address, received } = await group(t, { host: '127.0.0.1', port: 0 }, { workers: 1, first: 1, shared: false });
+  const socket = await sender(t);
+  for (const index of [0, 1]) {
+    const id = placeId(new Uint8Array(16), { index, count: 2 });
+    for (const packet of [shortHeader(id), longHeader(id)]) socket.send(packet, address.port, '127.0.0.1');
+  }
+  await eventually('all of them', () => received[1]!.length === 4);
+});
+
 /** A group whose sockets are read here. */
-async function group(t: Test, bind: UdpAddress): Promise<{ address: UdpAddress; received: string[][]; sockets: dgram.Socket[] }> {
-  const opened = await openUdpGroup(bind, WORKERS, calls);
+async function group(
+  t: Test,
+  bind: UdpAddress,
+  steering: Steering = { workers: WORKERS, first: 0, shared: false },
+): Promise<{ address: UdpAddress; received: string[][]; sockets: dgram.Socket[] }> {
+  const opened = await openUdpGroup(bind, steering.shared || steering.first > 0 ? 2 * steering.workers : steering.workers, calls);
+  steer(opened, steering, calls);
   const received: string[][] = opened.descriptors.map(() => []);
   const sockets = await Promise.all(opened.descriptors.map((fd) => bindDgram({ bind: opened.address, fd: calls.duplicate(fd) })));
   for (const [index, socket] of sockets.entries()) socket.on('message', (bytes) => received[index]!.push(bytes.toString('hex')));
@@ -96,6 +138,11 @@ function shortHeader(id: Uint8Array): Buffer {
 
 function shard(id: Uint8Array): Buffer {
   return Buffer.from([0x20, ...id, 1, 2, 3]);
+}
+
+function longType(type: number, packet: Buffer): Buffer {
+  packet[0] = 0xc0 | type;
+  return packet;
 }
 
 function longHeader(id: Uint8Array): Buffer {

@@ -1,4 +1,4 @@
-import type { Ports } from '../ports/ports.ts';
+import type { Ports } from './ports.ts';
 import { libraryC } from '../udp/libc.ts';
 
 /** The system calls for sockets that several threads have a part in; Node has none of them. */
