@@ -2,12 +2,12 @@ import { close, open, write } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-/** A line that could not be written, and why. */
-export type OnFailure = (text: string, error: NodeJS.ErrnoException) => void;
+/** What could not be written, and why; `isCut` when the end of what was written before it is no end of a line. */
+export type OnFailure = (text: string, error: NodeJS.ErrnoException, isCut: boolean) => void;
 
 /**
  * Writes text in order to a descriptor or a file, in the background: a terminal, pipe or disk that does not take it holds up nobody.
- * Beyond `MOST_WAITING` characters text is dropped.
+ * Beyond `MOST_WAITING` characters text is not taken.
  *
  * Lines gather while a write is under way and go out with the next one. A reopening takes place between two writes.
  */
@@ -20,6 +20,9 @@ export class BackgroundWriter {
   #length = 0;
   #stale = false;
   #working: Promise<void> | null = null;
+  /** Of the text that is being written. */
+  #rest: Uint8Array = NOTHING;
+  #isCut = false;
 
   constructor(target: number | string, onFailure: OnFailure) {
     this.#target = target;
@@ -27,11 +30,13 @@ export class BackgroundWriter {
     this.#descriptor = typeof target === 'number' ? target : -1;
   }
 
-  write(text: string): void {
-    if (this.#length + text.length > MOST_WAITING) return;
+  /** Whether it was taken. */
+  write(text: string): boolean {
+    if (this.#length + text.length > MOST_WAITING) return false;
     this.#waiting.push(text);
     this.#length += text.length;
     this.#work();
+    return true;
   }
 
   /** A file's name may mean another file by now: the text that still waits goes there. */
@@ -60,18 +65,32 @@ export class BackgroundWriter {
       this.#waiting = [];
       this.#length = 0;
       // oxlint-disable-next-line no-await-in-loop -- the order of the lines
-      await this.#writeOut(text).catch((error: NodeJS.ErrnoException) => this.#onFailure(text, error));
+      await this.#writeOut(text).catch((error: NodeJS.ErrnoException) =>
+        this.#onFailure(Buffer.from(this.#rest).toString(), error, this.#isCut),
+      );
     }
   }
 
   async #writeOut(text: string): Promise<void> {
+    this.#rest = Buffer.from(text);
     const stale = this.#stale;
     this.#stale = false;
-    if (stale) await this.#closeFile();
-    if (this.#descriptor === -1) this.#descriptor = await openFile(String(this.#target), 'a', FILE_MODE);
-    let rest: Uint8Array = Buffer.from(text);
-    // oxlint-disable-next-line no-await-in-loop -- the order of the bytes
-    while (rest.length > 0) rest = rest.subarray(await this.#writeSome(rest));
+    if (stale || this.#descriptor === -1) await this.#openFile();
+    while (this.#rest.length > 0) {
+      // oxlint-disable-next-line no-await-in-loop -- the order of the bytes
+      const written = await this.#writeSome(this.#rest);
+      if (written > 0) this.#isCut = this.#rest[written - 1] !== NEWLINE;
+      this.#rest = this.#rest.subarray(written);
+    }
+  }
+
+  /** When it cannot be opened, the one that is open stays. */
+  async #openFile(): Promise<void> {
+    if (typeof this.#target === 'number') return;
+    const fresh = await openFile(this.#target, 'a', FILE_MODE);
+    await this.#closeFile();
+    this.#descriptor = fresh;
+    this.#isCut = false;
   }
 
   async #writeSome(bytes: Uint8Array): Promise<number> {
@@ -99,3 +118,5 @@ const writeBytes = promisify(write) as unknown as (descriptor: number, bytes: Ui
 const closeFile = promisify(close);
 const MOST_WAITING = 4 * 1024 * 1024;
 const RETRY_MS = 20;
+const NEWLINE = 10;
+const NOTHING = new Uint8Array(0);

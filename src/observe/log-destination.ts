@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { QtunnelError } from '../errors.ts';
 import { BackgroundWriter, FILE_MODE } from './background-writer.ts';
 import { openSyslog } from './syslog.ts';
@@ -12,46 +12,65 @@ export interface LogDestination {
   close(): Promise<void>;
 }
 
+/** Makes of a JSON line what the log consists of. */
+type Format = (line: string) => string;
+
 /**
  * @param logto `stdout`, `stderr`, `syslog`, or a file's path; a file is created with mode 0640.
+ * @param format for the lines that the destination itself adds.
  * @throws QtunnelError `FILE_UNWRITABLE`
  */
-export function openDestination(logto: string): LogDestination {
+export function openDestination(logto: string, format: Format = (line) => line): LogDestination {
   if (logto === 'syslog') return openSyslog();
-  if (logto === 'stderr') return new StreamDestination(2, null);
-  if (logto === 'stdout') return new StreamDestination(1, 'standard output');
+  if (logto === 'stderr') return new StreamDestination(2, null, format);
+  if (logto === 'stdout') return new StreamDestination(1, 'standard output', format);
   tryFile(logto);
-  return new StreamDestination(logto, `the log file ${logto}`);
+  return new StreamDestination(logto, `the log file ${logto}`, format);
 }
 
-/** Last resort: what cannot be written there either is lost. */
+/** Last resort, in the background: what cannot be written there either is lost. */
 export function writeToStderr(text: string): void {
-  try {
-    writeSync(2, text);
-  } catch {
-    // A closed or full standard error must not end the process.
-  }
+  STDERR.write(text);
 }
 
+/** Waits until that is written, or has taken too long. */
+export async function closeStderr(): Promise<void> {
+  await STDERR.close(LONGEST_CLOSE_MS);
+}
+
+/**
+ *     written ── the system refuses (a full disk) ──▶ failing: said once on standard error, lines go there; tried again each `RETRY_MS`
+ *        ▲──────── written again, with a line that says how many are missing ─────────┘
+ */
 class StreamDestination implements LogDestination {
   lastLevel = 30;
   readonly #writer: BackgroundWriter;
+  readonly #format: Format;
   /** For the line on standard error when it fails; null for standard error itself. */
   readonly #name: string | null;
-  #failed = false;
+  #failure: string | null = null;
+  #retryAt = 0;
+  /** Half a line stands there, which has to end before the next. */
+  #isCut = false;
+  /** Lines that are not there, and the line that is to say so. */
+  #missing = 0;
+  #note: { readonly text: string; readonly missing: number } | null = null;
 
-  constructor(target: number | string, name: string | null) {
+  constructor(target: number | string, name: string | null, format: Format) {
     this.#name = name;
-    this.#writer = new BackgroundWriter(target, (text, error) => this.#fail(text, error));
+    this.#format = format;
+    this.#writer = new BackgroundWriter(target, (text, error, isCut) => this.#fail(text, error, isCut));
   }
 
   write(line: string): void {
-    if (this.#failed) this.#divert(line);
-    else this.#writer.write(line);
+    if (this.#failure !== null && performance.now() < this.#retryAt) return this.#divert(line, 1);
+    this.#failure = null;
+    if (this.#missing > 0) this.#writeNote();
+    if (!this.#writer.write(line)) this.#missing++;
   }
 
   reopen(): void {
-    this.#failed = false;
+    this.#failure = null;
     this.#writer.reopen();
   }
 
@@ -59,18 +78,41 @@ class StreamDestination implements LogDestination {
     await this.#writer.close(LONGEST_CLOSE_MS);
   }
 
-  #fail(text: string, error: NodeJS.ErrnoException): void {
-    if (!this.#failed && this.#name !== null) {
-      const code = error.code ?? error.message;
-      writeToStderr(`qtunnel: ${this.#name} cannot be written (${code}); logging to standard error until SIGHUP\n`);
-    }
-    this.#failed = true;
-    this.#divert(text);
+  #writeNote(): void {
+    const missing = this.#missing;
+    const text = (this.#isCut ? '\n' : '') + this.#format(gapLine(missing, this.#name));
+    if (!this.#writer.write(text)) return;
+    this.#note = { text, missing };
+    this.#missing = 0;
   }
 
-  #divert(text: string): void {
+  #fail(text: string, error: NodeJS.ErrnoException, isCut: boolean): void {
+    const code = error.code ?? error.message;
+    const note = this.#note;
+    this.#note = null;
+    let rest = text;
+    if (note !== null && text.includes(note.text)) {
+      rest = text.replace(note.text, '');
+      this.#missing += note.missing;
+    } else if (this.#name !== null && this.#missing === 0) {
+      writeToStderr(`qtunnel: ${this.#name} cannot be written (${code}); logging to standard error until it can be\n`);
+    }
+    this.#isCut = isCut;
+    this.#failure = code;
+    this.#retryAt = performance.now() + RETRY_MS;
+    this.#divert(rest, rest.split('\n').length - 1);
+  }
+
+  #divert(text: string, lines: number): void {
+    this.#missing += lines;
     if (this.#name !== null) writeToStderr(text);
   }
+}
+
+function gapLine(missing: number, name: string | null): string {
+  const where = name === null ? '' : ', and went to standard error as far as that took them';
+  const msg = `${missing} ${missing === 1 ? 'line is' : 'lines are'} missing here: they could not be written${where}`;
+  return `${JSON.stringify({ level: 'warn', time: new Date().toISOString(), event: 'log_gap', lines: missing, msg })}\n`;
 }
 
 /** Opens and closes the file, so that what is wrong with it is known before anything starts. */
@@ -86,3 +128,6 @@ function tryFile(file: string): void {
 }
 
 const LONGEST_CLOSE_MS = 1000;
+/** Between attempts at a destination that fails. */
+const RETRY_MS = 1000;
+const STDERR = new BackgroundWriter(2, () => {});

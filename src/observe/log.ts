@@ -3,7 +3,7 @@ import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'p
 import { camelCase, FLAGS } from '../config/flags.ts';
 import type { ProcessSettings } from '../config/settings.ts';
 import { serializeError } from './error-fields.ts';
-import { type LogDestination, openDestination } from './log-destination.ts';
+import { closeStderr, type LogDestination, openDestination } from './log-destination.ts';
 import { prettyLine } from './pretty.ts';
 
 export interface Log {
@@ -15,14 +15,19 @@ export interface Log {
 }
 
 /**
- * The process's log. Nothing that becomes of its destination later ends the process: a full disk or a dead syslog sends the lines to
- * standard error.
+ * The process's log. Nothing that becomes of its destination later ends or holds up the process: a full disk or a dead syslog sends the lines to
+ * standard error until it takes them again.
  * @throws QtunnelError `FILE_UNWRITABLE` when the destination cannot be opened.
  */
 export function createLog({ logto, logLevel, logFormat }: Pick<ProcessSettings, 'logto' | 'logLevel' | 'logFormat'>): Log {
-  const destination = openDestination(logto);
-  const log = makeLogger(logLevel, logFormat === 'pretty' ? prettyStream(destination, hasColour(logto)) : destination);
-  return { log, reopen: () => destination.reopen(), close: () => destination.close() };
+  const format = logFormat === 'pretty' ? prettyLine(hasColour(logto)) : null;
+  const destination = openDestination(logto, format ?? undefined);
+  const log = makeLogger(logLevel, format === null ? destination : prettyStream(destination, format));
+  const close = async (): Promise<void> => {
+    await destination.close();
+    await closeStderr();
+  };
+  return { log, reopen: () => destination.reopen(), close };
 }
 
 /** A logger whose lines look as they do everywhere in qtunnel, wherever they go. */
@@ -46,8 +51,7 @@ export function writeLine(log: Logger, level: number, line: string): void {
   stream.write(line);
 }
 
-function prettyStream(destination: LogDestination, colour: boolean): LogDestination {
-  const format = prettyLine(colour);
+function prettyStream(destination: LogDestination, format: (line: string) => string): LogDestination {
   return {
     ...PINO_METADATA,
     write(line) {

@@ -1,12 +1,11 @@
 import type dgram from 'node:dgram';
 import { getSystemErrorName } from 'node:util';
-import { bindDgram, closeQuietly, IGNORE, SEND_BUFFER, udpError } from './bind.ts';
+import { bindDgram, closeQuietly, IGNORE, isMomentary, SEND_BUFFER, udpError } from './bind.ts';
 import { descriptorOf, stopReading } from './descriptor.ts';
 import { DgramSocket } from './dgram.ts';
 import { BatchReceiver, SLOTS } from './batch-receiver.ts';
 import {
   CMSG,
-  EAGAIN,
   EINVAL,
   EIO,
   EMSGSIZE,
@@ -136,9 +135,9 @@ class BatchSocket implements UdpSocket {
   }
 
   #reportErrno(): void {
-    const errno = this.#libc.errno();
-    // Nothing came after all; or a full buffer loses the datagrams, as a full queue on the way would.
-    if (errno !== EAGAIN) this.#report(Object.assign(new Error('UDP'), { code: getSystemErrorName(-errno) }));
+    const code = getSystemErrorName(-this.#libc.errno());
+    // EAGAIN also when nothing came after all.
+    if (!isMomentary(code)) this.#report(Object.assign(new Error('UDP'), { code }));
   }
 
   #report(error: NodeJS.ErrnoException): void {

@@ -45,6 +45,13 @@ export function udpError(error: NodeJS.ErrnoException): QtunnelError {
   return new QtunnelError(refused ? 'LINK_REFUSED' : 'LINK_LOST', message, { cause: error });
 }
 
+/**
+ * Whether the system refuses a datagram only because it has no room for it now: it is lost, as in a full queue on the way, and another socket would fare no better.
+ */
+export function isMomentary(code: string | undefined): boolean {
+  return code === 'EAGAIN' || code === 'ENOBUFS' || code === 'ENOMEM';
+}
+
 /** Host '' means IPv6 and IPv4 on one socket, or IPv4 alone on a machine without IPv6. */
 async function bindAny(bind: UdpAddress): Promise<dgram.Socket> {
   const attempts: [dgram.SocketType, string][] =

@@ -69,6 +69,5 @@ export const UDP_GRO = 104;
 export const MSG_DONTWAIT = 0x40;
 export const F_DUPFD_CLOEXEC = 1030;
 export const EIO = 5;
-export const EAGAIN = 11;
 export const EINVAL = 22;
 export const EMSGSIZE = 90;

@@ -1,7 +1,13 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
+import { temporaryFolder } from '../support/files.ts';
 import { fileURLToPath } from 'node:url';
 import { type Test, test } from 'tap';
-import { start } from '../support/process.ts';
+import { openDestination } from '../../src/observe/log-destination.ts';
+import { eventually } from '../support/deadline.ts';
+import { run, start } from '../support/process.ts';
+import { missing } from '../support/programs.ts';
 
 const CHILD = fileURLToPath(new URL('log-child.js', import.meta.url));
 
@@ -31,7 +37,7 @@ test(
   async (t) => {
     const { code, stderr } = await logsTo(t, '/dev/full');
     t.equal(code, 0);
-    t.equal(stderr.split('cannot be written (ENOSPC); logging to standard error').length, 2);
+    t.equal(stderr.split('cannot be written (ENOSPC); logging to standard error until it can be').length, 2);
     t.match(stderr, /"msg":"two"/);
   },
 );
@@ -46,3 +52,36 @@ test('a reader that goes away does not end the process', async (t) => {
     if (logto === 'stdout') t.match(program.output, /standard output cannot be written \(EPIPE\)/);
   }
 });
+
+test(
+  'when the disk has room again the log goes on there, and says how many lines are missing',
+  { skip: process.getuid?.() !== 0 ? 'a disk of its own needs root' : missing('mount') },
+  async (t) => {
+    const disk = temporaryFolder(t);
+    await run(t, 'mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', disk]);
+    t.teardown(() => spawnSync('umount', ['-l', disk]));
+    const file = path.join(disk, 'log');
+    const log = openDestination(file);
+    log.write('{"msg":"before"}\n');
+    await eventually('the first line', () => existsSync(file) && readFileSync(file, 'utf8').includes('before'));
+    writeFileSync(path.join(disk, 'other'), Buffer.alloc(60 * 1024));
+    const lines = 2000;
+    for (let n = 0; n < lines; n++) log.write(`{"msg":"line ${n} while it fills up"}\n`);
+    await eventually('the disk is full', () => readFileSync(file).length === 4096);
+    rmSync(path.join(disk, 'other'));
+    let after = 0;
+    await eventually('lines again', () => {
+      log.write(`{"msg":"after ${after++}"}\n`);
+      return readFileSync(file, 'utf8').includes('log_gap');
+    });
+    await log.close();
+    const written = readFileSync(file, 'utf8').split('\n');
+    const gap = written.findIndex((line) => line.includes('log_gap'));
+    const isWhole = (line: string) => line.endsWith('"}') && line.startsWith('{"msg"');
+    const there = written.filter(isWhole).length;
+    const { lines: missingLines } = JSON.parse(written[gap]!) as { lines: number };
+    t.equal(there + missingLines, 1 + lines + after, 'every line is there or counted');
+    t.notOk(isWhole(written[gap - 1]!), 'half a line');
+    t.ok(written.slice(gap + 1, -1).every(isWhole));
+  },
+);

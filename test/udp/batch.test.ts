@@ -257,6 +257,20 @@ test('a run too large for the path to one receiver goes out one by one, runs to 
   t.same([kernel.runs, kernel.singles], [2, 8]);
 });
 
+test('no room for a run in the kernel: it is lost without an error, and the next goes out', needsLibc, async (t) => {
+  for (const errno of [os.constants.errno.ENOBUFS, os.constants.errno.ENOMEM, os.constants.errno.EAGAIN]) {
+    const { kernel, at, to, open } = await ends(t, '127.0.0.1');
+    const client = await open();
+    const errors: QtunnelError[] = [];
+    client.handler = { onDatagram() {}, onError: (error) => void errors.push(error) };
+    kernel.refuse = () => (kernel.runs === 1 ? errno : 0);
+    sendRun(client, to, 10_000, 1_350);
+    const sent = sendRun(client, to, 10_000, 1_350);
+    t.same(bytesOf(await at.datagrams(sent.length)), sent);
+    t.same([kernel.runs, kernel.singles, errors.length], [2, 0, 0], `errno ${errno}`);
+  }
+});
+
 test('an address that cannot be sent to costs nobody else their runs', needsLibc, async (t) => {
   const { kernel, at, to, server, open } = await ends(t, '127.0.0.1');
   // What a stranger's datagram can bear as its sender.
