@@ -135,5 +135,5 @@ class Forger {
 
 const KEPT = 32;
 /** With many more, so many packets are spoiled that quiche waits longer and longer before it sends again, as somebody in between can always bring about. */
-const PER_DATAGRAM = 0.1;
+const PER_DATAGRAM = 0.02;
 const PER_GREETING = 80;

@@ -262,11 +262,13 @@ void test('unproven clients beyond 256 are not heard until the others have gone'
   const { world, good, goodServer } = await worldWithGoodClient();
   for (let n = 0; n < 300; n++) await RawClient.begin(world);
   await world.clock.advance(10);
+  t.equal(world.listener.handshakes, 256);
   const failed = t.rejects(world.connect(), { code: 'LINK_TIMEOUT' });
   await stillGood(world, good, goodServer);
   await world.clock.advance(10_000);
   await failed;
   await world.drive(() => world.failures.length >= 256, 'the others to be gone');
+  t.equal(world.listener.handshakes, 0);
   t.equal(world.failures.length, 256);
   const client = new LinkRecorder(await world.until(world.connect()));
   t.equal(client.link.state, 'up');

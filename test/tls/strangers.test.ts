@@ -92,6 +92,7 @@ void test('of one source only so many are heard at once, until a client has come
   const sockets = Array.from({ length: 5 }, () => tcp(t, listener, ''));
   await eventually('the last two to be sent away', () => sockets.filter(({ closed }) => closed).length === 2);
   t.same(refusals, ['source', 'source']);
+  t.equal(listener.handshakes, 3);
   sockets.find(({ closed }) => !closed)!.destroy();
   const client = await eventually('a place', () => connectHere(listener.address.port).catch(() => undefined));
   client!.close(DONE);
