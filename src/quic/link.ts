@@ -229,8 +229,9 @@ export class QuicLink implements Link, Stage, StreamHost {
     // Nothing was left, and the peer was told so: what is missing is the word with which it closed the connection, before it forgot it.
     const reason = why.code === 'LINK_LOST' && this.#saidDrained ? DRAINED : why;
     const streamReason: ResetReason = reason.code === 'SHUTTING_DOWN' ? 'SHUTDOWN' : 'LINK_LOST';
-    for (const stream of this.#streams.values()) stream.handleReset(streamReason, reason.message);
+    // Before the streams' handlers, one of which may want to open another.
     this.#setState('closed');
+    for (const stream of this.#streams.values()) stream.handleReset(streamReason, reason.message);
     this.handler.onClose(reason);
   }
 

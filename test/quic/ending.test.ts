@@ -174,6 +174,23 @@ void test('a link that its handler closes announces no more streams', async (t) 
   t.equal(announced[0]!.recorder.resets[0]?.reason, 'SHUTDOWN');
 });
 
+void test('a handler that opens another stream when its own is reset cannot do so on a link that ends', async (t) => {
+  const { world, client, server } = await makeWorld();
+  let attempts = 0;
+  const open = (): void => {
+    if (attempts++ === 10) return;
+    client.link.open(REQUEST).handler = {
+      onReadable() {},
+      onWritable() {},
+      onReset: () => t.throws(open, { code: 'LINK_CLOSED' }),
+    };
+  };
+  open();
+  client.link.close(OVER);
+  t.equal(attempts, 2);
+  await world.drive(() => server.closes.length > 0, 'the end');
+});
+
 /** Writes until no room is left in the congestion window. */
 function fillWindow(stream: LinkStream): void {
   const chunk = new Uint8Array(65_536);
