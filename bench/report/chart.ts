@@ -15,19 +15,39 @@ export function drawChart(chart: Chart, suite: string, samples: readonly Sample[
   );
   const options = chart.over === undefined ? bars(chart, suite, rows, samples) : lines(chart, chart.over, suite, rows, samples);
   const bottom = chart.over === undefined ? rows.length * (8 + BAR * chart.columns.length) : LINES_HEIGHT;
-  const picture = init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height: bottom + TOP + FOOT });
+  return drawPicture(chart.title, bottom, options);
+}
+
+/** An SVG picture of ECharts' options, with a title above them; so high without what stands above and below the axes. */
+export function drawPicture(title: string, height: number, options: object): string {
+  const picture = init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height: height + TOP + FOOT });
   try {
     picture.setOption({
       animation: false,
       color: COLORS,
       backgroundColor: '#fff',
-      title: { text: chart.title, left: 8, top: 6, textStyle: { fontSize: 15 } },
+      title: { text: title, left: 8, top: 6, textStyle: { fontSize: 15 } },
       ...options,
     });
     return picture.renderToSVGString();
   } finally {
     picture.dispose();
   }
+}
+
+/** Lines over a linear axis, a name and points for each. */
+export function drawLines(
+  title: string,
+  axes: { x: string; y: string },
+  series: ReadonlyMap<string, readonly (readonly [number, number])[]>,
+): string {
+  return drawPicture(title, LINES_HEIGHT, {
+    legend: { orient: 'vertical', right: 8, top: TOP, data: [...series.keys()] },
+    grid: { left: 70, right: 190, top: TOP, bottom: FOOT },
+    xAxis: { type: 'value', name: axes.x, nameLocation: 'middle', nameGap: 26 },
+    yAxis: { type: 'value', name: axes.y, min: 0 },
+    series: [...series].map(([name, data]) => ({ type: 'line', name, data, showSymbol: false, lineStyle: { width: 1.5 } })),
+  });
 }
 
 function bars({ columns, axis }: Chart, suite: string, rows: readonly string[], samples: readonly Sample[]): object {

@@ -1,5 +1,6 @@
 import { bulk } from './bulk.ts';
 import { churn } from './churn.ts';
+import { crashes } from './crashes.ts';
 import type { Experiment } from './experiment.ts';
 import { fuzz } from './fuzz.ts';
 import { lostOnce } from './lost-once.ts';
@@ -9,4 +10,14 @@ import { toxics } from './toxics.ts';
 import { wan } from './wan.ts';
 
 /** All of them, in the order in which they are run. */
-export const EXPERIMENTS: readonly Experiment[] = [nettest(), bulk(), churn(), toxics(), wan(), lostOnce(), strangers(), fuzz()];
+export const EXPERIMENTS: readonly Experiment[] = [
+  nettest(),
+  bulk(),
+  churn(),
+  toxics(),
+  crashes(),
+  wan(),
+  lostOnce(),
+  strangers(),
+  fuzz(),
+];

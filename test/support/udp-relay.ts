@@ -6,6 +6,8 @@ import type { Owner } from './process.ts';
 /** Passes datagrams between one client and a server, as a NAT does; the server sees the relay's address, which can change. */
 export class UdpRelay {
   readonly port: number;
+  /** False while nothing passes. */
+  passes = true;
   readonly #near: Socket;
   #far!: Socket;
   #client: AddressInfo | null = null;
@@ -15,7 +17,7 @@ export class UdpRelay {
     this.port = near.address().port;
     near.on('message', (message, from) => {
       this.#client = { address: from.address, port: from.port, family: from.family };
-      this.#far.send(message, server, '127.0.0.1');
+      if (this.passes) this.#far.send(message, server, '127.0.0.1');
     });
   }
 
@@ -33,7 +35,7 @@ export class UdpRelay {
   async rebind(): Promise<void> {
     const far = await bound();
     far.on('message', (message) => {
-      if (this.#client !== null) this.#near.send(message, this.#client.port, this.#client.address);
+      if (this.passes && this.#client !== null) this.#near.send(message, this.#client.port, this.#client.address);
     });
     const before: Socket | undefined = this.#far;
     this.#far = far;
