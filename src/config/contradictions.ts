@@ -17,6 +17,7 @@ export function withoutContradictions(layers: readonly Layer[]): readonly Layer[
   refuseHalfCertificate(settled);
   refuseSlowKeepalive(settled);
   refuseChoiceOfOne(settled);
+  refuseUnsafeEarlyData(settled);
   refuseUnclearBackends(settled, client);
   refuseNameWithoutProof(settled);
   return settled;
@@ -93,6 +94,16 @@ function refuseChoiceOfOne(layers: readonly Layer[]): void {
     throw invalid(`${transport.where} chooses between QUIC and TLS, and ${fallback.where} leaves QUIC only`);
 }
 
+/** The first packet of a client with a secret can be played once; another's could be played again. */
+function refuseUnsafeEarlyData(layers: readonly Layer[]): void {
+  const layer = layers.find(({ values }) => values.has('early-data'));
+  const early = layer?.values.get('early-data');
+  if (early?.value !== true || layer?.shared === true) return;
+  if (given(layers, 'quic')?.value !== true) throw invalid(`${early.where} is about QUIC: add quic`);
+  if (SECRETS.some((name) => given(layers, name) !== undefined)) return;
+  throw invalid(`${early.where} is safe between sides that share a secret: add secret-file`);
+}
+
 function refuseUnclearBackends(layers: readonly Layer[], client: boolean): void {
   const backend = given(layers, 'backend');
   if (backend === undefined) return;
@@ -134,6 +145,7 @@ function invalid(message: string): QtunnelError {
   return new QtunnelError('CONFIG_INVALID', message);
 }
 
+const SECRETS = ['secret', 'secret-file', 'clients'] as const satisfies readonly FlagName[];
 const PROOFS = ['secret', 'secret-file', 'cert-file'] as const satisfies readonly FlagName[];
 const EXCLUSIVE = [
   ['secret', 'secret-file', 'give the secret once'],

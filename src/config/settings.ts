@@ -23,6 +23,8 @@ export interface TunnelSettings {
   readonly quic: boolean;
   readonly fallback: boolean;
   readonly transport: 'quic' | 'auto';
+  /** Over QUIC: a client says its first bytes in the first flight, a server takes them. */
+  readonly earlyData: boolean;
 
   /** The shared secret, given directly; null without one. At most one of `secret` and `secretFile` is set. */
   readonly secret: string | null;

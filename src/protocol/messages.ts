@@ -259,3 +259,5 @@ const SETTING = {
   ENDPOINTS: 0x20,
   CLIENT: 0x30,
 };
+/** What a peer allows that says nothing. */
+export const DEFAULT_SETTINGS: LinkSettings = settingsFrom(new Map());

@@ -8,12 +8,14 @@ export interface QuicTuning {
   readonly congestion: 'bbr' | 'cubic' | 'reno';
   readonly blocks: 'auto' | 'off';
   readonly fec: Fec;
+  /** A server: takes what a client that it knows says in its first flight; only with a secret. A client: `QuicConnectOptions.tickets`. */
+  readonly earlyData?: boolean;
   /** Milliseconds of silence after which a connection is given up. */
   readonly idleTimeout: number;
 }
 
 /** What of it quiche's own settings depend on. */
-export type NativeTuning = Pick<QuicTuning, 'congestion' | 'blocks' | 'idleTimeout'>;
+export type NativeTuning = Pick<QuicTuning, 'congestion' | 'blocks' | 'idleTimeout' | 'earlyData'>;
 
 /**
  * quiche's settings for every connection of a client. One is shared by all connections: that is what makes session tickets work.
@@ -53,6 +55,7 @@ function tune(config: Config, tuning: NativeTuning): Config {
     config.setMaxSendUdpPayloadSize(MAX_DATAGRAM);
     config.setCcAlgorithmName(congestion);
   }
+  if (tuning.earlyData === true) config.enableEarlyData();
   config.enablePacing(false);
   config.setDisableActiveMigration(false);
   // The tunnel bounds streams and bytes itself (protocol/credit.ts): quiche's own windows collapse once they are used up, and it never repeats a

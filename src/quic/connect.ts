@@ -12,16 +12,23 @@ import { MovingSocket } from '../udp/moving.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import type { Clock } from './clock.ts';
 import { CLOSE } from './close.ts';
-import { clientConfig, DATAGRAM_SIZES, type NativeTuning } from './config.ts';
+import { clientConfig, DATAGRAM_SIZES } from './config.ts';
 import { type ConnectionHost, QuicConnection } from './connection.ts';
 import { environmentFor, type QuicEnvironment } from './environment.ts';
+import { EarlyGreeting } from './early-greeting.ts';
 import { ClientGreeting } from './greeting.ts';
+import type { QuicLink } from './link.ts';
 import type { QuicOptions } from './link-settings.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
 import { BlockPacketizer } from './packetization/blocks.ts';
+import type { Ticket, TicketStore } from './tickets.ts';
 import { Turns } from './turns.ts';
 
-export type QuicConnectOptions = QuicOptions & { readonly checkServer: CheckServer };
+export type QuicConnectOptions = QuicOptions & {
+  readonly checkServer: CheckServer;
+  /** Where tickets for early data are kept; null or left out to do without. */
+  readonly tickets?: TicketStore | null | undefined;
+};
 
 /**
  * Makes a link over QUIC: handshake, judgement on the server, proofs. Takes at most `HANDSHAKE_TIMEOUT`.
@@ -37,15 +44,17 @@ export async function connectQuic(
   if (signal.aborted) throw givenUp();
   const peer = { host: target.host, port: target.port };
   const open = (): Promise<UdpSocket> => environment.openUdp({ bind: { host: '', port: 0 }, connect: peer });
+  const place = environment.place ?? ALONE;
+  const known = await takeTicket(options, place);
   const udp = new MovingSocket(await open(), open);
   let native: QuicheConnection;
+  let ticket: Ticket | null;
   try {
     if (signal.aborted) throw givenUp();
     const config = configFor(options);
     const id = ownId(options.auth, environment.date());
-    native = connectTo(environment.place ?? ALONE, () =>
-      quiche.Connection.connect(target.serverName, id, udp.address, peer, config),
-    );
+    native = connectTo(place, () => quiche.Connection.connect(target.serverName, id, udp.address, peer, config));
+    ticket = useTicket(native, known);
   } catch (error) {
     udp.close();
     if (error instanceof QtunnelError) throw error;
@@ -59,6 +68,7 @@ export async function connectQuic(
     const outcome = {
       onLink(link: Link): void {
         settled();
+        if (options.tickets) keepTicket(options.tickets, place, link as QuicLink, environment.clock);
         resolve(link);
       },
       onFailure(error: QtunnelError): void {
@@ -66,11 +76,10 @@ export async function connectQuic(
         reject(error.code === 'LINK_TIMEOUT' && !connection.established ? noAnswer(options.auth) : error);
       },
     };
-    const connection = new QuicConnection(
-      endpoint,
-      native,
-      peer,
-      (self) => new ClientGreeting(self, options, outcome, HANDSHAKE_TIMEOUT),
+    const connection = new QuicConnection(endpoint, native, peer, (self) =>
+      ticket === null
+        ? new ClientGreeting(self, options, outcome, HANDSHAKE_TIMEOUT)
+        : new EarlyGreeting(self, options, outcome, HANDSHAKE_TIMEOUT, ticket),
     );
     signal.addEventListener('abort', abort, { once: true });
     endpoint.run(connection);
@@ -86,6 +95,41 @@ function connectTo({ index, count }: Place, connect: () => QuicheConnection): Qu
     const native = connect();
     if (attempts === 1 || placeOf(native.destinationId(), count) === index) return native;
   }
+}
+
+/** A ticket that may be used: its server is one that the client would trust now. */
+async function takeTicket({ tickets, checkServer, auth }: QuicConnectOptions, { index }: Place): Promise<Ticket | null> {
+  if (tickets === null || tickets === undefined || auth.key === null) return null;
+  const ticket = await tickets.take(index);
+  try {
+    if (ticket !== null) checkServer([...ticket.chain]);
+    return ticket;
+  } catch {
+    return null;
+  }
+}
+
+/** A ticket that quiche does not take is none. */
+function useTicket(native: QuicheConnection, ticket: Ticket | null): Ticket | null {
+  try {
+    if (ticket !== null) native.setSession(ticket.session);
+    return ticket;
+  } catch {
+    return null;
+  }
+}
+
+/** The server's ticket comes about when its WELCOME does; nobody says when. */
+function keepTicket(tickets: TicketStore, place: Place, link: QuicLink, clock: Clock, attempts = TICKET_ATTEMPTS): void {
+  clock.setTimer(() => {
+    if (link.state === 'closed') return;
+    const { native, established } = link.connection;
+    const session = established ? native.session() : null;
+    const chain = native.peerCertChain();
+    const { wantsEndpoints } = link;
+    if (session !== null && chain !== null) void tickets.keep(place.index, { session, chain, wantsEndpoints });
+    else if (attempts > 1) keepTicket(tickets, place, link, clock, attempts - 1);
+  }, TICKET_DELAY);
 }
 
 /** A server with a secret hears only clients whose own id shows that they know it. */
@@ -185,11 +229,12 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
 }
 
 /** quiche's settings are shared by all connections with the same tuning and the same certificate. */
-function configFor({ congestion, blocks, idleTimeout, auth: { certificate } }: NativeTuning & { auth: LinkAuth }): Config {
-  const key = `${congestion} ${blocks} ${idleTimeout} ${certificate?.fingerprint}`;
+function configFor({ congestion, blocks, idleTimeout, tickets, auth: { certificate } }: QuicConnectOptions): Config {
+  const earlyData = tickets !== null && tickets !== undefined;
+  const key = `${congestion} ${blocks} ${idleTimeout} ${earlyData} ${certificate?.fingerprint}`;
   let config = configs.get(key);
   if (config === undefined) {
-    config = clientConfig({ congestion, blocks, idleTimeout }, certificate ?? undefined);
+    config = clientConfig({ congestion, blocks, idleTimeout, earlyData }, certificate ?? undefined);
     configs.set(key, config);
   }
   return config;
@@ -197,6 +242,8 @@ function configFor({ congestion, blocks, idleTimeout, auth: { certificate } }: N
 
 const configs = new Map<string, Config>();
 /** Milliseconds. */
+const TICKET_DELAY = 500;
+const TICKET_ATTEMPTS = 10;
 const MOVE_INTERVAL = 500;
 /** Enough that the links of 64 workers come out evenly; making one takes up to 0.2 ms. */
 const ATTEMPTS_PER_WORKER = 16;

@@ -62,6 +62,8 @@ export class QuicConnection {
   /** Something besides acknowledgements may have to be sent. */
   #owes = true;
   readonly #acks = new AckDelay();
+  /** Bytes of streams that may be sent before the handshake is complete. */
+  #earlyRoom = MOST_EARLY;
   readonly #queue = new WriteQueue();
   #pathAt = -Infinity;
   /** The packet with CONNECTION_CLOSE, once it was sent, and how many datagrams have come since. */
@@ -203,12 +205,14 @@ export class QuicConnection {
    * @throws StreamCut when the peer has stopped the stream.
    */
   writeStream(id: number, bytes: Uint8Array, fin: boolean): number {
-    const room = this.#queue.room(bytes.length, id === CONTROL_STREAM ? null : this.packetizer.rate);
+    const queued = this.#queue.room(bytes.length, id === CONTROL_STREAM ? null : this.packetizer.rate);
+    const room = this.#established ? queued : Math.min(queued, this.#earlyRoom);
     const isCut = bytes.length > room;
     if (isCut && room === 0) return 0;
     try {
       const taken = this.native.streamSend(id, isCut ? bytes.subarray(0, room) : bytes, fin && !isCut) ?? 0;
       this.#queue.handleTaken(taken);
+      if (!this.#established) this.#earlyRoom -= taken;
       // When nothing was taken there is nothing to send: what makes room is an acknowledgement, which comes with a turn of its own.
       if (taken > 0) {
         this.#wrote = this.#owes = true;
@@ -303,7 +307,7 @@ export class QuicConnection {
   };
 
   #runStage(now: number): void {
-    if (this.#received && this.#established) {
+    if (this.#received && (this.#established || this.native.isInEarlyData())) {
       this.#received = false;
       this.#acks.handleReceived(now);
       this.#drainPathEvents();
@@ -466,6 +470,8 @@ export class StreamCut extends Error {
  */
 const PACKETS_PER_TURN = 64;
 const MAX_PATH_EVENTS = 64;
+/** Bytes: about as much as ten datagrams carry (RFC 9002 §7.2), and less than a server takes of a stranger. */
+const MOST_EARLY = 12_000;
 const NO_STREAMS: number[] = [];
 const NOTHING = new Uint8Array(0);
 const RUBBISH = new Uint8Array(65_536);

@@ -8,6 +8,7 @@ import type { QuicConnection } from './connection.ts';
 import { ControlStream } from './control-stream.ts';
 import { type QuicOptions, settingsOf } from './link-settings.ts';
 import { QuicLink } from './link.ts';
+import type { UdpAddress } from '../udp/socket.ts';
 import type { Stage } from './stage.ts';
 
 /** What comes of a greeting. Exactly one of the two is called, once. */
@@ -17,7 +18,7 @@ export interface GreetingOutcome {
 }
 
 /** The time from the first packet to the link, and what both greetings do when it does not come. */
-abstract class Greeting implements Stage {
+export abstract class Greeting implements Stage {
   protected readonly connection: QuicConnection;
   protected readonly options: QuicOptions;
   protected readonly outcome: GreetingOutcome;
@@ -38,7 +39,7 @@ abstract class Greeting implements Stage {
   abstract onEstablished(): void;
   protected abstract onAnswer(type: number, payload: Uint8Array): void;
 
-  onReceived(): void {
+  onReceived(_now: number): void {
     // Before HELLO has come there is no such stream.
     if (!this.control.isReadable) return;
     try {
@@ -57,11 +58,11 @@ abstract class Greeting implements Stage {
     this.fail(new QtunnelError('LINK_TIMEOUT', `${what}.`));
   }
 
-  deadline(): number {
+  deadline(_now: number): number {
     return this.#deadline;
   }
 
-  onMove(): void {
+  onMove(_local: UdpAddress): void {
     // Attempts do not move: they are made again.
   }
 
@@ -90,7 +91,8 @@ abstract class Greeting implements Stage {
 
   protected context(certificateDer: Uint8Array): HandshakeContext {
     this.connection.refreshPath();
-    this.settings = settingsOf(this.options, this.connection.path?.rtt ?? 0);
+    // quiche makes a round trip up as long as none was measured.
+    this.settings = settingsOf(this.options, this.connection.established ? (this.connection.path?.rtt ?? 0) : 0);
     const { auth, software } = this.options;
     const certificate = createHash('sha256').update(certificateDer).digest();
     return { ...auth, certificate, nonce: randomBytes(NONCE), software, settings: this.settings };

@@ -48,10 +48,11 @@ export class QuicLink implements Link, Stage, StreamHost {
   readonly #control: ControlStream;
   readonly #options: QuicOptions;
   readonly #own: LinkSettings;
-  readonly #peer: LinkSettings;
+  #peer: LinkSettings;
+  #reports: BlockPeer['reportKeys'] | null;
   readonly #liveness: Liveness;
   readonly #budget: CreditBudget;
-  readonly mostSmall: number;
+  mostSmall: number;
   readonly #ids: StreamIds;
   readonly #streams = new Map<number, QuicStream>();
   /** The streams whose input comes on a QUIC stream of its own, by that one's id. */
@@ -83,7 +84,8 @@ export class QuicLink implements Link, Stage, StreamHost {
       role: 'client' | 'server';
       own: LinkSettings;
       peer: LinkSettings;
-      reports: BlockPeer['reportKeys'];
+      /** Null on a client that has not heard WELCOME: `confirm` follows, and `peer` is what every server allows. */
+      reports: BlockPeer['reportKeys'] | null;
     },
   ) {
     this.id = link.id;
@@ -102,7 +104,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     // The client's pings are enough; the server's own come only when those do not.
     const keepalive = options.keepalive * (link.role === 'client' ? 1 : 2);
     connection.refreshPath();
-    const rtt = connection.path?.rtt ?? 0;
+    const rtt = connection.established ? (connection.path?.rtt ?? 0) : 0;
     this.#liveness = new Liveness({
       keepalive,
       idleTimeout: Math.max(idleTimeout, MIN_IDLE_TIMEOUT),
@@ -112,16 +114,22 @@ export class QuicLink implements Link, Stage, StreamHost {
     // What the greeting wrote has been answered: it must not count as a question that nobody answers.
     connection.takeWrote();
     this.#budget = new CreditBudget(BUDGET_STREAMS * options.buffer);
-    connection.packetizer.startBlocks({
-      shards,
-      id: connection.native.destinationId(),
-      reportKeys: link.reports,
-      fec: link.peer.parity > 0 ? options.fec : 'off',
-      rtt,
-    });
+    this.#reports = link.reports;
+    connection.packetizer.acceptBlocks();
+    if (connection.established) this.#startBlocks();
     // Small writes, credit and resets go before bulk data.
     connection.native.streamPriority(CONTROL_STREAM, MOST_URGENT, false);
-    control.onFrame = (type, payload) => this.#handleFrame(type, payload);
+    if (link.reports !== null) control.onFrame = this.#onFrame;
+  }
+
+  /** The server has proven itself, and said what it allows. */
+  confirm(peer: LinkSettings, reports: BlockPeer['reportKeys']): void {
+    this.#peer = peer;
+    this.#reports = reports;
+    this.mostSmall = Math.min(this.#own.shards, peer.shards) > 0 ? MAX_SMALL : 0;
+    this.#startBlocks();
+    this.#control.onFrame = this.#onFrame;
+    for (const stream of [...this.#streams.values()]) stream.handleCredit(peer.initialCredit);
   }
 
   get peer(): string {
@@ -179,7 +187,8 @@ export class QuicLink implements Link, Stage, StreamHost {
     const { path } = this.connection;
     const delivery = this.connection.packetizer.path;
     return {
-      rtt: delivery?.rtt ?? path?.rtt ?? Number.NaN,
+      // What quiche says before it has measured one is made up.
+      rtt: delivery?.rtt ?? (this.connection.established ? path?.rtt : undefined) ?? Number.NaN,
       congestionWindow: delivery?.window ?? path?.cwnd ?? Number.NaN,
       packetsSent: delivery?.sent ?? sent,
       packetsLost: delivery?.lost ?? lost,
@@ -192,7 +201,8 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   onEstablished(): void {
-    // That was before the greeting.
+    // That was before the greeting, unless this is a server and HELLO came in early data.
+    this.#startBlocks();
   }
 
   onReceived(now: number): void {
@@ -284,6 +294,20 @@ export class QuicLink implements Link, Stage, StreamHost {
     if (!reset && stream.output >= 0) this.#lingering.add(stream.output);
     if (this.#state === 'draining') this.connection.schedule();
   }
+
+  /** The handshake's packets go as they are. */
+  #startBlocks(): void {
+    if (this.#reports === null) return;
+    this.connection.packetizer.startBlocks({
+      shards: Math.min(this.#own.shards, this.#peer.shards),
+      id: this.connection.native.destinationId(),
+      reportKeys: this.#reports,
+      fec: this.#peer.parity > 0 ? this.#options.fec : 'off',
+      rtt: this.connection.path?.rtt ?? 0,
+    });
+  }
+
+  readonly #onFrame = (type: number, payload: Uint8Array): void => this.#handleFrame(type, payload);
 
   #handleFrame(type: number, payload: Uint8Array): void {
     if (this.#state === 'closed') return;

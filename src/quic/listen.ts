@@ -3,7 +3,7 @@ import { quiche, type Config, type Connection as QuicheConnection } from '@matri
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import type { Link } from '../link/link.ts';
-import { type LinkListener, type Refusal, type ServerKeys, wantsCertificates } from '../link/options.ts';
+import { isOpen, type LinkListener, type Refusal, type ServerKeys, wantsCertificates } from '../link/options.ts';
 import {
   CONNECTION_ID,
   ConnectionIdIssuer,
@@ -231,7 +231,9 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
 }
 
 function configOf(options: QuicListenOptions, keys: ServerKeys): Config {
-  return serverConfig(options, keys, wantsCertificates(options.auth));
+  // What makes early data safe is that the first packet shows the secret, and can be played once (Admission).
+  const earlyData = options.earlyData === true && !isOpen(options.auth);
+  return serverConfig({ ...options, earlyData }, keys, wantsCertificates(options.auth));
 }
 
 /**

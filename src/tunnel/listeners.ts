@@ -81,6 +81,7 @@ export class Listeners {
       blocks: settings.blocks,
       fec: settings.fec,
       udp: settings.udp,
+      earlyData: settings.earlyData,
     };
     const wanted = transportsOf(settings);
     const stays = isDeepStrictEqual(settings.listen, this.#listen);

@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { type Address, serversOf } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
+import { TicketFiles } from '../identity/ticket-files.ts';
 import { TrustPolicy } from '../identity/trust.ts';
 import { formatAddress } from '../link/address.ts';
 import type { LinkAuth, LinkTarget } from '../link/options.ts';
@@ -40,8 +41,21 @@ export async function loadRoute(settings: RunningSettings, context: TunnelContex
 
 /** The limit on connections is the client's own: the server opens no streams. */
 function basisOf(settings: RunningSettings, { key, client, certificate }: LinkAuth, trust: TrustPolicy): unknown {
-  const { backend, otherServers, quic, fallback, transport, congestion, blocks, fec, udp, idleTimeout, keepalive, buffer } =
-    settings;
+  const {
+    backend,
+    otherServers,
+    quic,
+    fallback,
+    transport,
+    congestion,
+    blocks,
+    fec,
+    udp,
+    idleTimeout,
+    keepalive,
+    buffer,
+    earlyData,
+  } = settings;
   return {
     backend,
     otherServers,
@@ -55,6 +69,7 @@ function basisOf(settings: RunningSettings, { key, client, certificate }: LinkAu
     idleTimeout,
     keepalive,
     buffer,
+    earlyData,
     key,
     client,
     certificate: certificate?.fingerprint,
@@ -72,7 +87,8 @@ function connectors(server: Address, settings: RunningSettings, context: TunnelC
   const { quic, fallback, congestion, blocks, fec, udp } = settings;
   const { auth, supplies } = means;
   const checkServer = serverCheck(server, means, context);
-  const options = { ...linkOptions(settings, auth), checkServer, congestion, blocks, fec, udp };
+  const tickets = settings.earlyData ? ticketsFor(server, settings, auth) : null;
+  const options = { ...linkOptions(settings, auth), checkServer, congestion, blocks, fec, udp, tickets };
   const resolve = resolver(server);
   const connect: Connect = {};
   if (quic) {
@@ -83,6 +99,11 @@ function connectors(server: Address, settings: RunningSettings, context: TunnelC
   }
   if (!quic || fallback) connect.tls = async (signal) => await connectTls(await resolve(), options, signal);
   return connect;
+}
+
+/** Of this server, and of who the client is to it. */
+function ticketsFor(server: Address, { stateDir }: RunningSettings, { client = '', certificate }: LinkAuth): TicketFiles {
+  return new TicketFiles(stateDir, [formatAddress(server), client, certificate?.fingerprint ?? '']);
 }
 
 function serverCheck(server: Address, { trust, supplies }: Means, { log }: TunnelContext): (chain: Uint8Array[]) => void {
@@ -135,7 +156,10 @@ function uplinkLog(address: Address, { log, metrics, events }: TunnelContext): U
       const { rtt } = link.stats();
       const fields = { event: 'link_up', transport: link.transport, udp: link.udp, link: link.id, rtt };
       const by = link.udp === undefined ? '' : ` (UDP by ${link.udp})`;
-      log.info(fields, `link to ${server} is up over ${NAMES[link.transport]}${by}, RTT ${rtt.toFixed(1)} ms`);
+      log.info(
+        fields,
+        `link to ${server} is up over ${NAMES[link.transport]}${by}, ${Number.isNaN(rtt) ? 'early data' : `RTT ${rtt.toFixed(1)} ms`}`,
+      );
     },
     onStateChange(link) {
       const fields = { event: 'link_state', transport: link.transport, link: link.id, state: link.state };

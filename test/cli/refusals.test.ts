@@ -64,6 +64,8 @@ const REFUSED: [string[], string][] = [
   [['-clientmode', '-client-ca=a'], '-client-ca is for a server, and this tunnel is a client: leave it out'],
   [['-clientmode', '-max-handshakes=5'], '-max-handshakes is for a server, and this tunnel is a client: leave it out'],
   [['-handshake-datagrams=3'], '-handshake-datagrams: expected a number from 4 to 10000, got "3"'],
+  [['-early-data', '-secret=a'], '-early-data is about QUIC: add quic'],
+  [['-early-data', '-quic'], '-early-data is safe between sides that share a secret: add secret-file'],
   [['-cert-file=a'], "-cert-file needs the certificate's private key: add key-file"],
   [['-key-file=a'], '-key-file needs the certificate that belongs to it: add cert-file'],
   [['-secret=a', '-secret-file=b'], '-secret and -secret-file contradict each other: give the secret once'],

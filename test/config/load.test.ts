@@ -51,6 +51,7 @@ test('nothing given: one tunnel with the documented defaults', (t) => {
     quic: false,
     fallback: true,
     transport: 'quic',
+    earlyData: false,
     secret: null,
     secretFile: null,
     clients: null,

@@ -75,6 +75,7 @@ export function tunnelSettings(t: Test, settings: Partial<TunnelSettings>): Tunn
     quic: true,
     fallback: true,
     transport: 'quic',
+    earlyData: false,
     secret: 'the secret of the tests',
     secretFile: null,
     clients: null,

@@ -65,4 +65,12 @@ export const TUNNEL = [
     only: 'client',
     help: 'with -quic and -fallback, what new connections take: always QUIC, or TLS on a near path without loss',
   },
+  {
+    name: 'early-data',
+    group: 'Tunnel',
+    scope: 'tunnel',
+    kind: 'boolean',
+    default: 'false',
+    help: 'with -quic and a secret, on both sides: a client that was here before sends its first bytes without waiting (0-RTT)',
+  },
 ] as const satisfies readonly FlagShape[];

@@ -1,0 +1,52 @@
+import { createHash } from 'node:crypto';
+import { rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { Ticket, TicketStore } from '../quic/tickets.ts';
+import { makePrivateDirectory, readText, stageFile } from './files.ts';
+
+/** Tickets as files of mode 0600 in `stateDir`, under a name made of `of`: what they are good for. */
+export class TicketFiles implements TicketStore {
+  readonly #folder: string;
+  readonly #name: string;
+
+  constructor(stateDir: string, of: readonly string[]) {
+    this.#folder = join(stateDir, 'tickets');
+    this.#name = createHash('sha256').update(JSON.stringify(of)).digest('hex').slice(0, NAME_DIGITS);
+  }
+
+  async take(place: number): Promise<Ticket | null> {
+    const file = this.#file(place);
+    // Of several processes one gets it.
+    const taken = `${file}.${process.pid}`;
+    try {
+      await rename(file, taken);
+      const { session, chain, wantsEndpoints } = FORM.parse(JSON.parse(await readText(taken, 'ticket')));
+      return { session: bytes(session), chain: chain.map(bytes), wantsEndpoints };
+    } catch {
+      return null;
+    } finally {
+      await rm(taken, { force: true }).catch(() => {});
+    }
+  }
+
+  async keep(place: number, { session, chain, wantsEndpoints }: Ticket): Promise<void> {
+    const text = JSON.stringify({ session: base64(session), chain: chain.map(base64), wantsEndpoints });
+    try {
+      await makePrivateDirectory(this.#folder);
+      const staged = await stageFile(this.#file(place), text, 0o600);
+      await staged.replace().finally(staged.discard);
+    } catch {
+      // The next start is as slow as without one.
+    }
+  }
+
+  #file(place: number): string {
+    return join(this.#folder, `${this.#name}-${place}.json`);
+  }
+}
+
+const bytes = (text: string) => Buffer.from(text, 'base64');
+const base64 = (value: Uint8Array) => Buffer.from(value).toString('base64');
+const FORM = z.object({ session: z.base64().min(1), chain: z.array(z.base64().min(1)).min(1), wantsEndpoints: z.boolean() });
+const NAME_DIGITS = 32;

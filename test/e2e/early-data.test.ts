@@ -1,0 +1,38 @@
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'tap';
+import { eventually } from '../support/deadline.ts';
+import { temporaryFolder } from '../support/files.ts';
+import { startClient, startServer } from '../support/qtunnel.ts';
+import { dial, echoes, echoServer } from '../support/tcp.ts';
+
+for (const workers of [1, 2]) {
+  const skip = workers > 1 && process.platform !== 'linux' && 'workers need Linux';
+  test(
+    `${workers} workers: a client that was killed sends early when it is back, also after SIGHUP to the server`,
+    { skip },
+    async (t) => {
+      const stateDir = temporaryFolder(t);
+      const tickets = () => readdirSync(stateDir).flatMap((name) => (name === 'tickets' ? readdirSync(join(stateDir, name)) : []));
+      const backend = `127.0.0.1:${await echoServer(t)}`;
+      const flags = ['-early-data', `-workers=${workers}`];
+      const server = await startServer(t, { mode: 'quic', backend, flags });
+      const start = () => startClient(t, { mode: 'quic', server: server.port, flags, stateDir });
+      const visit = async (early: boolean): Promise<void> => {
+        const client = await start();
+        const { msg } = await client.process.event('link_up', { transport: 'quic' });
+        t.equal(msg?.includes('early data'), early, msg);
+        t.ok(await echoes(await dial(t, client.port), 'hello'));
+        await eventually('a ticket of each worker', () => tickets().length === workers);
+        for (const file of tickets()) t.equal(statSync(join(stateDir, 'tickets', file)).mode & 0o777, 0o600);
+        client.process.child.kill('SIGKILL');
+        await client.process.exited;
+      };
+      await visit(false);
+      await visit(true);
+      server.process.child.kill('SIGHUP');
+      await server.process.event('reloaded');
+      await visit(true);
+    },
+  );
+}

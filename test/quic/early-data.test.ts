@@ -1,0 +1,183 @@
+import { test } from 'tap';
+import type { Link } from '../../src/link/link.ts';
+import type { Ticket, TicketStore } from '../../src/quic/tickets.ts';
+import { eventually } from '../support/deadline.ts';
+import { LinkRecorder, StreamRecorder } from '../link/recorder.ts';
+import { connectOptions, newKeys, OVER, PORT, quicOptions, REQUEST, World } from './pair.ts';
+
+class Tickets implements TicketStore {
+  kept: Ticket | null = null;
+
+  take(): Promise<Ticket | null> {
+    const ticket = this.kept;
+    this.kept = null;
+    return Promise.resolve(ticket);
+  }
+
+  keep(_place: number, ticket: Ticket): Promise<void> {
+    this.kept = ticket;
+    return Promise.resolve();
+  }
+}
+
+const server = () => quicOptions({ earlyData: true });
+const client = (tickets: TicketStore | null) => ({ ...connectOptions(), tickets });
+
+/** A server that a client has been at before; what it keeps is in `tickets`. */
+async function visited(): Promise<{ world: World; tickets: Tickets }> {
+  const [world, tickets] = [new World(), new Tickets()];
+  await world.listen(server());
+  const link = await world.until(world.connect(client(tickets)));
+  link.handler = new LinkRecorder(link);
+  await world.drive(() => tickets.kept !== null, 'a ticket');
+  link.close(OVER);
+  await world.drive(() => world.links[0]!.link.state === 'closed', 'the end');
+  world.network.set({ delay: DELAY });
+  return { world, tickets };
+}
+
+/** Says hello on a stream as soon as there is a link; the time until the server has heard it, in one-way trips. */
+async function timeToFirstByte(world: World, tickets: TicketStore | null, before = world.links.length): Promise<number> {
+  const began = world.clock.now();
+  const link = await world.until(world.connect(client(tickets)));
+  const stream = new StreamRecorder(new LinkRecorder(link).link.open(REQUEST));
+  stream.stream.write(Buffer.from('hello'));
+  await world.drive(() => heard(world, before).includes('hello'), 'hello');
+  const trips = (world.clock.now() - began) / DELAY;
+  await world.drive(() => !Number.isNaN(link.stats().rtt), 'an answer');
+  link.close(OVER);
+  return trips;
+}
+
+function heard(world: World, from: number): string[] {
+  return world.links.slice(from).flatMap(({ accepted }) => accepted.map(({ recorder }) => recorder.text));
+}
+
+void test('the first bytes after a restart of the client are with the server after one trip, not after five', async (t) => {
+  const { world, tickets } = await visited();
+  const without = await timeToFirstByte(world, null);
+  t.ok(without >= 5, `${without} trips`);
+  const early = await timeToFirstByte(world, tickets);
+  t.ok(early >= 1 && early < 2, `${early} trips`);
+});
+
+void test('an early link goes on as any other: answers, bulk both ways, reports, a new ticket', async (t) => {
+  const { world, tickets } = await visited();
+  const before = world.links.length;
+  const link = new LinkRecorder(await world.until(world.connect(client(tickets))));
+  t.equal(tickets.kept, null, 'a ticket is used once');
+  const near = new StreamRecorder(link.link.open(REQUEST));
+  const bulk = Buffer.alloc(300_000, 'up');
+  let sent = near.stream.write(bulk);
+  t.ok(sent < bulk.length);
+  near.onWritable = () => void (sent += near.stream.write(bulk.subarray(sent)));
+  await world.drive(() => world.links.length > before && world.links[before]!.accepted.length > 0, 'the stream');
+  const far = world.links[before]!.accepted[0]!.recorder;
+  await world.drive(() => far.received === bulk.length, 'all of it');
+  t.ok(far.bytes.equals(bulk));
+  far.stream.write(Buffer.from('and back'));
+  await world.drive(() => near.text === 'and back', 'an answer');
+  await world.drive(() => tickets.kept !== null, 'another ticket');
+  t.ok(link.link.stats().rtt >= 2 * DELAY);
+  link.link.close(OVER);
+});
+
+void test('a first flight that is played again is not delivered again', async (t) => {
+  const { world, tickets } = await visited();
+  const flight: Uint8Array[] = [];
+  const before = world.links.length;
+  world.network.onSend = (bytes, from) => {
+    if (from.isClient && world.links.length === before) flight.push(Uint8Array.from(bytes));
+  };
+  await timeToFirstByte(world, tickets);
+  await world.drive(() => world.links.at(-1)!.link.state === 'closed', 'the end');
+  t.ok(flight.length >= 1);
+  const refusals: string[] = [];
+  world.listener.onRefusal = (refusal) => void refusals.push(refusal);
+  const links = world.links.length;
+  const attacker = await world.network.open({ bind: { host: '', port: 0 }, connect: { host: '127.0.0.1', port: PORT } });
+  const play = async (): Promise<boolean> => {
+    for (const datagram of flight) {
+      attacker.sendBuffer.set(datagram);
+      attacker.send(datagram.length, datagram.length, { host: '127.0.0.1', port: PORT });
+      await world.clock.advance(2 * DELAY);
+    }
+    return refusals.includes('replay');
+  };
+  // As long as the connection that it began is there, it comes to that.
+  await eventually('it is refused', play);
+  t.equal(world.links.length, links, 'no link');
+  t.equal(heard(world, before).filter((text) => text.includes('hello')).length, 1);
+});
+
+void test('early data that a restarted server does not take is sent again, and nothing is lost', async (t) => {
+  const { world, tickets } = await visited();
+  await world.until(world.listener.close());
+  await world.listen(server());
+  const trips = await timeToFirstByte(world, tickets);
+  t.ok(trips > 2, `${trips} trips`);
+});
+
+void test('a server without early data, or with none any more, takes it as if it had come late', async (t) => {
+  const { world, tickets } = await visited();
+  world.listener.setOptions(quicOptions());
+  t.ok((await timeToFirstByte(world, tickets)) > 2);
+});
+
+void test('a server with another certificate gets nothing of it', async (t) => {
+  const { world, tickets } = await visited();
+  await world.until(world.listener.close());
+  await world.listen(server(), newKeys());
+  const before = world.links.length;
+  const link = new LinkRecorder(await world.until(world.connect(client(tickets))));
+  new StreamRecorder(link.link.open(REQUEST)).stream.write(Buffer.from('hello'));
+  await world.drive(() => link.link.state === 'closed', 'the end');
+  t.equal(world.links.length, before);
+  t.same(heard(world, before), []);
+  t.ok((await timeToFirstByte(world, tickets)) >= 5, 'the next attempt is as without a ticket');
+});
+
+void test('a server that the client would not trust any more, and a broken ticket, cost nothing', async (t) => {
+  const { world, tickets } = await visited();
+  const { kept } = tickets;
+  let asked = 0;
+  const strict = { ...client(tickets), checkServer: () => void (asked++ === 0 ? refuse() : null) };
+  await world.until(world.connect(strict)).then((link) => link.close(OVER));
+  t.equal(asked, 2);
+  tickets.kept = { ...kept!, session: Buffer.from('garbage') };
+  t.ok((await timeToFirstByte(world, tickets)) >= 5);
+});
+
+void test('off by default: a client keeps and uses no ticket, and a server takes no early data', async (t) => {
+  const world = new World();
+  await world.listen();
+  const link: Link = await world.until(world.connect());
+  t.equal(new LinkRecorder(link).link.state, 'up');
+  link.close(OVER);
+  const tickets = new Tickets();
+  world.network.set({ delay: DELAY });
+  await timeToFirstByte(world, tickets);
+  t.ok((await timeToFirstByte(world, tickets)) >= 5);
+});
+
+void test('a server without a secret takes none, whatever it was told', async (t) => {
+  const world = new World(1, {}, null);
+  await world.listen(quicOptions({ key: null, earlyData: true }));
+  const tickets = new Tickets();
+  const options = { ...connectOptions({ key: null }), tickets };
+  const link = await world.until(world.connect(options));
+  link.handler = new LinkRecorder(link);
+  await world.clock.advance(10_000);
+  link.close(OVER);
+  await world.drive(() => link.state === 'closed', 'the end');
+  const next = await world.until(world.connect(options));
+  t.ok((next as unknown as { connection: { established: boolean } }).connection.established);
+  next.close(OVER);
+});
+
+function refuse(): never {
+  throw new Error('not that one');
+}
+
+/** Milliseconds in each direction. */
+const DELAY = 50;
