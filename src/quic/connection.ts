@@ -42,6 +42,11 @@ export class QuicConnection {
   peer: UdpAddress;
   /** A datagram that ends with these 16 bytes says that the peer no longer knows this connection. Null until the peer has told them. */
   resetToken: Uint8Array | null = null;
+  /**
+   * What was written is for the server of a ticket. When the handshake turns out to be with another, quiche would send it again to that one, so nothing is sent between the end of the
+   * handshake and the judgement on the certificate.
+   */
+  holdsSecrets = false;
   /** What quiche last said of the path, at most `PATH_INTERVAL` ago while there was traffic; null before the first turn. */
   path: PathStats | null = null;
   /** Bytes of packets that quiche was given. */
@@ -276,7 +281,7 @@ export class QuicConnection {
   close(code: CloseCode, reason: QtunnelError): void {
     if (this.#closed || this.#closing !== null) return;
     // What the handshake still owes goes first: CONNECTION_CLOSE would wait behind it, sent again and again to a peer that no longer answers.
-    this.#transmit();
+    if (!this.holdsSecrets || !this.native.isEstablished()) this.#transmit();
     this.packetizer.finish();
     try {
       this.native.close(true, code, Buffer.from(reason.message.slice(0, MAX_REASON)));

@@ -31,6 +31,7 @@ export class EarlyGreeting extends Greeting {
     ticket: Ticket,
   ) {
     super(connection, options, outcome, timeout);
+    connection.holdsSecrets = true;
     this.#ticket = ticket;
     this.#checkServer = options.checkServer;
     const id = randomBytes(LINK_ID).toString('hex');
@@ -48,6 +49,7 @@ export class EarlyGreeting extends Greeting {
     try {
       if (chain[0] === undefined || !equalBytes(chain[0], this.#ticket.chain[0]!)) throw otherCertificate();
       this.#checkServer(chain);
+      this.connection.holdsSecrets = false;
     } catch (error) {
       this.fail(asQtunnelError(error));
     }

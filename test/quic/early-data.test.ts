@@ -137,6 +137,36 @@ void test('a server with another certificate gets nothing of it', async (t) => {
   t.ok((await timeToFirstByte(world, tickets)) >= 5, 'the next attempt is as without a ticket');
 });
 
+for (const ending of ['the certificate', 'the user'] as const) {
+  void test(`what was written is not sent again to a server with another certificate, when ${ending} ends the link`, async (t) => {
+    const { world, tickets } = await visited();
+    await world.until(world.listener.close());
+    await world.listen(server(), newKeys());
+    const link = new LinkRecorder(await world.until(world.connect(client(tickets))));
+    const { stream } = new StreamRecorder(link.link.open(REQUEST));
+    stream.write(Buffer.from('hello'));
+    let [answered, sent] = [false, 0];
+    world.network.onSend = (bytes, from) => {
+      if (from.isClient && answered) sent += bytes.length;
+      if (from.isClient || answered) return;
+      // Behind the datagrams that complete the handshake, and before the turn that looks at the certificate.
+      world.clock.deliverAfter(DELAY, () =>
+        world.clock.deliverAfter(0, () => {
+          answered = true;
+          if (link.link.state === 'closed') return;
+          stream.write(Buffer.alloc(5_000, 'secret'));
+          if (ending === 'the user') link.link.close(OVER);
+        }),
+      );
+    };
+    await world.drive(() => link.link.state === 'closed', 'the end');
+    await world.clock.advance(10 * DELAY);
+    t.ok(answered);
+    t.ok(sent < 1_500, `${sent} bytes`);
+    t.equal(world.failures.filter(({ error }) => /secret/.test(error.message)).length, 0, 'no HELLO has come');
+  });
+}
+
 void test('a server that the client would not trust any more, and a broken ticket, cost nothing', async (t) => {
   const { world, tickets } = await visited();
   const { kept } = tickets;
