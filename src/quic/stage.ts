@@ -5,6 +5,7 @@ import type { UdpAddress } from '../udp/socket.ts';
  * What a connection is busy with. A connection has one stage at a time and hands it what happens; stages hand over to each other:
  *
  *     client   ClientGreeting ──(WELCOME checked)──▶ QuicLink ──▶ closed
+ *     client with a ticket   EarlyGreeting, which has the QuicLink already ──(WELCOME checked)──▶ QuicLink ──▶ closed
  *     server   ServerGreeting ──(HELLO checked)────▶ QuicLink ──▶ closed
  */
 export interface Stage {
