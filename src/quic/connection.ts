@@ -260,8 +260,12 @@ export class QuicConnection {
 
   /** Has the next packet acknowledged, whatever is in it. */
   ping(): void {
-    this.native.sendAckEliciting();
-    this.#owes = true;
+    try {
+      this.native.sendAckEliciting();
+      this.#owes = true;
+    } catch {
+      // The connection is ending; what asked will ask again if not.
+    }
   }
 
   /**
