@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { descriptorOf, Descriptors } from './descriptors.ts';
 
 /** What there may be too little of for one more connection. */
-export type Resource = 'descriptors' | 'memory';
+export type Resource = 'descriptors';
 
 export interface Shortage {
   readonly resource: Resource;
@@ -35,5 +35,5 @@ export class Room {
   }
 }
 
-/** The process's own: descriptors and memory are shared by all its tunnels. */
+/** The process's own: descriptors are shared by all its tunnels. */
 export const ROOM = new Room();
