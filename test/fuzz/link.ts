@@ -237,7 +237,7 @@ class FakeConnection {
   readonly peerName = '127.0.0.1:1';
   readonly udp = 'fake';
   readonly path = null;
-  readonly packetizer = { startBlocks() {}, path: null };
+  readonly packetizer = { acceptBlocks() {}, startBlocks() {}, path: null };
   readonly native = { destinationId: () => new Uint8Array(16), streamPriority() {} };
   finSeen = false;
   stage: QuicLink | null = null;
