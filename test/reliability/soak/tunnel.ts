@@ -128,14 +128,18 @@ export class SoakedTunnel {
   async #keepIdle(owner: Owner): Promise<void> {
     while (!this.#isOver) {
       this.#idle = this.#idle.filter((socket) => !socket.destroyed);
-      while (this.#idle.length < IDLE)
-        this.#idle.push(
-          (await dial(owner, this.client.port)).resume().on('end', function end(this: Socket) {
-            this.destroy();
-          }),
-        );
+      // While there is no server a connection is reset; the next turn tries again.
+      while (this.#idle.length < IDLE && (await this.#addIdle(owner)));
       await sleep(TURN_MS);
     }
+  }
+
+  async #addIdle(owner: Owner): Promise<boolean> {
+    const socket = await dial(owner, this.client.port).catch(() => null);
+    if (socket === null) return false;
+    socket.resume().on('end', () => socket.destroy());
+    this.#idle.push(socket);
+    return true;
   }
 }
 
