@@ -17,6 +17,8 @@ export interface LinkOptions {
   readonly maxStreams: number;
   /** The most bytes that a stream holds for a reader that does not read. */
   readonly buffer: number;
+  /** Over TLS: false when streams may not begin on the control connection, because the others come to other processes. */
+  readonly lane?: boolean;
   /** Whether the peer is asked to tell each connection's endpoints. */
   readonly wantsEndpoints: boolean;
   /** Name and version, told to the peer for its log. */

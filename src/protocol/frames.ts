@@ -15,6 +15,7 @@ export const FRAME = {
   CREDIT: 0x14,
   SMALL: 0x15,
   MOVE: 0x16,
+  ATTACH: 0x17,
   READY: 0x18,
 } as const;
 

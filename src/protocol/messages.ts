@@ -22,6 +22,8 @@ export interface LinkSettings {
   readonly parity: number;
   /** 1 when this side takes one stream after another on a TLS connection, otherwise 0 (TLS only). */
   readonly reuse: number;
+  /** 1 when this side lets streams begin on the control connection, otherwise 0 (TLS only). */
+  readonly lane: number;
   /** 1 when OPEN to this side has to say between which addresses the TCP connection is, otherwise 0. */
   readonly endpoints: number;
 }
@@ -115,7 +117,7 @@ export function decodeGoAway(payload: Uint8Array): { message: string; drained: b
   return { message: reader.string(), drained: reader.u8() === 1 };
 }
 
-/** `stream` is 0 over TLS; `tag` is 16 hexadecimal digits. */
+/** `stream` is 0 on a TLS connection of the stream's own; `tag` is 16 hexadecimal digits. */
 export function encodeOpen(
   stream: number,
   tag: string,
@@ -133,7 +135,7 @@ export function decodeOpen(payload: Uint8Array): { stream: number; tag: string; 
   return endpoints === null ? open : { ...open, endpoints };
 }
 
-/** QUIC only; over TLS FIN has no payload. */
+/** On a TLS connection of the stream's own FIN has no payload. */
 export function encodeFin(stream: number): Uint8Array<ArrayBuffer> {
   return frame(FRAME.FIN, new ByteWriter().varint(stream).finish());
 }
@@ -168,7 +170,26 @@ export function decodeSmall(payload: Uint8Array): { stream: number; offset: numb
   return { stream: reader.varint(), offset: payload.length - reader.remaining };
 }
 
-/** `stream` is 0 over TLS. */
+/**
+ * TLS only: from its byte `offset` on, this direction of `stream` comes on the connection that this frame is on. `ended` says that nothing comes any more.
+ */
+export function encodeAttach(stream: number, offset: number, ended: boolean): Uint8Array<ArrayBuffer> {
+  return frame(
+    FRAME.ATTACH,
+    new ByteWriter()
+      .varint(stream)
+      .varint(offset)
+      .u8(ended ? 1 : 0)
+      .finish(),
+  );
+}
+
+export function decodeAttach(payload: Uint8Array): { stream: number; offset: number; ended: boolean } {
+  const reader = new ByteReader(payload);
+  return { stream: reader.varint(), offset: reader.varint(), ended: reader.u8() === 1 };
+}
+
+/** `stream` is 0 on a TLS connection of the stream's own. */
 export function encodeReset(stream: number, reason: ResetReason, message: string): Uint8Array<ArrayBuffer> {
   return frame(FRAME.RESET, new ByteWriter().varint(stream).u8(RESET_REASONS[reason]).string(shortened(message)).finish());
 }
@@ -212,6 +233,8 @@ function writeSettings(writer: ByteWriter, settings: LinkSettings): ByteWriter {
     .varint(settings.parity)
     .varint(SETTING.REUSE)
     .varint(settings.reuse)
+    .varint(SETTING.LANE)
+    .varint(settings.lane)
     .varint(SETTING.ENDPOINTS)
     .varint(settings.endpoints);
 }
@@ -235,6 +258,7 @@ function settingsFrom(values: ReadonlyMap<number, number>): LinkSettings {
     shards: values.get(SETTING.SHARDS) ?? 0,
     parity: values.get(SETTING.PARITY) ?? 0,
     reuse: values.get(SETTING.REUSE) ?? 0,
+    lane: values.get(SETTING.LANE) ?? 0,
     endpoints: values.get(SETTING.ENDPOINTS) ?? 0,
   };
 }
@@ -256,6 +280,7 @@ const SETTING = {
   SHARDS: 0x04,
   PARITY: 0x05,
   REUSE: 0x10,
+  LANE: 0x11,
   ENDPOINTS: 0x20,
   CLIENT: 0x30,
 };

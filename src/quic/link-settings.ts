@@ -16,6 +16,7 @@ export function settingsOf(options: QuicOptions, rtt: number): LinkSettings {
     shards: usesBlocks(options) ? MAX_SHARDS : 0,
     parity: usesBlocks(options) && options.fec !== 'off' ? 1 : 0,
     reuse: 0,
+    lane: 0,
     endpoints: options.wantsEndpoints ? 1 : 0,
   };
 }

@@ -1,8 +1,10 @@
 import type { TLSSocket } from 'node:tls';
 import { QtunnelError } from '../errors.ts';
 import { FRAME, FRAME_HEADER, type FrameHandler, FrameReader, MAX_DATA, writeFrameHeader } from '../protocol/frames.ts';
+import { SMALL_HEADER, writeSmall } from '../protocol/messages.ts';
 import { readIntoOwnBuffer } from './own-buffer.ts';
 import { SlabPool } from '../link/slabs.ts';
+import { takeTurn, type TurnTaker } from './turns.ts';
 
 /** Who a connection's frames are for at the moment: its greeting, then the pool, then one stream; or the link's control. */
 export interface ConnectionHandler {
@@ -20,13 +22,15 @@ export interface ConnectionHandler {
  * One TLS connection that carries frames. It has a handler until this side ends it; what arrives after that is read and dropped.
  *
  *     sendData ──▶ batch ── nothing under way? at once, else when that is done ──▶ one write ──▶ TLS ──▶ kernel
+ *     sendSmall, sendSoon ──▶ batch ── the same, but at the end of the turn
  *
  * One write of many frames costs less than many: TLS encrypts it where it lies, and in full records.
  */
-export class TlsConnection implements FrameHandler {
+export class TlsConnection implements FrameHandler, TurnTaker {
   readonly peer: string;
   readonly socket: TLSSocket;
   handler: ConnectionHandler = NOBODY;
+  isDue = false;
   /** The descriptor is closed. */
   onGone: () => void = () => {};
   readonly #reader = new FrameReader(this);
@@ -73,11 +77,35 @@ export class TlsConnection implements FrameHandler {
     this.socket.write(bytes, whenSent);
   }
 
+  /** Sends a whole control frame together with others of this turn. */
+  sendSoon(bytes: Uint8Array): void {
+    if (this.#ended) return;
+    if (!this.#reserve(bytes.length, BATCH)) return this.send(bytes);
+    this.#batch!.set(bytes, this.#batched);
+    this.#batched += bytes.length;
+  }
+
+  /** Whether `sendSmall` takes a frame now. */
+  get hasRoomForSmall(): boolean {
+    return this.#underWay.length === 0 || this.#batched < MOST_SMALL;
+  }
+
+  /** Sends a copy of `payload` in a SMALL frame together with others of this turn, or nothing when there is no room until `onDrain`. */
+  sendSmall(stream: number, payload: Uint8Array): boolean {
+    if (this.#ended || !this.#reserve(SMALL_HEADER + payload.length, MOST_SMALL)) return false;
+    this.#batched = writeSmall(this.#batch!, this.#batched, stream, payload);
+    return true;
+  }
+
+  handleTurn(): void {
+    if (this.#underWay.length === 0 && !this.#ended) this.#sendBatch();
+  }
+
   /** Sends a copy of as much of `payload` as there is room for, in DATA frames, and returns how many bytes that is. */
   sendData(payload: Uint8Array): number {
     if (this.#ended) return 0;
-    const isSmall = payload.length < SLAB_FROM && this.#underWay.length === 0;
-    return isSmall ? this.#sendSmall(payload) : this.#sendLarge(payload);
+    const isShort = payload.length < SLAB_FROM && this.#underWay.length === 0;
+    return isShort ? this.#sendShort(payload) : this.#sendLarge(payload);
   }
 
   /** What is sent up to the end of this tick goes out together: OPEN and a stream's first bytes in one packet. */
@@ -108,6 +136,11 @@ export class TlsConnection implements FrameHandler {
     this.#linger();
   }
 
+  /** Ends the connection as one whose peer broke the protocol. */
+  fail(error: QtunnelError): void {
+    this.#lose(error);
+  }
+
   destroy(): void {
     this.#ended = true;
     this.handler = NOBODY;
@@ -132,7 +165,16 @@ export class TlsConnection implements FrameHandler {
     }
   };
 
-  #sendSmall(payload: Uint8Array): number {
+  /** Makes room for `n` bytes in the batch, of which no more than `most` may wait; false when they do. */
+  #reserve(n: number, most: number): boolean {
+    if (this.#underWay.length > 0 && this.#batched + n > most) return false;
+    if (this.#batched + n > BATCH) this.#sendBatch();
+    this.#batch ??= SLABS.take();
+    takeTurn(this);
+    return true;
+  }
+
+  #sendShort(payload: Uint8Array): number {
     const bytes = Buffer.allocUnsafe(FRAME_HEADER + payload.length);
     writeFrameHeader(bytes, 0, FRAME.DATA, payload.length);
     bytes.set(payload, FRAME_HEADER);
@@ -228,6 +270,8 @@ const NOBODY: ConnectionHandler = { onFrame() {}, onData() {}, onDrain() {}, onL
  * CPU time; 256 KiB were not better by more than the noise.
  */
 const BATCH = 131_072;
+/** Bytes of SMALL frames that wait behind a write: they share the connection, so none should wait long. */
+const MOST_SMALL = 65_536;
 /** Bytes of payload from which a batch is begun: below it, its unused part would be most of what a stream holds. */
 const SLAB_FROM = 16_384;
 /** Milliseconds that a connection this side has ended waits for the peer to end it as well. */

@@ -14,6 +14,7 @@ export function handshakeContext(options: LinkOptions, certificate: Uint8Array, 
     shards: 0,
     parity: 0,
     reuse: 1,
+    lane: options.lane === false ? 0 : 1,
     endpoints: wantsEndpoints ? 1 : 0,
   };
   return { ...auth, certificate, nonce, software, settings };

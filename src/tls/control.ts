@@ -6,6 +6,10 @@ import type { ConnectionHandler, TlsConnection } from './connection.ts';
 
 /** What a control connection tells its link. */
 export interface ControlHandler {
+  /** A frame about a stream. @throws QtunnelError `PROTOCOL_VIOLATION`, which ends the connection. */
+  onStreamFrame(type: number, payload: Uint8Array): void;
+  /** SMALL frames may go again. */
+  onRoom(): void;
   onStalled(): void;
   onAlive(): void;
   onGoAway(): void;
@@ -47,6 +51,21 @@ export class Control implements ConnectionHandler {
     this.#connection.send(bytes);
   }
 
+  /** Whether `sendSmall` takes a frame now. */
+  get hasRoom(): boolean {
+    return this.#connection.hasRoomForSmall;
+  }
+
+  sendSmall(stream: number, bytes: Uint8Array): boolean {
+    return this.#connection.sendSmall(stream, bytes);
+  }
+
+  /** Sends a frame with others of this turn. A peer that asks for such frames but does not take them loses the connection. */
+  sendSoon(bytes: Uint8Array): void {
+    if (this.#connection.queued <= MOST_QUEUED) return this.#connection.sendSoon(bytes);
+    this.#connection.fail(new QtunnelError('PROTOCOL_VIOLATION', 'The peer does not take what the control connection has for it.'));
+  }
+
   /** Ends the connection after what was sent. */
   close(): void {
     this.#stop();
@@ -66,7 +85,7 @@ export class Control implements ConnectionHandler {
         decodeGoAway(payload);
         return this.#handler.onGoAway();
       default:
-        throw misplaced(type);
+        return this.#handler.onStreamFrame(type, payload);
     }
   }
 
@@ -75,7 +94,7 @@ export class Control implements ConnectionHandler {
   }
 
   onDrain(): void {
-    // Control frames are few and are not held back.
+    this.#handler.onRoom();
   }
 
   onLost(error: QtunnelError): void {
@@ -130,3 +149,5 @@ function misplaced(type: number): QtunnelError {
 const PING_LENGTH = 8;
 /** Bytes of answers that may wait for the kernel. */
 const MAX_QUEUED = 16_384;
+/** Bytes of frames that end or refuse streams: tens of thousands of them. */
+const MOST_QUEUED = 1_048_576;

@@ -2,19 +2,35 @@ import { QtunnelError } from '../errors.ts';
 import type { Link, LinkHandler, LinkState, LinkStats, LinkStream, OpenRequest } from '../link/link.ts';
 import type { LinkOptions } from '../link/options.ts';
 import { FRAME, frame } from '../protocol/frames.ts';
-import { decodeOpen, encodeGoAway, encodeOpen, encodeReset, type LinkSettings } from '../protocol/messages.ts';
+import {
+  decodeAttach,
+  decodeFin,
+  decodeOpen,
+  decodeReset,
+  decodeSmall,
+  encodeFin,
+  encodeGoAway,
+  encodeOpen,
+  encodeReset,
+  type LinkSettings,
+} from '../protocol/messages.ts';
 import { STALL } from '../protocol/liveness.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import type { ConnectionHandler, TlsConnection } from './connection.ts';
 import { Control, type ControlHandler } from './control.ts';
+import { Lane, type LaneHost } from './lane.ts';
 import { type StreamHost, TlsStream } from './stream.ts';
 
 /** Where the client's streams get their connections from. */
 export interface StreamSource {
+  /** Connections that are ready. */
+  readonly warm: number;
   /** Starts `stream` on a connection, now or when there is one; resets it when there will be none. */
   supply(stream: TlsStream): void;
   /** Takes back a connection whose stream has ended; the server will say when it is ready for another, or end it. */
   giveBack(connection: TlsConnection): void;
+  /** The same for one that the server is ready for. */
+  takeReady(connection: TlsConnection): void;
   /** There will be no more streams; those that wait still get their connections. */
   drain(): void;
   /** Streams that wait for a connection. */
@@ -24,12 +40,13 @@ export interface StreamSource {
 }
 
 /**
- * A link whose streams have a TLS connection each while they live. The first connection is its control; the others wait, at the client in `source`, at
- * the server as idle ones, until OPEN makes a stream of them, and again when that has ended.
+ * A link whose streams begin on its first connection, the control, and have a TLS connection each when they outgrow that (lane.ts). These wait, at the client
+ * in `source`, at the server as idle ones, until ATTACH gives them to a stream, and again when that has ended. A peer without lanes has a connection for each
+ * stream from the beginning: OPEN makes one of it.
  *
- * Without its control connection a link is draining: what is open goes on over connections of its own.
+ * Without its control connection a link is draining: what has a connection of its own goes on.
  */
-export class TlsLink implements Link, StreamHost, ControlHandler {
+export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
   readonly transport = 'tls';
   readonly id: string;
   readonly peer: string;
@@ -46,6 +63,13 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   readonly #streams = new Set<TlsStream>();
   readonly #idle = new Set<TlsConnection>();
   readonly #connections = new Set<TlsConnection>();
+  /** The streams that have a lane, by its number; at the server also those whose ATTACH has overtaken their OPEN. */
+  readonly #lanes = new Map<number, TlsStream>();
+  /** Streams that could write if the control connection had room, longest waiting first. */
+  readonly #waiting = new Set<TlsStream>();
+  readonly #usesLanes: boolean;
+  /** The last lane that was opened. */
+  #lastLane = 0;
   #state: LinkState = 'up';
   #nextId = 1;
   /** Whether the peer may open streams: also after its GOAWAY, because on another connection OPEN may have been overtaken by it. */
@@ -86,6 +110,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     const stall = Math.max(options.stall ?? STALL, 3 * (link.rtt || 0));
     this.#control = this.isBranch ? null : new Control(first, { keepalive, idleTimeout, stall, rtt: link.rtt }, this);
     this.#source = link.makeSource?.(this) ?? null;
+    this.#usesLanes = this.#source !== null && link.peer.lane === 1;
   }
 
   get state(): LinkState {
@@ -114,6 +139,11 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     return this.#idle.size;
   }
 
+  /** At the client: those that are ready for one. */
+  get warm(): number {
+    return this.#source?.warm ?? 0;
+  }
+
   open(request: OpenRequest): LinkStream {
     if (!this.#isOpen) throw new QtunnelError('LINK_CLOSED', 'The link takes no new streams.');
     if (this.#source === null) throw new QtunnelError('STREAM_LIMIT', 'Over TLS only the client opens streams.');
@@ -121,7 +151,9 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     if (this.#streams.size >= maxStreams) {
       throw new QtunnelError('STREAM_LIMIT', `The peer allows ${maxStreams} streams at once; all are in use.`);
     }
-    const stream = this.#makeStream(encodeOpen(0, request.tag, request.target, request.endpoints));
+    const opening = (lane: number): Uint8Array => encodeOpen(lane, request.tag, request.target, request.endpoints);
+    if (this.#usesLanes) return this.#openLane(opening);
+    const stream = this.#makeStream(opening(0));
     this.#source.supply(stream);
     return stream;
   }
@@ -139,10 +171,10 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#accepts = false;
-    this.#control?.close();
     this.#source?.close();
     const streamReason: ResetReason = reason.code === 'SHUTTING_DOWN' ? 'SHUTDOWN' : 'LINK_LOST';
     for (const stream of this.#streams) stream.lose(streamReason, reason.message);
+    this.#control?.close();
     for (const connection of this.#idle) connection.destroy();
     // Those that were to end by themselves.
     for (const connection of this.#connections) connection.cutOff(null);
@@ -185,6 +217,8 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
 
   forget(stream: TlsStream): void {
     if (!this.#streams.delete(stream)) return;
+    this.#waiting.delete(stream);
+    if (stream.lane !== null) this.#lanes.delete(stream.lane.id);
     this.#closeIfDrained();
   }
 
@@ -194,6 +228,62 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     if (this.#source !== null) return this.#source.giveBack(connection);
     connection.send(READY);
     this.#letWait(connection);
+  }
+
+  wantConnection(stream: TlsStream): void {
+    this.#source?.supply(stream);
+  }
+
+  takeReady(connection: TlsConnection): void {
+    if (this.#source === null) throw new QtunnelError('PROTOCOL_VIOLATION', 'The client sent READY.');
+    this.#source.takeReady(connection);
+  }
+
+  waitForRoom(stream: TlsStream): void {
+    this.#waiting.add(stream);
+  }
+
+  get hasLaneRoom(): boolean {
+    return this.#control?.hasRoom ?? false;
+  }
+
+  sendSmall(id: number, bytes: Uint8Array): boolean {
+    return this.#control?.sendSmall(id, bytes) ?? false;
+  }
+
+  sendFin(id: number): void {
+    this.#control?.sendSoon(encodeFin(id));
+  }
+
+  sendReset(id: number, reason: ResetReason, message: string): void {
+    this.#control?.sendSoon(encodeReset(id, reason, message));
+  }
+
+  onRoom(): void {
+    for (let left = this.#waiting.size; left > 0 && this.hasLaneRoom; left--) {
+      const [stream] = this.#waiting;
+      if (stream === undefined) return;
+      this.#waiting.delete(stream);
+      stream.handleRoom();
+    }
+  }
+
+  onStreamFrame(type: number, payload: Uint8Array): void {
+    if (this.#state === 'closed') return;
+    switch (type) {
+      case FRAME.SMALL: {
+        const { stream, offset } = decodeSmall(payload);
+        return this.#known(stream)?.handleSmall(payload.subarray(offset));
+      }
+      case FRAME.OPEN:
+        return this.#acceptLane(payload);
+      case FRAME.FIN:
+        return this.#known(decodeFin(payload))?.handleLaneFin();
+      case FRAME.RESET:
+        return this.#known(decodeReset(payload).stream)?.handleReset(payload);
+      default:
+        throw misplaced(type);
+    }
   }
 
   onStalled(): void {
@@ -223,6 +313,11 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     this.#setState('draining');
     this.#source?.close();
     for (const connection of this.#idle) connection.destroy();
+    for (const stream of this.#streams) {
+      // An OPEN that is not here will not come.
+      if (stream.lane !== null && stream.lane.id > this.#lastLane) stream.reset('LINK_LOST', error.message);
+      else stream.handleControlLost(error.message);
+    }
     this.#startDraining();
   }
 
@@ -230,10 +325,73 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     return this.#state === 'up' || this.#state === 'stalled';
   }
 
-  #makeStream(opening: Uint8Array | null): TlsStream {
-    const stream = new TlsStream(this, this.#nextId++, this.#options.buffer, opening);
+  #makeStream(begins: Lane | Uint8Array | null): TlsStream {
+    const stream = new TlsStream(this, this.#nextId++, this.#options.buffer, begins);
     this.#streams.add(stream);
     return stream;
+  }
+
+  #makeLane(id: number): TlsStream {
+    const stream = this.#makeStream(new Lane(this, id));
+    this.#lanes.set(id, stream);
+    return stream;
+  }
+
+  #openLane(opening: (lane: number) => Uint8Array): TlsStream {
+    const stream = this.#makeLane(++this.#lastLane);
+    this.#control!.sendSoon(opening(this.#lastLane));
+    return stream;
+  }
+
+  #acceptLane(payload: Uint8Array): void {
+    const { stream: id, ...request } = decodeOpen(payload);
+    if (this.#source !== null || id <= this.#lastLane)
+      throw new QtunnelError('PROTOCOL_VIOLATION', `The peer opened stream ${id}, which it may not.`);
+    this.#lastLane = id;
+    const known = this.#lanes.get(id);
+    if (!this.#accepts) return this.#refuse(id, 'SHUTDOWN', 'this side takes no new streams');
+    const { maxStreams } = this.#options;
+    if (known === undefined && this.#streams.size >= maxStreams)
+      return this.#refuse(id, 'LIMIT', `this side allows ${maxStreams} streams at once`);
+    const stream = known ?? this.#makeLane(id);
+    this.handler.onStream(stream, request);
+    known?.answerAttach();
+  }
+
+  #refuse(id: number, reason: ResetReason, message: string): void {
+    const known = this.#lanes.get(id);
+    if (known === undefined) this.sendReset(id, reason, message);
+    else known.reset(reason, message);
+  }
+
+  /** The stream that a frame on the control connection is about; undefined when it has ended here. @throws QtunnelError `PROTOCOL_VIOLATION` */
+  #known(id: number): TlsStream | undefined {
+    if (id > this.#lastLane)
+      throw new QtunnelError('PROTOCOL_VIOLATION', `The peer spoke of stream ${id}, which has not been opened.`);
+    return this.#lanes.get(id);
+  }
+
+  /** The client goes on with a stream over this connection. */
+  #attach(connection: TlsConnection, payload: Uint8Array): void {
+    const { stream: id, offset, ended } = decodeAttach(payload);
+    const stream = this.#lanes.get(id);
+    if (stream !== undefined || id > this.#lastLane) this.#idle.delete(connection);
+    if (stream !== undefined) {
+      stream.attach(connection, offset, ended);
+      return stream.answerAttach();
+    }
+    if (id > this.#lastLane) return this.#attachAhead(connection, id, offset, ended);
+    // It has ended: if well, the client has nothing more to say on this connection.
+    if (ended) connection.send(READY);
+    else connection.destroy();
+  }
+
+  /** ATTACH has overtaken OPEN. */
+  #attachAhead(connection: TlsConnection, id: number, offset: number, ended: boolean): void {
+    const { maxStreams } = this.#options;
+    if (!this.#accepts || this.#control === null || this.#streams.size >= maxStreams)
+      return connection.cutOff(encodeReset(0, this.#accepts ? 'LIMIT' : 'SHUTDOWN', 'this side takes no new streams'));
+    this.#makeLane(id).attach(connection, offset, ended);
   }
 
   #accept(connection: TlsConnection, request: OpenRequest): void {
@@ -250,7 +408,10 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
 
   #letWait(connection: TlsConnection): void {
     this.#idle.add(connection);
-    connection.handler = new IdleConnection((request) => this.#accept(connection, request));
+    connection.handler = new IdleConnection({
+      open: (request) => this.#accept(connection, request),
+      attach: (payload) => this.#attach(connection, payload),
+    });
   }
 
   #startDraining(): void {
@@ -271,19 +432,26 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   }
 }
 
+interface IdleUses {
+  open(request: OpenRequest): void;
+  /** Takes the payload of ATTACH. */
+  attach(payload: Uint8Array): void;
+}
+
 /** The server's end of a connection that waits in the client's pool. */
 class IdleConnection implements ConnectionHandler {
-  readonly #onOpen: (request: OpenRequest) => void;
+  readonly #uses: IdleUses;
 
-  constructor(onOpen: (request: OpenRequest) => void) {
-    this.#onOpen = onOpen;
+  constructor(uses: IdleUses) {
+    this.#uses = uses;
   }
 
   onFrame(type: number, payload: Uint8Array): void {
+    if (type === FRAME.ATTACH) return this.#uses.attach(payload);
     if (type !== FRAME.OPEN)
       throw new QtunnelError('PROTOCOL_VIOLATION', `The client sent a frame of type ${type} where OPEN belongs.`);
     const { stream: _stream, ...request } = decodeOpen(payload);
-    this.#onOpen(request);
+    this.#uses.open(request);
   }
 
   onData(): void {
@@ -297,6 +465,10 @@ class IdleConnection implements ConnectionHandler {
   onLost(): void {
     // The client does not need it any more.
   }
+}
+
+function misplaced(type: number): QtunnelError {
+  return new QtunnelError('PROTOCOL_VIOLATION', `The peer sent a frame of type ${type} where it does not belong.`);
 }
 
 const READY = frame(FRAME.READY, new Uint8Array(0));

@@ -206,7 +206,8 @@ class TlsListener implements TlsAcceptor {
       this.#fail(key, noCommonProtocol());
       return connection.destroy();
     }
-    const options = this.#options;
+    // A link's connections may come to other processes or workers, where its streams are not.
+    const options = this.#directory === null ? this.#options : { ...this.#options, lane: false };
     const shown = { server: stranger.certificate, client: chainOf(socket) };
     connection.handler = new ServerGreeting(connection, options, shown, {
       admit: (hello, token) => this.#admit(connection, key, { hello, token, options }),

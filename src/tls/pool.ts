@@ -14,7 +14,7 @@ export type DialForPool = (signal: AbortSignal, takeOver: (connection: TlsConnec
  *
  *     supply ──▶ warm? ──▶ stream.start          dial ──▶ somebody waits? ──▶ stream.start
  *                 └─ none ─▶ waiting, target × 2   ▲          └─ nobody ──▶ warm
- *     giveBack ──▶ returning ── READY ─────────────┘
+ *     giveBack ──▶ returning ── READY ─────────────┘  (takeReady: READY has come)
  *
  * There are dials until `target` are warm. More than that stay when they come back, so that a load that comes and goes meets no handshakes; every
  * `LOOK_INTERVAL` half of those that were not needed in it leave.
@@ -70,6 +70,10 @@ export class WarmPool implements StreamSource {
       () => this.#stopReturning(connection),
     );
     this.#lookLater();
+  }
+
+  takeReady(connection: TlsConnection): void {
+    this.#use(connection);
   }
 
   drain(): void {
@@ -175,7 +179,7 @@ export class WarmPool implements StreamSource {
   }
 
   #lookLater(): void {
-    this.#lookTimer ??= setTimeout(this.#look, LOOK_INTERVAL);
+    if (!this.#draining) this.#lookTimer ??= setTimeout(this.#look, LOOK_INTERVAL);
   }
 
   /** Also lets those go that the server does not make ready: it reads on when its backend does, and that may take for ever. */

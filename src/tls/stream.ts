@@ -1,10 +1,11 @@
 import { QtunnelError } from '../errors.ts';
 import { END, type LinkStream, NOTHING_YET, type StreamHandler } from '../link/link.ts';
 import { FRAME, frame, MAX_DATA } from '../protocol/frames.ts';
-import { decodeReset, encodeReset } from '../protocol/messages.ts';
+import { decodeAttach, decodeReset, encodeAttach, encodeReset } from '../protocol/messages.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import type { ConnectionHandler, TlsConnection } from './connection.ts';
 import { ReceiveQueue } from '../link/receive-queue.ts';
+import type { Lane } from './lane.ts';
 import { takeTurn, type TurnTaker } from './turns.ts';
 
 /** What a stream asks of its link. */
@@ -13,10 +14,17 @@ export interface StreamHost {
   forget(stream: TlsStream): void;
   /** Nothing more is to be sent or received: `connection` is free. */
   release(connection: TlsConnection): void;
+  /** The stream is about to need a connection of its own: start it on one, now or when there is one. At the server that is the client's to do. */
+  wantConnection(stream: TlsStream): void;
+  /** The server does not need the stream's connection, and is ready for another stream on it. */
+  takeReady(connection: TlsConnection): void;
+  /** The lane has no room: call `handleRoom` when it has. */
+  waitForRoom(stream: TlsStream): void;
 }
 
 /**
- * A stream that has a TLS connection of its own, or will have one: until `start`, frames wait here.
+ * A stream. It begins in a lane on the link's control connection, and goes on over a TLS connection of its own when it outgrows that (lane.ts); without a
+ * lane it has one from the beginning: until `start`, frames wait here.
  *
  *     TLS records ─▶ TlsConnection ─▶ onData ─▶ ReceiveQueue ─▶ (once per turn) onReadable ─▶ read
  *                         ▲                         └─ full? pause the connection; half empty? resume
@@ -24,7 +32,7 @@ export interface StreamHost {
  *
  * It has ended when its end was read and FIN was handed to the kernel; from then on, and after a reset, it is `over` and calls nobody. Its connection is
  * free as soon as FIN was written and received, whatever is still unread.
- * While the connection is paused nothing is heard from the peer, a reset included: it is found when the reader reads on.
+ * While the connection is paused nothing is heard on it from the peer, a reset included: it is found when the reader reads on.
  */
 export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   readonly id: number;
@@ -36,6 +44,9 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   #connection: TlsConnection | null = null;
   /** Frames that wait for a connection. */
   #held: Uint8Array[] = [];
+  /** Null for a stream that has none. */
+  readonly #lane: Lane | null;
+  #wantsConnection = false;
   #heldBytes = 0;
   #paused = false;
   #wantsWrite = false;
@@ -45,10 +56,15 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   #endRead = false;
   #over = false;
 
-  /** `buffer` is the most bytes it may hold for its reader; `opening` the frame that goes before all others, null for an accepted stream. */
-  constructor(host: StreamHost, id: number, buffer: number, opening: Uint8Array | null) {
+  /**
+   * `buffer` is the most bytes it may hold for its reader. `begins` is the lane; or the frame that goes before all others on a connection of its own,
+   * null for an accepted stream.
+   */
+  constructor(host: StreamHost, id: number, buffer: number, begins: Lane | Uint8Array | null) {
     this.#host = host;
     this.id = id;
+    const opening = begins instanceof Uint8Array ? begins : null;
+    this.#lane = begins instanceof Uint8Array ? null : begins;
     this.#receiveLimit = Math.min(buffer, RECEIVE_LIMIT);
     if (opening !== null) this.#held.push(opening);
   }
@@ -58,10 +74,15 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     return this.#over;
   }
 
+  get lane(): Lane | null {
+    return this.#lane;
+  }
+
   /** Goes on over `connection`, which is authenticated and from now on the stream's. */
   start(connection: TlsConnection): void {
     this.#connection = connection;
     connection.handler = this;
+    if (this.#lane !== null) return this.#startAttached(connection, this.#lane);
     if (this.#held.length > 0) connection.gather();
     for (const bytes of this.#held) connection.send(bytes);
     this.#held = [];
@@ -70,11 +91,27 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     if (this.#wantsWrite) takeTurn(this);
   }
 
+  /**
+   * The server: the client goes on over `connection`, from its byte `offset` on. Goes on there itself after `answerAttach`.
+   * @throws QtunnelError `PROTOCOL_VIOLATION`
+   */
+  attach(connection: TlsConnection, offset: number, ended: boolean): void {
+    this.#lane!.handleAttach(offset, ended);
+    this.#connection = connection;
+    connection.handler = this;
+  }
+
+  /** Tells the client so: not before its OPEN is here, since from then on a reset comes over the stream's own connection only. */
+  answerAttach(): void {
+    this.#startAttached(this.#connection!, this.#lane!);
+    this.#handleLaneProgress(this.#lane!);
+  }
+
   read(into: Uint8Array): number {
     if (this.#endRead) return END;
     if (this.#over || into.length === 0) return NOTHING_YET;
-    const n = this.#incoming.read(into);
-    if (n === 0) return this.#finReceived ? this.#readEnd() : NOTHING_YET;
+    const n = this.#lane?.read(into) || (this.#isLaneComplete ? this.#incoming.read(into) : 0);
+    if (n === 0) return this.#finReceived && this.#isLaneComplete ? this.#readEnd() : NOTHING_YET;
     if (this.#paused && this.#incoming.length <= this.#receiveLimit / 2) this.#resume();
     if (this.#isReadable) takeTurn(this);
     return n;
@@ -82,7 +119,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
 
   write(chunk: Uint8Array): number {
     if (this.#over || this.#finSent || chunk.length === 0) return 0;
-    const taken = this.#connection === null ? this.#hold(chunk) : this.#connection.sendData(chunk);
+    const taken = this.#send(chunk);
     if (taken < chunk.length) this.#wantsWrite = true;
     return taken;
   }
@@ -90,25 +127,69 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   end(): void {
     if (this.#over || this.#finSent) return;
     this.#finSent = true;
-    this.#connection?.send(FIN, this.#handleFinSent);
+    if (this.#connection !== null || this.#lane === null) this.#connection?.send(FIN, this.#handleFinSent);
+    else {
+      this.#lane.sendFin();
+      this.#finFlushed = true;
+      this.#endIfDone();
+    }
     this.#releaseIfDone();
   }
 
   reset(reason: ResetReason, message = ''): void {
     if (this.#over) return;
-    this.#cut(encodeReset(0, reason, message));
+    this.#cut(reason, message);
   }
 
   /** The link is gone: what `reset` does for the peer and what a reset of the peer's does for this side. */
   lose(reason: ResetReason, message: string): void {
     if (this.#over) return;
-    this.#cut(encodeReset(0, reason, message));
+    this.#cut(reason, message);
     this.handler.onReset(reason, message);
   }
 
+  /** A SMALL frame; `bytes` are valid during the call only. @throws QtunnelError `PROTOCOL_VIOLATION` */
+  handleSmall(bytes: Uint8Array): void {
+    const lane = this.#lane!;
+    lane.handleSmall(bytes);
+    if (lane.isOutgrownByReceiving) this.#wantConnection();
+    this.#handleLaneProgress(lane);
+  }
+
+  /** FIN on the control connection. @throws QtunnelError `PROTOCOL_VIOLATION` */
+  handleLaneFin(): void {
+    const lane = this.#lane!;
+    lane.handleFin();
+    this.#handleLaneProgress(lane);
+  }
+
+  /** RESET on the control connection. @throws QtunnelError `PROTOCOL_VIOLATION` */
+  handleReset(payload: Uint8Array): void {
+    const { reason, message } = decodeReset(payload);
+    // The peer may learn of the stream's connection only now, and would go on there.
+    this.#cut(null);
+    this.handler.onReset(reason, message);
+  }
+
+  /** The lane has room. */
+  handleRoom(): void {
+    this.#offerRoom();
+  }
+
+  /** The control connection is gone. A stream that still needs it is lost. */
+  handleControlLost(message: string): void {
+    const lane = this.#lane;
+    if (lane === null || this.#over) return;
+    const input = lane.isComplete && (this.#finReceived || lane.isAttached);
+    const output = this.#finSent || this.#connection !== null;
+    if (!input || !output) this.lose('LINK_LOST', message);
+  }
+
   onFrame(type: number, payload: Uint8Array): void {
-    if (type === FRAME.RESET) return this.#handleReset(payload);
-    if (type !== FRAME.FIN || this.#finReceived) {
+    if (type === FRAME.RESET) return this.handleReset(payload);
+    if (type === FRAME.ATTACH && this.#lane !== null) return this.#handleAttach(payload, this.#lane);
+    if (type === FRAME.READY && this.#isNotNeeded) return this.#detach();
+    if (type !== FRAME.FIN || this.#finReceived || !this.#isAttached) {
       throw new QtunnelError('PROTOCOL_VIOLATION', `The peer sent a frame of type ${type} where it does not belong.`);
     }
     this.#finReceived = true;
@@ -117,7 +198,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   }
 
   onData(part: Uint8Array): void {
-    if (this.#finReceived) throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer sent DATA after FIN.');
+    if (this.#finReceived || !this.#isAttached) throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer sent DATA after FIN.');
     this.#incoming.push(part);
     if (!this.#paused && this.#incoming.length >= this.#receiveLimit) this.#pause();
     takeTurn(this);
@@ -129,9 +210,9 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
 
   onLost(error: QtunnelError): void {
     if (this.#over) return;
-    const violation = error.code === 'PROTOCOL_VIOLATION';
-    this.#cut(violation ? encodeReset(0, 'PROTOCOL', error.message) : null);
-    this.handler.onReset(violation ? 'PROTOCOL' : 'LINK_LOST', error.message);
+    const reason = error.code === 'PROTOCOL_VIOLATION' ? 'PROTOCOL' : 'LINK_LOST';
+    this.#cut(reason, error.message);
+    this.handler.onReset(reason, error.message);
   }
 
   handleTurn(): void {
@@ -140,12 +221,72 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   }
 
   get #isReadable(): boolean {
-    return this.#incoming.length > 0 || (this.#finReceived && !this.#endRead);
+    if ((this.#lane?.waiting ?? 0) > 0) return true;
+    return this.#isLaneComplete && (this.#incoming.length > 0 || (this.#finReceived && !this.#endRead));
+  }
+
+  get #isLaneComplete(): boolean {
+    return this.#lane === null || this.#lane.isComplete;
+  }
+
+  /** Whether the peer may send on the stream's own connection. */
+  get #isAttached(): boolean {
+    return this.#lane === null || this.#lane.isAttached;
+  }
+
+  /** Whether the server may have been through with the stream before it heard of its connection. */
+  get #isNotNeeded(): boolean {
+    return this.#finSent && this.#lane !== null && !this.#lane.isAttached;
+  }
+
+  get #canSend(): boolean {
+    if (this.#connection !== null) return this.#connection.hasRoom;
+    return this.#lane?.canSend ?? false;
+  }
+
+  #send(chunk: Uint8Array): number {
+    if (this.#connection === null && this.#lane?.isOutgrownBySending(chunk.length)) this.#wantConnection();
+    if (this.#connection !== null) return this.#connection.sendData(chunk);
+    if (this.#lane === null) return this.#hold(chunk);
+    const taken = this.#lane.send(chunk);
+    if (taken < chunk.length) this.#host.waitForRoom(this);
+    return taken;
+  }
+
+  #wantConnection(): void {
+    if (this.#wantsConnection || this.#over || this.#connection !== null) return;
+    this.#wantsConnection = true;
+    this.#host.wantConnection(this);
+  }
+
+  #startAttached(connection: TlsConnection, lane: Lane): void {
+    connection.gather();
+    connection.send(encodeAttach(lane.id, lane.sent, this.#finSent));
+    if (this.#wantsWrite) takeTurn(this);
+  }
+
+  #handleAttach(payload: Uint8Array, lane: Lane): void {
+    const { stream, offset, ended } = decodeAttach(payload);
+    if (stream !== lane.id) throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer attached a connection to two streams.');
+    lane.handleAttach(offset, ended);
+    this.#handleLaneProgress(lane);
+  }
+
+  #handleLaneProgress(lane: Lane): void {
+    if (lane.hasEnded) this.#finReceived = true;
+    takeTurn(this);
+    this.#releaseIfDone();
+  }
+
+  #detach(): void {
+    const connection = this.#connection!;
+    this.#connection = null;
+    this.#host.takeReady(connection);
   }
 
   #offerRoom(): void {
     if (this.#over || !this.#wantsWrite || this.#finSent) return;
-    if (this.#connection === null || !this.#connection.hasRoom) return;
+    if (!this.#canSend) return;
     this.#wantsWrite = false;
     this.handler.onWritable();
   }
@@ -185,29 +326,27 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
 
   #releaseIfDone(): void {
     const connection = this.#connection;
-    if (connection === null || !this.#finSent || !this.#finReceived) return;
+    if (connection === null || !this.#finSent || !this.#finReceived || !this.#isAttached) return;
     this.#connection = null;
     if (this.#paused) connection.resume();
     this.#host.release(connection);
   }
 
   #endIfDone(): void {
-    if (!this.#endRead || !this.#finFlushed) return;
+    if (!this.#endRead || !this.#finFlushed || this.#over) return;
     this.#over = true;
     this.#host.forget(this);
   }
 
-  #handleReset(payload: Uint8Array): void {
-    const { reason, message } = decodeReset(payload);
-    this.#cut(null);
-    this.handler.onReset(reason, message);
-  }
-
-  #cut(last: Uint8Array | null): void {
+  /** Tells the peer `reason`, unless it is the peer's. Before the peer has heard of the stream's connection, that goes by the lane as well. */
+  #cut(reason: ResetReason | null, message = ''): void {
     this.#over = true;
     this.#held = [];
     this.#incoming.clear();
-    this.#connection?.cutOff(last);
+    this.#lane?.clear();
+    this.#connection?.cutOff(reason === null ? null : encodeReset(0, reason, message));
+    const knows = reason === null ? this.#connection === null || this.#isAttached : this.#connection !== null && this.#isAttached;
+    if (!knows) this.#lane?.sendReset(reason ?? 'RESET', message);
     this.#host.forget(this);
   }
 }

@@ -29,7 +29,16 @@ import { integerBetween, randomBytes, seededRandom } from '../support/random.ts'
 const ROUNDS = 200_000;
 const SEED = 20_250_101;
 
-const settings = { initialCredit: 65_536, maxStreams: 1_024, idleTimeout: 30_000, shards: 16, parity: 1, reuse: 1, endpoints: 0 };
+const settings = {
+  initialCredit: 65_536,
+  maxStreams: 1_024,
+  idleTimeout: 30_000,
+  shards: 16,
+  parity: 1,
+  reuse: 1,
+  lane: 1,
+  endpoints: 0,
+};
 const nonce = new Uint8Array(16).fill(1);
 const proof = new Uint8Array(32).fill(2);
 const VALID: Uint8Array[] = [

@@ -18,7 +18,16 @@ const CERTIFICATE = filled(32, 3);
 const OTHER_CERTIFICATE = filled(32, 4);
 const LINK_ID = '0123456789abcdef';
 const TOKEN = filled(16, 5);
-const settings = { initialCredit: 70_000, maxStreams: 100, idleTimeout: 5_000, shards: 16, parity: 1, reuse: 1, endpoints: 0 };
+const settings = {
+  initialCredit: 70_000,
+  maxStreams: 100,
+  idleTimeout: 5_000,
+  shards: 16,
+  parity: 1,
+  reuse: 1,
+  lane: 1,
+  endpoints: 0,
+};
 const hmac: Hmac = (key, ...parts) => {
   const sum = createHmac('sha256', key);
   for (const part of parts) sum.update(part);

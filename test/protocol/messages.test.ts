@@ -40,9 +40,19 @@ const settings = {
   shards: 12,
   parity: 1,
   reuse: 1,
+  lane: 1,
   endpoints: 0,
 };
-const defaults = { initialCredit: 65_536, maxStreams: 1_024, idleTimeout: 30_000, shards: 0, parity: 0, reuse: 0, endpoints: 0 };
+const defaults = {
+  initialCredit: 65_536,
+  maxStreams: 1_024,
+  idleTimeout: 30_000,
+  shards: 0,
+  parity: 0,
+  reuse: 0,
+  lane: 0,
+  endpoints: 0,
+};
 const hello = {
   version: 1,
   linkId: '00ff10a5deadbeef',
@@ -134,7 +144,7 @@ test('bytes after the known fields are ignored', async (t) => {
 test('settings: the bytes on the wire', async (t) => {
   const withoutSettings = 1 + 8 + 16 + 33 + 1 + hello.software.length;
   const list = encodeHello(hello).subarray(FRAME_HEADER + withoutSettings);
-  t.equal(toHex(list), ['0180100000', '025000', '0380007531', '040c', '0501', '1001', '2000'].join(''));
+  t.equal(toHex(list), ['0180100000', '025000', '0380007531', '040c', '0501', '1001', '1101', '2000'].join(''));
 });
 
 test('settings: unknown ones are ignored, missing ones have their defaults', async (t) => {
@@ -146,6 +156,7 @@ test('settings: unknown ones are ignored, missing ones have their defaults', asy
   t.same(read(new ByteWriter().varint(4).varint(16)), { ...defaults, shards: 16 });
   t.same(read(new ByteWriter().varint(5).varint(1)), { ...defaults, parity: 1 });
   t.same(read(new ByteWriter().varint(16).varint(1)), { ...defaults, reuse: 1 });
+  t.same(read(new ByteWriter().varint(17).varint(1)), { ...defaults, lane: 1 });
   t.same(read(new ByteWriter().varint(32).varint(1)), { ...defaults, endpoints: 1 });
   t.throws(() => read(new ByteWriter().varint(1)), violation, 'an id without a value');
 });
@@ -203,6 +214,6 @@ function filled(length: number, value: number): Uint8Array<ArrayBuffer> {
 /** Where the list of the four settings above may end: before it, and after each pair (the ids take one byte). */
 function settingsEnds(payload: Uint8Array): number[] {
   const ends = [payload.length];
-  for (const pair of [1 + 1, 1 + 1, 1 + 1, 1 + 1, 1 + 4, 1 + 2, 1 + 4]) ends.unshift(ends[0]! - pair);
+  for (const pair of [1 + 1, 1 + 1, 1 + 1, 1 + 1, 1 + 1, 1 + 4, 1 + 2, 1 + 4]) ends.unshift(ends[0]! - pair);
   return ends;
 }

@@ -14,7 +14,7 @@ import { linkOptions, listenHere, nextLink } from './pair.ts';
 import { relayedPair } from './relay.ts';
 
 void test('a connection that ends without FIN resets its stream on both sides, and only that', async (t) => {
-  const { client, server, relay } = await relayedPair(t);
+  const { client, server, relay } = await relayedPair(t, { lane: false });
   await settled(server.link);
   const here = open(client.link);
   const { recorder: there } = await server.accept();
@@ -33,7 +33,7 @@ void test('a connection that ends without FIN resets its stream on both sides, a
 });
 
 void test('without its control connection a link drains: streams go on', async (t) => {
-  const { client, server, relay } = await relayedPair(t);
+  const { client, server, relay } = await relayedPair(t, { lane: false });
   const here = open(client.link);
   const { recorder: there } = await server.accept();
   relay.connections[0]!.client.resetAndDestroy();
@@ -52,7 +52,7 @@ void test('without its control connection a link drains: streams go on', async (
 });
 
 void test('connections are made ahead, again after use, and more when more are used', async (t) => {
-  const { client, server, relay } = await relayedPair(t);
+  const { client, server, relay } = await relayedPair(t, { lane: false });
   await settled(server.link);
   t.equal(relay.connections.length, 3, 'control and two');
   for (let round = 0; round < 3; round++) {
@@ -70,7 +70,7 @@ void test('connections are made ahead, again after use, and more when more are u
 });
 
 void test('streams that are opened together wait for connections and lose nothing', async (t) => {
-  const { client, server } = await relayedPair(t);
+  const { client, server } = await relayedPair(t, { lane: false });
   const streams = Array.from({ length: 50 }, () => open(client.link));
   const bytes = randomBytes(100_000);
   let heldBack = 0;
@@ -90,7 +90,7 @@ void test('streams that are opened together wait for connections and lose nothin
 });
 
 void test('a stream that was reset before it had a connection is never heard of', async (t) => {
-  const { client, server } = await relayedPair(t);
+  const { client, server } = await relayedPair(t, { lane: false });
   const streams = Array.from({ length: 20 }, () => open(client.link));
   for (const { stream } of streams) stream.reset('RESET');
   t.equal(client.link.streams, 0);
@@ -102,7 +102,7 @@ void test('a stream that was reset before it had a connection is never heard of'
 });
 
 void test('a reset does not wait for a peer that does not read', async (t) => {
-  const { client, server } = await relayedPair(t);
+  const { client, server } = await relayedPair(t, { lane: false });
   await settled(server.link);
   server.options = { holding: true };
   const here = open(client.link);

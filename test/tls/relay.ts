@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { Test } from 'tap';
 import { QtunnelError } from '../../src/errors.ts';
 import { LinkRecorder } from '../link/recorder.ts';
-import { connectHere, listenHere, nextLink } from './pair.ts';
+import { connectHere, linkOptions, listenHere, nextLink } from './pair.ts';
 
 export interface Relay {
   readonly port: number;
@@ -35,9 +35,12 @@ export async function relayTo(t: Test, port: number): Promise<Relay> {
   return { port: (relay.address() as AddressInfo).port, connections };
 }
 
-/** A link whose TCP connections can be cut. */
-export async function relayedPair(t: Test): Promise<{ client: LinkRecorder; server: LinkRecorder; relay: Relay }> {
-  const listener = await listenHere();
+/** A link whose TCP connections can be cut; without lanes each stream has one of them from the beginning. */
+export async function relayedPair(
+  t: Test,
+  { lane = true } = {},
+): Promise<{ client: LinkRecorder; server: LinkRecorder; relay: Relay }> {
+  const listener = await listenHere(linkOptions({ lane }));
   const relay = await relayTo(t, listener.address.port);
   const accepted = nextLink(listener);
   const client = await connectHere(relay.port);

@@ -14,7 +14,7 @@ import { linkOptions, listenHere, nextLink, serverKeys } from './pair.ts';
 import { relayedPair } from './relay.ts';
 
 void test('a connection carries one stream after another, whichever side ends first', async (t) => {
-  const { client, server, relay } = await relayedPair(t);
+  const { client, server, relay } = await relayedPair(t, { lane: false });
   for (let round = 0; round < 30; round++) {
     const here = open(client);
     const { recorder: there } = await server.accept();
@@ -33,7 +33,7 @@ void test('a connection carries one stream after another, whichever side ends fi
 });
 
 void test('a stream that is over but not read does not keep its connection', async (t) => {
-  const { client, server } = await relayedPair(t);
+  const { client, server } = await relayedPair(t, { lane: false });
   await eventually('two connections to be ready', () => idle(server) === 2);
   server.options = { holding: true };
   const here = open(client);
@@ -60,7 +60,7 @@ void test('a stream that is over but not read does not keep its connection', asy
 });
 
 void test('a stream that was reset takes its connection with it', async (t) => {
-  const { client, server, relay } = await relayedPair(t);
+  const { client, server, relay } = await relayedPair(t, { lane: false });
   const here = open(client);
   const { recorder: there } = await server.accept();
   there.stream.end();
