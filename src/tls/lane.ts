@@ -10,12 +10,13 @@ export interface LaneHost {
   /** Sends all of `bytes`, at most `MAX_SMALL`, in a SMALL frame, or nothing: then there is no room for now. */
   sendSmall(id: number, bytes: Uint8Array): boolean;
   sendFin(id: number): void;
+  sendCredit(id: number, offset: number): void;
   sendReset(id: number, reason: ResetReason, message: string): void;
 }
 
 /**
  * A stream's beginning, which travels on the link's control connection: a connection of its own costs a handshake, and most streams are over before
- * they would need one. Each direction has `LANE` bytes there at most, so that nobody has to count credit.
+ * they would need one. When there is none to be had, as from a server that drains, it stays there. Each direction has `WINDOW` bytes on the way at most.
  *
  *     byte 0 ── SMALL frames on the control connection ── offset of ATTACH ── DATA frames on the stream's own ──▶
  */
@@ -24,6 +25,9 @@ export class Lane {
   /** Bytes that have been sent here, and that have come. */
   sent = 0;
   received = 0;
+  /** How many the peer allows, and is allowed. */
+  #allowed = WINDOW;
+  #granted = WINDOW;
   readonly #host: LaneHost;
   /** What has come and nobody has read. */
   #queue: ReceiveQueue | null = null;
@@ -48,7 +52,7 @@ export class Lane {
   }
 
   get canSend(): boolean {
-    return this.sent < LANE && this.#host.hasLaneRoom;
+    return this.sent < this.#allowed && this.#host.hasLaneRoom;
   }
 
   /** Bytes that wait to be read. */
@@ -73,7 +77,7 @@ export class Lane {
 
   /** Sends as much as there is room for and returns how many bytes that is. */
   send(bytes: Uint8Array): number {
-    const most = Math.min(bytes.length, LANE - this.sent);
+    const most = Math.min(bytes.length, this.#allowed - this.sent);
     let at = 0;
     while (at < most) {
       const end = Math.min(at + MAX_SMALL, most);
@@ -94,7 +98,7 @@ export class Lane {
 
   /** @throws QtunnelError `PROTOCOL_VIOLATION` */
   handleSmall(bytes: Uint8Array): void {
-    const most = this.isAttached ? this.#attachedAt : LANE;
+    const most = this.isAttached ? this.#attachedAt : this.#granted;
     if (this.#finReceived || this.received + bytes.length > most) throw this.#violation('sent more than it may');
     this.received += bytes.length;
     (this.#queue ??= new ReceiveQueue()).push(bytes);
@@ -106,20 +110,34 @@ export class Lane {
     this.#finReceived = true;
   }
 
+  handleCredit(offset: number): void {
+    this.#allowed = Math.max(this.#allowed, offset);
+  }
+
   /** @throws QtunnelError `PROTOCOL_VIOLATION` */
   handleAttach(offset: number, ended: boolean): void {
-    if (this.isAttached || offset < this.received || offset > LANE || (this.#finReceived && !ended))
+    if (this.isAttached || offset < this.received || offset > this.#granted || (this.#finReceived && !ended))
       throw this.#violation('sent ATTACH where it does not belong');
     this.#attachedAt = offset;
     this.#endsHere = ended;
   }
 
   read(into: Uint8Array): number {
-    return this.#queue?.read(into) ?? 0;
+    const n = this.#queue?.read(into) ?? 0;
+    if (n > 0) this.#grant();
+    return n;
   }
 
   clear(): void {
     this.#queue?.clear();
+  }
+
+  /** What is read may come again, as long as the peer has no other way. */
+  #grant(): void {
+    const most = this.received - this.waiting + WINDOW;
+    if (this.isAttached || this.#finReceived || most - this.#granted < WINDOW / 2) return;
+    this.#granted = most;
+    this.#host.sendCredit(this.id, most);
   }
 
   #violation(what: string): QtunnelError {
@@ -128,9 +146,9 @@ export class Lane {
 }
 
 const UNKNOWN = -1;
-/** Bytes that each direction of a stream may send on the control connection. */
-const LANE = 65_536;
-/** Bytes from which on a stream is given a connection of its own; what is left of `LANE` lasts until that is there. */
+/** Bytes that each direction of a stream may have on the control connection and unread. */
+const WINDOW = 65_536;
+/** Bytes from which on a stream is given a connection of its own; what is left of `WINDOW` lasts until that is there. */
 const OUTGROWN = 32_768;
 /** Bytes of one write that are no beginning of a short conversation. */
 const LARGE_WRITE = 16_384;

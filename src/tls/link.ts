@@ -4,10 +4,12 @@ import type { LinkOptions } from '../link/options.ts';
 import { FRAME, frame } from '../protocol/frames.ts';
 import {
   decodeAttach,
+  decodeCredit,
   decodeFin,
   decodeOpen,
   decodeReset,
   decodeSmall,
+  encodeCredit,
   encodeFin,
   encodeGoAway,
   encodeOpen,
@@ -255,6 +257,10 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
     this.#control?.sendSoon(encodeFin(id));
   }
 
+  sendCredit(id: number, offset: number): void {
+    this.#control?.sendSoon(encodeCredit(id, offset));
+  }
+
   sendReset(id: number, reason: ResetReason, message: string): void {
     this.#control?.sendSoon(encodeReset(id, reason, message));
   }
@@ -279,6 +285,10 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
         return this.#acceptLane(payload);
       case FRAME.FIN:
         return this.#known(decodeFin(payload))?.handleLaneFin();
+      case FRAME.CREDIT: {
+        const { stream, offset } = decodeCredit(payload);
+        return this.#known(stream)?.handleCredit(offset);
+      }
       case FRAME.RESET:
         return this.#known(decodeReset(payload).stream)?.handleReset(payload);
       default:

@@ -175,7 +175,7 @@ export class WarmPool implements StreamSource {
   #giveUp(deadline: number, error: QtunnelError): void {
     const waiting = this.#waiting;
     this.#waiting = waiting.filter(({ stream, since }) => since > deadline && !stream.isOver);
-    for (const { stream, since } of waiting) if (since <= deadline) stream.lose('LINK_LOST', error.message);
+    for (const { stream, since } of waiting) if (since <= deadline) stream.goWithout('LINK_LOST', error.message);
   }
 
   #lookLater(): void {

@@ -163,6 +163,18 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     this.#handleLaneProgress(lane);
   }
 
+  /** CREDIT on the control connection. */
+  handleCredit(offset: number): void {
+    this.#lane!.handleCredit(offset);
+    this.#offerRoom();
+  }
+
+  /** There is no connection for it; it may ask again. */
+  goWithout(reason: ResetReason, message: string): void {
+    this.#wantsConnection = false;
+    if (this.#lane === null) this.lose(reason, message);
+  }
+
   /** RESET on the control connection. @throws QtunnelError `PROTOCOL_VIOLATION` */
   handleReset(payload: Uint8Array): void {
     const { reason, message } = decodeReset(payload);

@@ -22,7 +22,7 @@ import { integerBetween, seededRandom } from '../support/random.ts';
 import { linkOptions, listenHere, nextLink } from './pair.ts';
 import { type Relay, relayedPair } from './relay.ts';
 
-const LANE = 65_536;
+const WINDOW = 65_536;
 const TAG = '0000000000000001';
 
 void test('streams that say little need no connection of their own', async (t) => {
@@ -48,7 +48,7 @@ void test('streams that say little need no connection of their own', async (t) =
 for (const direction of ['up', 'down'] as const) {
   test(`a stream that outgrows its lane goes on over a connection of its own, ${direction}, and gives it back`, async (t) => {
     const { client, server } = await ready(t);
-    for (const length of [LANE - 1, LANE, LANE + 1, 300_000]) {
+    for (const length of [WINDOW - 1, WINDOW, WINDOW + 1, 300_000]) {
       const here = open(client.link);
       here.stream.write(Buffer.from('begin'));
       const { recorder: there } = await server.accept();
@@ -126,6 +126,35 @@ void test('a connection that comes when its stream is over is used again', async
   await eventually('all to be back', () => warm(client) === connections(client) - 1 && idle(server) === connections(server) - 1);
   t.notOk(relay.connections.some(({ client: end }) => end.closed));
   t.equal(client.link.state, 'up');
+});
+
+void test('a stream goes on in its lane when there is no connection to be had', async (t) => {
+  const { client, server, relay } = await ready(t);
+  relay.refuse();
+  for (const { client: end } of relay.connections.slice(1)) end.destroy();
+  await eventually('them to be gone', () => connections(client) === 1 && connections(server) === 1);
+  const here = open(client.link);
+  const [up, down] = [randomBytes(1_000_000), randomBytes(1_000_000)];
+  const sent = here.write(up).then(() => here.stream.end());
+  const { recorder: there } = await server.accept();
+  const answered = there.write(down).then(() => there.stream.end());
+  await Promise.all([sent, answered, here.end(), there.end()]);
+  t.ok(there.bytes.equals(up) && here.bytes.equals(down));
+});
+
+void test('a lane that nobody reads takes no more than its window', async (t) => {
+  const { client, server, relay } = await ready(t);
+  relay.refuse();
+  for (const { client: end } of relay.connections.slice(1)) end.destroy();
+  await eventually('them to be gone', () => connections(client) === 1);
+  server.options = { holding: true };
+  const here = open(client.link);
+  t.equal(here.stream.write(new Uint8Array(1_000_000)), WINDOW);
+  const { recorder: there } = await server.accept();
+  t.equal(here.stream.write(new Uint8Array(1_000_000)), 0);
+  there.release();
+  await here.write(new Uint8Array(WINDOW));
+  await there.until('both windows', () => there.received === 2 * WINDOW);
 });
 
 void test('a reset reaches a stream whose connection is under way', async (t) => {
@@ -240,7 +269,7 @@ void test('what does not belong on the control connection ends it', async (t) =>
     ['OPEN of an earlier one', Buffer.concat([opening(2), opening(1)])],
     ['SMALL after FIN', Buffer.concat([opening(1), encodeFin(1), small(1, 'x')])],
     ['a second FIN', Buffer.concat([opening(1), encodeFin(1), encodeFin(1)])],
-    ['more than a lane takes', Buffer.concat([opening(1), ...Array.from({ length: 17 }, () => small(1, 'x'.repeat(4000)))])],
+    ['more than was granted', Buffer.concat([opening(1), ...Array.from({ length: 17 }, () => small(1, 'x'.repeat(4000)))])],
     ['ATTACH', Buffer.concat([opening(1), encodeAttach(1, 0, false)])],
     ['READY', frame(FRAME.READY, new Uint8Array(0))],
     ['DATA', frame(FRAME.DATA, Buffer.from('x'))],
@@ -258,7 +287,7 @@ void test('what does not belong on a stream’s own connection resets it, or end
   let id = 0;
   const wrong: [string, (id: number) => Uint8Array][] = [
     ['ATTACH before what has come', (n) => encodeAttach(n, 2, false)],
-    ['ATTACH beyond the lane', (n) => encodeAttach(n, LANE + 1, false)],
+    ['ATTACH beyond what was granted', (n) => encodeAttach(n, WINDOW + 1, false)],
     ['ATTACH twice', (n) => Buffer.concat([encodeAttach(n, 3, false), encodeAttach(n, 3, false)])],
     ['READY', (n) => Buffer.concat([encodeAttach(n, 3, false), frame(FRAME.READY, new Uint8Array(0))])],
     ['DATA after its end', (n) => Buffer.concat([encodeAttach(n, 3, true), frame(FRAME.DATA, Buffer.from('x'))])],

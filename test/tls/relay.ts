@@ -9,6 +9,8 @@ export interface Relay {
   readonly port: number;
   /** The client's and the server's end of each connection, oldest first. */
   readonly connections: { readonly client: Socket; readonly server: Socket }[];
+  /** Takes no further connections. */
+  refuse(): void;
 }
 
 /** Passes TCP connections on to `port`, so that a test can cut the way. Ends with the test. */
@@ -32,7 +34,7 @@ export async function relayTo(t: Test, port: number): Promise<Relay> {
   });
   relay.listen(0, '127.0.0.1');
   await once(relay, 'listening');
-  return { port: (relay.address() as AddressInfo).port, connections };
+  return { port: (relay.address() as AddressInfo).port, connections, refuse: () => void relay.close() };
 }
 
 /** A link whose TCP connections can be cut; without lanes each stream has one of them from the beginning. */
