@@ -73,7 +73,16 @@ class Case {
     this.#careless = oneOf(this.#random, [0, 0.01, 0.05, 0.3]);
     const connection = this.#connection as unknown as QuicConnection;
     const control = new ControlStream(connection, () => {});
-    const settings = { initialCredit: 65_536, maxStreams: 20, idleTimeout: 30_000, shards: 16, parity: 0, reuse: 0, lane: 0, endpoints: 0 };
+    const settings = {
+      initialCredit: 65_536,
+      maxStreams: 20,
+      idleTimeout: 30_000,
+      shards: 16,
+      parity: 0,
+      reuse: 0,
+      lane: 0,
+      endpoints: 0,
+    };
     const reports = { toPeer: KEY, fromPeer: KEY };
     const link = { id: '00', role: this.#role, own: settings, peer: settings, reports };
     this.#link = new QuicLink(connection, control, quicOptions({ maxStreams: 20, buffer: 262_144 }), link);
