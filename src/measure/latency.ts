@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { resetSocket } from '../tunnel/reset-socket.ts';
 import { ending } from './ending.ts';
 import { open, type Path } from './paths.ts';
 import type { Latency } from './results.ts';
@@ -43,7 +44,7 @@ export async function measureLatency(
       socket.write(message);
     });
     await ending(seconds * 1000 + LONGEST_WAIT_MS, signal, over);
-    socket.resetAndDestroy();
+    resetSocket(socket);
   } catch {
     // A path that does not connect has no latency.
   }

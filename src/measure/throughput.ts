@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { resetSocket } from '../tunnel/reset-socket.ts';
 import { ending } from './ending.ts';
 import { type Connection, open, type Path } from './paths.ts';
 import type { Throughput } from './results.ts';
@@ -31,7 +32,7 @@ export async function measureThroughput(
   clearInterval(timer);
   const total = totalOf(running);
   const failed = connections - running.filter(({ broken }) => !broken()).length;
-  for (const { connection } of running) connection.socket.resetAndDestroy();
+  for (const { connection } of running) resetSocket(connection.socket);
   return { path: path.name, direction, connections, writeSize, failed, ...total };
 }
 

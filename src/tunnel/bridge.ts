@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { END, type LinkStream, NOTHING_YET, type StreamHandler } from '../link/link.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import { ReadBuffer } from './read-buffer.ts';
+import { resetSocket } from './reset-socket.ts';
 import { NOTHING, probeWhilePaused, stopProbing } from './reset-probe.ts';
 import { readerOf } from './socket-reader.ts';
 import { WAITING } from './waiting.ts';
@@ -190,7 +191,7 @@ export class Bridge implements StreamHandler {
     this.#over = true;
     stopProbing(this.#socket);
     this.#releasePending();
-    if (reason !== null) this.#socket.resetAndDestroy();
+    if (reason !== null) resetSocket(this.#socket);
     this.#handler.onEnd(reason, message);
   }
 }

@@ -5,16 +5,14 @@ import type { Test } from 'tap';
 import { eventually } from '../support/deadline.ts';
 import { openDescriptors, residentBytes } from '../support/processes.ts';
 import { MODES, startTunnel } from '../support/qtunnel.ts';
-import type { Mode } from '../support/qtunnel.ts';
 import { acceptor, dial, echoes, echoServer, receiveAll } from '../support/tcp.ts';
 
 const AT_ONCE = 1000;
 const HALF_CLOSED = 300;
 const STALLED = 100;
-/** Each connection of TCP mode costs a handshake, most of it in both ends' TLS; fewer of them show a leak just as well. */
-const ONE_AFTER_ANOTHER: Record<Mode, number> = { quic: 20_000, tls: 5_000 };
+const ONE_AFTER_ANOTHER = 5_000;
 const WARM_UP = 1000;
-/** What the heap may differ by for reasons of its own. 20,000 connections that each left 4 KB behind would exceed it. */
+/** What the heap may differ by for reasons of its own. 5,000 connections that each left 16 KB behind would exceed it; `npm run reliability churn` looks closer. */
 const RSS_GROWTH_LIMIT = 80 * 1024 * 1024;
 
 for (const mode of MODES) {
@@ -49,7 +47,7 @@ for (const mode of MODES) {
     const before = pids.map(openDescriptors);
     const rssBefore = pids.map((pid) => residentBytes([pid]));
 
-    await shortConnections(t, port, ONE_AFTER_ANOTHER[mode]);
+    await shortConnections(t, port, ONE_AFTER_ANOTHER);
 
     const settled = () => pids.every((pid, index) => openDescriptors(pid) <= before[index]! + SPARE_DESCRIPTORS);
     await eventually(`descriptors ${pids.map(openDescriptors).join(', ')} as before: ${before.join(', ')}`, settled);

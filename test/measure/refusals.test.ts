@@ -25,7 +25,6 @@ const REFUSED: [string[], string][] = [
 
   [['-listen=:1'], `-listen ${FAR}`],
   [['-direct=:1', '-backend=host:1'], `-direct ${FAR}`],
-  [['-cert-file=a', '-key-file=b', '-backend=host:1'], `-cert-file ${FAR}`],
   [['-server', '-seconds=1'], `-seconds ${NEAR}`],
   [['-server', '-backend=host:1'], `-backend ${NEAR}`],
   [['-server', '-insecure'], `-insecure ${NEAR}`],

@@ -31,7 +31,7 @@ test('each of many clients is found, whatever its clock within the window, and f
   const clients = Array.from({ length: 2_000 }, key);
   const keys = new InitialKeys(hmac, [key(), key()], clients);
   let tried = 0;
-  for (let n = 0; n < 500; n++) {
+  for (let n = 0; n < 100; n++) {
     const now = NOW + Math.floor(random() * 10_000);
     const time = now + Math.floor((2 * random() - 1) * CLOCK_WINDOW);
     const id = idOf(clients[Math.floor(random() * clients.length)]!, time);

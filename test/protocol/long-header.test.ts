@@ -63,11 +63,11 @@ test('lengths that lie, in every form of varint', async (t) => {
   }
 });
 
-test('200,000 seeded mutants: a view within the datagram, or nothing', async (t) => {
+test('20,000 seeded mutants: a view within the datagram, or nothing', async (t) => {
   const random = seededRandom(17);
   const parts = [initial, handshake, zeroRtt, short];
   const outcomes = { read: 0, refused: 0 };
-  for (let round = 0; round < 200_000; round++) {
+  for (let round = 0; round < 20_000; round++) {
     const count = integerBetween(random, 1, 3);
     const bytes = joined(...Array.from({ length: count }, (_, n) => parts[n === 0 ? 0 : integerBetween(random, 0, 3)]!()));
     for (let n = integerBetween(random, 0, 3); n > 0; n--) bytes[integerBetween(random, 0, bytes.length - 1)] = random() * 256;
@@ -82,7 +82,7 @@ test('200,000 seeded mutants: a view within the datagram, or nothing', async (t)
         return void t.fail(`round ${round}: ${Buffer.from(datagram).toString('hex')}`);
     }
   }
-  for (const [outcome, count] of Object.entries(outcomes)) t.ok(count > 20_000, `${outcome}: ${count}`);
+  for (const [outcome, count] of Object.entries(outcomes)) t.ok(count > 2_000, `${outcome}: ${count}`);
 });
 
 interface Parts {

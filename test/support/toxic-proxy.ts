@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
+import { resetSocket } from '../../src/tunnel/reset-socket.ts';
 import type { Owner } from './process.ts';
 import { freePort } from './tcp.ts';
 
@@ -96,8 +97,8 @@ class Passage {
     this.#ends = [near, far];
     this.closed = Promise.all(this.#ends.map((socket) => new Promise((resolve) => socket.once('close', resolve))));
     // An error of one side is a reset, which the other side is to see as one.
-    near.on('error', () => far.resetAndDestroy());
-    far.on('error', () => near.resetAndDestroy());
+    near.on('error', () => resetSocket(far));
+    far.on('error', () => resetSocket(near));
     void this.#carry(near, far);
     void this.#carry(far, near);
   }
@@ -114,7 +115,7 @@ class Passage {
   }
 
   #reset(): void {
-    for (const socket of this.#ends) socket.resetAndDestroy();
+    for (const socket of this.#ends) resetSocket(socket);
   }
 
   #after(milliseconds: number, act: () => void): void {
