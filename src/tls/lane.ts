@@ -29,6 +29,10 @@ export class Lane {
   #allowed = WINDOW;
   #granted = WINDOW;
   readonly #host: LaneHost;
+  #isHeld = false;
+  /** Bytes that came in a row as they do when there are many; what is short, as in a conversation, takes away from them. */
+  #bulkSent = 0;
+  #bulkReceived = 0;
   /** What has come and nobody has read. */
   #queue: ReceiveQueue | null = null;
   /** Where the peer's bytes on the stream's own connection begin; `UNKNOWN` before its ATTACH. */
@@ -42,17 +46,23 @@ export class Lane {
     this.id = id;
   }
 
-  /** Whether a stream that is about to send `n` bytes more is better off with a connection of its own. */
-  isOutgrownBySending(n: number): boolean {
-    return n > LARGE_WRITE || this.sent + n > OUTGROWN;
+  /** Whether a stream is better off with a connection of its own, whatever it does next. */
+  get isOutgrown(): boolean {
+    return Math.max(this.#bulkSent, this.#bulkReceived) > OUTGROWN;
   }
 
-  get isOutgrownByReceiving(): boolean {
-    return this.received > OUTGROWN;
+  /** Whether one is that is about to send `n` bytes. */
+  isOutgrownBySending(n: number): boolean {
+    return n > LARGE_WRITE || this.isOutgrown;
+  }
+
+  /** Bytes of both directions. */
+  get total(): number {
+    return this.sent + this.received;
   }
 
   get canSend(): boolean {
-    return this.sent < this.#allowed && this.#host.hasLaneRoom;
+    return !this.#isHeld && this.sent < this.#allowed && this.#host.hasLaneRoom;
   }
 
   /** Bytes that wait to be read. */
@@ -75,13 +85,25 @@ export class Lane {
     return this.#finReceived || (this.#endsHere && this.isComplete);
   }
 
+  /** A connection is under way: what there is in bulk waits for it, on both sides, and leaves the control connection to others. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** There is none after all. */
+  release(): void {
+    this.#isHeld = false;
+    this.#grant();
+  }
+
   /** Sends as much as there is room for and returns how many bytes that is. */
   send(bytes: Uint8Array): number {
-    const most = Math.min(bytes.length, this.#allowed - this.sent);
+    const most = this.#isHeld ? 0 : Math.min(bytes.length, this.#allowed - this.sent);
     let at = 0;
     while (at < most) {
       const end = Math.min(at + MAX_SMALL, most);
       if (!this.#host.sendSmall(this.id, at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end))) break;
+      this.#bulkSent = bulk(this.#bulkSent, end - at);
       at = end;
     }
     this.sent += at;
@@ -101,6 +123,7 @@ export class Lane {
     const most = this.isAttached ? this.#attachedAt : this.#granted;
     if (this.#finReceived || this.received + bytes.length > most) throw this.#violation('sent more than it may');
     this.received += bytes.length;
+    this.#bulkReceived = bulk(this.#bulkReceived, bytes.length);
     (this.#queue ??= new ReceiveQueue()).push(bytes);
   }
 
@@ -135,7 +158,7 @@ export class Lane {
   /** What is read may come again, as long as the peer has no other way. */
   #grant(): void {
     const most = this.received - this.waiting + WINDOW;
-    if (this.isAttached || this.#finReceived || most - this.#granted < WINDOW / 2) return;
+    if (this.#isHeld || this.isAttached || this.#finReceived || most - this.#granted < WINDOW / 2) return;
     this.#granted = most;
     this.#host.sendCredit(this.id, most);
   }
@@ -145,10 +168,16 @@ export class Lane {
   }
 }
 
+function bulk(sum: number, n: number): number {
+  return n >= NO_MESSAGE ? sum + n : Math.max(0, sum - NO_MESSAGE);
+}
+
 const UNKNOWN = -1;
 /** Bytes that each direction of a stream may have on the control connection and unread. */
 const WINDOW = 65_536;
-/** Bytes from which on a stream is given a connection of its own; what is left of `WINDOW` lasts until that is there. */
+/** Bytes of a frame that is more likely a part of something than a message by itself. */
+const NO_MESSAGE = MAX_SMALL / 2;
+/** Bytes in bulk from which on a stream is given a connection of its own; what is left of `WINDOW` lasts until that is there. */
 const OUTGROWN = 32_768;
 /** Bytes of one write that are no beginning of a short conversation. */
 const LARGE_WRITE = 16_384;

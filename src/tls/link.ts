@@ -233,7 +233,9 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
   }
 
   wantConnection(stream: TlsStream): void {
-    this.#source?.supply(stream);
+    if (this.#source === null) return;
+    stream.lane?.hold();
+    this.#source.supply(stream);
   }
 
   takeReady(connection: TlsConnection): void {

@@ -138,7 +138,8 @@ export class WarmPool implements StreamSource {
   readonly #onDialFailed = (error: QtunnelError): void => {
     this.#dialling--;
     if (this.#aborter.signal.aborted) return;
-    const hopeless = !TRANSIENT.has(error.code);
+    // A server that drains listens no more.
+    const hopeless = this.#draining || !TRANSIENT.has(error.code);
     this.#giveUp(hopeless ? Infinity : performance.now() - MAX_WAIT, error);
     this.#retryLater();
   };

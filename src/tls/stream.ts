@@ -47,6 +47,8 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   /** Null for a stream that has none. */
   readonly #lane: Lane | null;
   #wantsConnection = false;
+  /** Bytes in the lane from which on it may ask for a connection. */
+  #askFrom = 0;
   #heldBytes = 0;
   #paused = false;
   #wantsWrite = false;
@@ -152,7 +154,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   handleSmall(bytes: Uint8Array): void {
     const lane = this.#lane!;
     lane.handleSmall(bytes);
-    if (lane.isOutgrownByReceiving) this.#wantConnection();
+    if (lane.isOutgrown) this.#wantConnection();
     this.#handleLaneProgress(lane);
   }
 
@@ -169,10 +171,13 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     this.#offerRoom();
   }
 
-  /** There is no connection for it; it may ask again. */
+  /** There is no connection for it; it may ask again after a while. */
   goWithout(reason: ResetReason, message: string): void {
+    if (this.#lane === null) return this.lose(reason, message);
     this.#wantsConnection = false;
-    if (this.#lane === null) this.lose(reason, message);
+    this.#askFrom = this.#lane.total + ASK_AGAIN_AFTER;
+    this.#lane.release();
+    this.#offerRoom();
   }
 
   /** RESET on the control connection. @throws QtunnelError `PROTOCOL_VIOLATION` */
@@ -267,6 +272,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
 
   #wantConnection(): void {
     if (this.#wantsConnection || this.#over || this.#connection !== null) return;
+    if ((this.#lane?.total ?? 0) < this.#askFrom) return;
     this.#wantsConnection = true;
     this.#host.wantConnection(this);
   }
@@ -370,6 +376,8 @@ const NOBODY: StreamHandler = { onReadable() {}, onWritable() {}, onReset() {} }
  * top. The kernel's socket buffers make the window; this needs to last only for one turn of the event loop.
  */
 const RECEIVE_LIMIT = 256 * 1024;
+/** Bytes that go through the lane before a stream that got no connection asks again: each time it has to wait. */
+const ASK_AGAIN_AFTER = 4 * 1024 * 1024;
 /** Bytes that one stream holds for a connection that is not there yet. */
 const HOLD_LIMIT = 256 * 1024;
 /** Bytes that a frame costs besides its own while it waits. */
