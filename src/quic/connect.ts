@@ -10,7 +10,7 @@ import { hintedNonce } from '../protocol/initial-keys.ts';
 import { CLOCK_WINDOW, InitialProof, PROOF_NONCE } from '../protocol/initial-proof.ts';
 import { MovingSocket } from '../udp/moving.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
-import type { Clock } from './clock.ts';
+import type { Clock, Timer } from './clock.ts';
 import { CLOSE } from './close.ts';
 import { clientConfig, DATAGRAM_SIZES } from './config.ts';
 import { type ConnectionHost, QuicConnection } from './connection.ts';
@@ -158,6 +158,8 @@ function givenUp(): QtunnelError {
  *     the machine's addresses change and the system would choose another      at once, found within a second
  *     the system refuses to send                                              at once, at most every MOVE_INTERVAL
  *     nothing is heard although something was asked                           after 2.5 s (protocol/liveness.ts), and again
+ *     it has moved for one of the last two reasons, and the system would      LOOK_AGAIN later: what came back within a second,
+ *     choose another address by now                                           the look at the addresses has not seen
  */
 class ClientEndpoint implements ConnectionHost, UdpHandler {
   readonly udp: MovingSocket;
@@ -165,6 +167,7 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
   readonly #hmac: Hmac;
   readonly #stopWatching: () => void;
   #movedAt = -Infinity;
+  #lookAgain: Timer | null = null;
   readonly #turns: Turns;
   #connection: QuicConnection | null = null;
 
@@ -192,6 +195,7 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
 
   forget(): void {
     this.#connection = null;
+    this.#lookAgain?.cancel();
     this.#stopWatching();
     this.udp.close();
   }
@@ -224,7 +228,11 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
     if (this.#connection?.established !== true) return;
     this.#movedAt = this.clock.now();
     const local = await this.udp.move(onlyElsewhere);
-    if (local !== null) this.#connection?.handleMove(local);
+    if (local === null || this.#connection === null) return;
+    this.#connection.handleMove(local);
+    if (onlyElsewhere) return;
+    this.#lookAgain?.cancel();
+    this.#lookAgain = this.clock.setTimer(() => void this.#move(true), LOOK_AGAIN);
   }
 }
 
@@ -245,6 +253,7 @@ const configs = new Map<string, Config>();
 const TICKET_DELAY = 500;
 const TICKET_ATTEMPTS = 10;
 const MOVE_INTERVAL = 500;
+const LOOK_AGAIN = 2_000;
 /** Enough that the links of 64 workers come out evenly; making one takes up to 0.2 ms. */
 const ATTEMPTS_PER_WORKER = 16;
 /** Milliseconds. A path with a round trip of 1.5 s that loses a packet of each flight still makes it. */
