@@ -58,7 +58,8 @@ function tellOfLink(link: Link, state: 'up' | 'down', reason: string): void {
 }
 
 function tell(told: Told): void {
-  if (process.connected) process.send?.(told);
+  // With nobody to call back a parent that is gone would be an error of the process's.
+  if (process.connected) process.send?.(told, () => {});
 }
 
 const TELLING: TunnelEvents = {

@@ -101,7 +101,7 @@ async function readiness(
       else reject(new QtunnelError(told.code, told.message));
     });
     void ended.then((how) => reject(new QtunnelError('INTERNAL', `The process of the ${order.role} did not start (${how}).`)));
-    child.send(order);
+    child.send(order, () => {});
   });
 }
 

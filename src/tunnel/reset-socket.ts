@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
  * the peer hears nothing. So the FIN goes first.
  */
 export function resetSocket(socket: Socket): void {
-  if (isShuttingDown(socket)) socket.once('finish', () => socket.resetAndDestroy());
+  if (isShuttingDown(socket)) socket.on('error', () => {}).once('finish', () => socket.resetAndDestroy());
   else socket.resetAndDestroy();
 }
 
