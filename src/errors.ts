@@ -40,6 +40,9 @@ export const ERROR_CODES = [
   'DIAL_NAME_NOT_FOUND',
   'STREAM_LIMIT',
   'BACKEND_UNKNOWN',
+  // A hub's public port
+  'PORT_TAKEN',
+  'PORT_OUTSIDE',
   // Everything else
   'SHUTTING_DOWN',
   'ABORTED',
