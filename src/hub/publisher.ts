@@ -14,6 +14,8 @@ export interface Publisher {
   /** In the order of their names. */
   agents(): readonly AgentState[];
   connections(): readonly ConnectionState[];
+  /** Has `listener` told of each connection that ends, with its figures at the end; in the place of the listener before. It does not throw. */
+  onConnectionEnd(listener: (connection: ConnectionState) => void): void;
 }
 
 export interface MappingState {
