@@ -50,7 +50,8 @@ function machineSuite({ name, title, where, makeSite, absence }: Kind): Suite {
     name,
     title,
     method: ({ seconds }) =>
-      `${where} ${seconds} s each: iperf3 with 1 and 10 connections; ab -c 100 without keep-alive and wrk -c 64 against nginx; sockperf with 64 bytes.`,
+      `${where} ${seconds} s each: iperf3 with 1 and 10 connections; ab -c 100 without keep-alive and wrk -c 64 against nginx; sockperf with 64 bytes. ` +
+      `The last three after ${WARM_UP} s of the same that are not counted.`,
     columns: COLUMNS,
     charts: [
       { name: `${name}-throughput`, title: `${title}: throughput`, axis: 'MB/s', columns: LOADS.map((load) => load.name) },
@@ -90,16 +91,24 @@ async function measure(session: Session, turn: Turn): Promise<void> {
   const { seconds } = session;
   await bulk(session, turn);
   const toNginx = { contender, site, backendPort: backends.nginx };
-  await session.measure(turn, { ...toNginx, what: OPENED }, async (running, record) =>
-    record({ [OPENED]: await newConnections(site.client, running, seconds) }),
-  );
-  await session.measure(turn, { ...toNginx, what: REQUESTS }, async (running, record) =>
-    record({ [REQUESTS]: await keepAliveRequests(site.client, running, seconds) }),
-  );
+  await session.measure(turn, { ...toNginx, what: OPENED }, async (running, record) => {
+    const opened = await warm((duration) => newConnections(site.client, running, duration), seconds);
+    record({ [OPENED]: opened });
+  });
+  await session.measure(turn, { ...toNginx, what: REQUESTS }, async (running, record) => {
+    const requests = await warm((duration) => keepAliveRequests(site.client, running, duration), seconds);
+    record({ [REQUESTS]: requests });
+  });
   await session.measure(turn, { contender, site, backendPort: backends.echo, what: 'round trip' }, async (running, record) => {
-    const { p50, p99 } = await roundTrip(site.client, running, seconds);
+    const { p50, p99 } = await warm((duration) => roundTrip(site.client, running, duration), seconds);
     record({ [P50]: p50, [P99]: p99 });
   });
+}
+
+/** What a load measures in `seconds` of a program that has been at it for a while: tunnels run for weeks, and a program with a JIT compiler is not itself at first. */
+async function warm<T>(load: (seconds: number) => Promise<T>, seconds: number): Promise<T> {
+  await load(WARM_UP);
+  return load(seconds);
 }
 
 async function bulk(session: Session, turn: Turn): Promise<void> {
@@ -123,6 +132,8 @@ const LOADS: readonly Load[] = [
   { name: '1 down', streams: 1, down: true },
   { name: '10 down', streams: 10, down: true },
 ];
+/** Seconds; what V8 compiles falls from 140 stalls of over 1 ms a second to 12 within 6 to 8 of them (docs/PERFORMANCE.md, "Small requests"). */
+const WARM_UP = 6;
 const CPU = 'CPU';
 const RSS = 'RSS, both';
 const OPENED = 'new connections';
