@@ -24,16 +24,19 @@ import {
   MAX_SMALL,
 } from '../protocol/messages.ts';
 import type { ResetReason } from '../protocol/reset.ts';
+import { StreamNumbers } from '../protocol/stream-numbers.ts';
 import type { UdpAddress } from '../udp/socket.ts';
 import { CLOSE, closeCodeFor } from './close.ts';
 import type { QuicConnection } from './connection.ts';
 import type { ControlStream } from './control-stream.ts';
 import type { QuicOptions } from './link-settings.ts';
 import { Lingering } from './lingering.ts';
+import { MovedStreams } from './moved-streams.ts';
 import type { BlockPeer } from './packetization/packetizer.ts';
+import { QuicIds } from './quic-ids.ts';
 import { CONTROL_STREAM, type Stage } from './stage.ts';
 import { QuicStream, type StreamHost } from './stream.ts';
-import { StreamIds } from './stream-ids.ts';
+import { StreamTurns } from './stream-turns.ts';
 
 /**
  * A link whose streams share one QUIC connection: small writes on its control stream, the others on QUIC streams of their own (stream.ts). It is the
@@ -53,15 +56,11 @@ export class QuicLink implements Link, Stage, StreamHost {
   readonly #liveness: Liveness;
   readonly #budget: CreditBudget;
   mostSmall: number;
-  readonly #ids: StreamIds;
+  readonly #numbers: StreamNumbers;
+  readonly #quicIds: QuicIds;
   readonly #streams = new Map<number, QuicStream>();
-  /** The streams whose input comes on a QUIC stream of its own, by that one's id. */
-  readonly #moved = new Map<number, QuicStream>();
-  /** Streams that could write if the congestion window were open, longest waiting first. */
-  readonly #waiting = new Set<QuicStream>();
-  readonly #creditDue = new Set<QuicStream>();
-  /** Streams whose handlers stopped reading although there may be more. */
-  #readAgain: QuicStream[] = [];
+  readonly #moved: MovedStreams;
+  readonly #turns = new StreamTurns();
   readonly #lingering: Lingering;
   /** This side, and the peer, has said that it is draining and has no streams left. */
   #saidDrained = false;
@@ -95,7 +94,9 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#options = options;
     this.#own = link.own;
     this.#peer = link.peer;
-    this.#ids = new StreamIds(link.role);
+    this.#numbers = new StreamNumbers(link.role);
+    this.#quicIds = new QuicIds(link.role);
+    this.#moved = new MovedStreams(this, this.#quicIds, options.maxStreams);
     this.#lingering = new Lingering((id) => connection.isEndPending(id));
     const shards = Math.min(link.own.shards, link.peer.shards);
     // Without blocks a lost packet holds up its own QUIC stream only, which is worth more than fewer packets.
@@ -164,7 +165,7 @@ export class QuicLink implements Link, Stage, StreamHost {
       throw new QtunnelError('STREAM_LIMIT', `The peer allows ${this.#peer.maxStreams} streams at once; all are in use.`);
     }
     if (this.#control.pending > MOST_PENDING) throw new QtunnelError('STREAM_LIMIT', 'The peer does not take what waits for it.');
-    const id = this.#ids.nextOwn();
+    const id = this.#numbers.next();
     this.#opened++;
     const stream = this.#addStream(id);
     this.#control.send(encodeOpen(id, request.tag, request.target, request.endpoints));
@@ -211,16 +212,15 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#guard(() => {
       // What it says of the other streams comes first: that they are there, and why they were reset.
       if (this.#control.isReadable) this.#control.handleReadable();
-      if (this.#moved.size <= ASKED_SINGLY) this.#readFew();
-      this.#readListed();
+      this.#moved.read();
     });
   }
 
   onTurn(now: number): void {
     this.#guard(() => {
-      this.#serveReaders();
-      this.#serveWaiting();
-      this.#grantCredit(now);
+      this.#turns.serveReaders();
+      this.#turns.serveWriters();
+      this.#turns.serveCredit(this.#grantCredit, now);
       this.#control.flush();
       this.#watch(now);
       if (this.#state === 'draining') this.#closeWhenDrained();
@@ -246,11 +246,11 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   waitForCapacity(stream: QuicStream): void {
-    this.#waiting.add(stream);
+    this.#turns.waitForCapacity(stream);
   }
 
   creditDue(stream: QuicStream): void {
-    this.#creditDue.add(stream);
+    this.#turns.creditDue(stream);
     this.connection.schedule();
   }
 
@@ -261,7 +261,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   moveOut(id: number): number {
-    const quicStream = this.#ids.nextOwnQuic();
+    const quicStream = this.#quicIds.next();
     this.#guard(() => this.#control.send(encodeMove(id, quicStream)));
     return quicStream;
   }
@@ -275,7 +275,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   readAgain(stream: QuicStream): void {
-    this.#readAgain.push(stream);
+    this.#turns.readAgain(stream);
     this.connection.schedule();
   }
 
@@ -285,11 +285,10 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   forget(stream: QuicStream, reset: boolean): void {
     if (!this.#streams.delete(stream.id)) return;
-    if (this.#ids.isOwn(stream.id)) this.#opened--;
+    if (this.#numbers.isOwn(stream.id)) this.#opened--;
     else this.#accepted--;
-    this.#waiting.delete(stream);
-    this.#creditDue.delete(stream);
-    this.#moved.delete(stream.input);
+    this.#turns.forget(stream);
+    this.#moved.forget(stream.input);
     stream.receiveCredit.release();
     if (!reset && stream.output >= 0) this.#lingering.add(stream.output);
     if (this.#state === 'draining') this.connection.schedule();
@@ -322,7 +321,7 @@ export class QuicLink implements Link, Stage, StreamHost {
       }
       case FRAME.MOVE: {
         const { stream, quicStream } = decodeMove(payload);
-        return this.#handleMove(stream, quicStream);
+        return this.#moved.handleMove(quicStream, this.#known(stream));
       }
       case FRAME.FIN:
         return this.#known(decodeFin(payload))?.handleFin();
@@ -350,50 +349,13 @@ export class QuicLink implements Link, Stage, StreamHost {
   /** The stream that a frame is about; undefined when it has ended here. @throws QtunnelError `PROTOCOL_VIOLATION` when it never was. */
   #known(id: number): QuicStream | undefined {
     const stream = this.#streams.get(id);
-    if (stream === undefined) this.#ids.expectUsed(id);
+    if (stream === undefined) this.#numbers.expectUsed(id);
     return stream;
-  }
-
-  #handleMove(id: number, quicStream: number): void {
-    const stream = this.#known(id);
-    this.#ids.handlePeerQuic(quicStream);
-    if (stream === undefined) return;
-    this.#moved.set(quicStream, stream);
-    stream.handleMove(quicStream);
-  }
-
-  /** Asks the few streams that there are one by one; mostly nothing is left then that would have to be listed. */
-  #readFew(): void {
-    for (const [id, stream] of this.#moved) if (this.connection.isReadable(id)) stream.handleReadable();
-  }
-
-  /** What belongs to no stream is of one that was reset, or its MOVE frame is still under way: then it is left where it is. */
-  #readListed(): void {
-    let unknown = 0;
-    let isStuck = false;
-    for (const id of this.connection.listReadable()) {
-      const stream = this.#moved.get(id);
-      // A handler may have closed the link since.
-      if (this.#state === 'closed') return;
-      if (!this.connection.isReadable(id)) isStuck = true;
-      else if (stream !== undefined) stream.handleReadable();
-      else if (this.#ids.isPeerQuic(id)) this.connection.discard(id);
-      else if (++unknown > this.#options.maxStreams)
-        return this.handleViolation('The peer uses QUIC streams that it has not told of.');
-    }
-    if (isStuck) this.#refuseStuck();
-  }
-
-  /** quiche 0.18 lists a stream for ever that was reset after its end had come: nothing can be read of it, and it is never forgotten. */
-  #refuseStuck(): void {
-    const { connection } = this;
-    if (connection.listReadable().some((id) => !connection.isReadable(id)))
-      this.handleViolation('The peer reset a QUIC stream that it had ended.');
   }
 
   /** A stream of the peer's. */
   #accept(id: number, request: OpenRequest): void {
-    this.#ids.handlePeer(id);
+    this.#numbers.handlePeer(id);
     if (this.#accepted >= this.#options.maxStreams) {
       return this.sendReset(id, 'LIMIT', `this side allows ${this.#options.maxStreams} streams at once`);
     }
@@ -411,33 +373,10 @@ export class QuicLink implements Link, Stage, StreamHost {
     return stream;
   }
 
-  #serveReaders(): void {
-    if (this.#readAgain.length === 0) return;
-    const streams = this.#readAgain;
-    this.#readAgain = [];
-    for (const stream of streams) stream.handleReadable();
-  }
-
-  #serveWaiting(): void {
-    for (let left = this.#waiting.size; left > 0; left--) {
-      const [stream] = this.#waiting;
-      if (stream === undefined) return;
-      this.#waiting.delete(stream);
-      stream.handleWritable();
-      // The window is full again; who has waited longest is first next time.
-      if (this.#waiting.has(stream)) return;
-    }
-  }
-
-  #grantCredit(now: number): void {
-    if (this.#creditDue.size === 0) return;
-    const rtt = this.connection.path?.rtt ?? 0;
-    for (const stream of this.#creditDue) {
-      const offset = stream.receiveCredit.pollCredit(now, rtt);
-      if (offset > 0) this.#control.send(encodeCredit(stream.id, offset));
-    }
-    this.#creditDue.clear();
-  }
+  readonly #grantCredit = (stream: QuicStream, now: number): void => {
+    const offset = stream.receiveCredit.pollCredit(now, this.connection.path?.rtt ?? 0);
+    if (offset > 0) this.#control.send(encodeCredit(stream.id, offset));
+  };
 
   #watch(now: number): void {
     if (this.connection.takeWrote()) this.#liveness.handleAsked(now);
@@ -502,5 +441,3 @@ const MIN_IDLE_TIMEOUT = 1_000;
 const MOST_URGENT = 0;
 /** Bytes for the control stream that quiche has not taken, beyond which no more small writes are. */
 const MOST_PENDING = 64 * 1024;
-/** Streams: asking one costs 0.1 µs, listing the readable ones 20 µs with what it leaves for the garbage collector. */
-const ASKED_SINGLY = 128;

@@ -2,25 +2,14 @@ import { QtunnelError } from '../errors.ts';
 import type { Link, LinkHandler, LinkState, LinkStats, LinkStream, OpenRequest } from '../link/link.ts';
 import type { LinkOptions } from '../link/options.ts';
 import { FRAME, frame } from '../protocol/frames.ts';
-import {
-  decodeAttach,
-  decodeCredit,
-  decodeFin,
-  decodeOpen,
-  decodeReset,
-  decodeSmall,
-  encodeCredit,
-  encodeFin,
-  encodeGoAway,
-  encodeOpen,
-  encodeReset,
-  type LinkSettings,
-} from '../protocol/messages.ts';
+import { decodeAttach, decodeOpen, encodeGoAway, encodeOpen, encodeReset, type LinkSettings } from '../protocol/messages.ts';
 import { STALL } from '../protocol/liveness.ts';
 import type { ResetReason } from '../protocol/reset.ts';
-import type { ConnectionHandler, TlsConnection } from './connection.ts';
+import type { TlsConnection } from './connection.ts';
+import { Connections } from './connections.ts';
 import { Control, type ControlHandler } from './control.ts';
-import { Lane, type LaneHost } from './lane.ts';
+import { Lane } from './lane.ts';
+import { Lanes } from './lanes.ts';
 import { type StreamHost, TlsStream } from './stream.ts';
 
 /** Where the client's streams get their connections from. */
@@ -48,7 +37,7 @@ export interface StreamSource {
  *
  * Without its control connection a link is draining: what has a connection of its own goes on.
  */
-export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
+export class TlsLink implements Link, StreamHost, ControlHandler {
   readonly transport = 'tls';
   readonly id: string;
   readonly peer: string;
@@ -63,15 +52,12 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
   readonly #peerSettings: LinkSettings;
   readonly #source: StreamSource | null;
   readonly #streams = new Set<TlsStream>();
-  readonly #idle = new Set<TlsConnection>();
-  readonly #connections = new Set<TlsConnection>();
-  /** The streams that have a lane, by its number; at the server also those whose ATTACH has overtaken their OPEN. */
-  readonly #lanes = new Map<number, TlsStream>();
-  /** Streams that could write if the control connection had room, longest waiting first. */
-  readonly #waiting = new Set<TlsStream>();
+  readonly #connections = new Connections({
+    open: (connection, request) => this.#accept(connection, request),
+    attach: (connection, payload) => this.#attach(connection, payload),
+  });
+  readonly #lanes: Lanes;
   readonly #usesLanes: boolean;
-  /** The last lane that was opened. */
-  #lastLane = 0;
   #state: LinkState = 'up';
   #nextId = 1;
   /** Whether the peer may open streams: also after its GOAWAY, because on another connection OPEN may have been overtaken by it. */
@@ -79,9 +65,6 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
   /** Whether the end of the last stream closes a link that drains. */
   #closesWhenIdle = false;
   #drainReason = new QtunnelError('LINK_CLOSED', 'The link was drained.');
-  /** Bytes of connections that are gone. */
-  #bytesSent = 0;
-  #bytesReceived = 0;
 
   /**
    * `makeSource` is null on the server, which opens no streams over TLS; `rtt` is the first measurement in milliseconds, NaN without one. A branch's
@@ -111,6 +94,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
     const keepalive = options.keepalive * (link.makeSource === null ? 2 : 1);
     const stall = Math.max(options.stall ?? STALL, 3 * (link.rtt || 0));
     this.#control = this.isBranch ? null : new Control(first, { keepalive, idleTimeout, stall, rtt: link.rtt }, this);
+    this.#lanes = new Lanes(this.#control);
     this.#source = link.makeSource?.(this) ?? null;
     this.#usesLanes = this.#source !== null && link.peer.lane === 1;
   }
@@ -138,7 +122,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
 
   /** At the server: those of them that wait for a stream. */
   get idle(): number {
-    return this.#idle.size;
+    return this.#connections.idle;
   }
 
   /** At the client: those that are ready for one. */
@@ -177,33 +161,19 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
     const streamReason: ResetReason = reason.code === 'SHUTTING_DOWN' ? 'SHUTDOWN' : 'LINK_LOST';
     for (const stream of this.#streams) stream.lose(streamReason, reason.message);
     this.#control?.close();
-    for (const connection of this.#idle) connection.destroy();
-    // Those that were to end by themselves.
-    for (const connection of this.#connections) connection.cutOff(null);
+    this.#connections.cutOff();
     this.onForgotten(reason !== this.#drainReason);
     this.handler.onStateChange('closed');
     this.handler.onClose(reason);
   }
 
   stats(): LinkStats {
-    let bytesSent = this.#bytesSent;
-    let bytesReceived = this.#bytesReceived;
-    for (const { socket } of this.#connections) {
-      bytesSent += socket.bytesWritten;
-      bytesReceived += socket.bytesRead;
-    }
-    return { ...UNKNOWN, rtt: this.#control?.rtt ?? Number.NaN, bytesSent, bytesReceived };
+    return { ...UNKNOWN, rtt: this.#control?.rtt ?? Number.NaN, ...this.#connections.bytes };
   }
 
   /** Counts `connection` as one of this link's. */
   adopt(connection: TlsConnection): void {
-    this.#connections.add(connection);
-    connection.onGone = () => {
-      this.#connections.delete(connection);
-      this.#idle.delete(connection);
-      this.#bytesSent += connection.socket.bytesWritten;
-      this.#bytesReceived += connection.socket.bytesRead;
-    };
+    this.#connections.adopt(connection);
   }
 
   /** Whether the server lets one more connection join. */
@@ -214,13 +184,12 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
   /** Takes in a connection of the client's that waits for OPEN. */
   join(connection: TlsConnection): void {
     this.adopt(connection);
-    this.#letWait(connection);
+    this.#connections.letWait(connection);
   }
 
   forget(stream: TlsStream): void {
     if (!this.#streams.delete(stream)) return;
-    this.#waiting.delete(stream);
-    if (stream.lane !== null) this.#lanes.delete(stream.lane.id);
+    this.#lanes.forget(stream);
     this.#closeIfDrained();
   }
 
@@ -229,7 +198,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
     if (!ready) return connection.finish();
     if (this.#source !== null) return this.#source.giveBack(connection);
     connection.send(READY);
-    this.#letWait(connection);
+    this.#connections.letWait(connection);
   }
 
   wantConnection(stream: TlsStream): void {
@@ -244,58 +213,17 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
   }
 
   waitForRoom(stream: TlsStream): void {
-    this.#waiting.add(stream);
-  }
-
-  get hasLaneRoom(): boolean {
-    return this.#control?.hasRoom ?? false;
-  }
-
-  sendSmall(id: number, bytes: Uint8Array): boolean {
-    return this.#control?.sendSmall(id, bytes) ?? false;
-  }
-
-  sendFin(id: number): void {
-    this.#control?.sendSoon(encodeFin(id));
-  }
-
-  sendCredit(id: number, offset: number): void {
-    this.#control?.sendSoon(encodeCredit(id, offset));
-  }
-
-  sendReset(id: number, reason: ResetReason, message: string): void {
-    this.#control?.sendSoon(encodeReset(id, reason, message));
+    this.#lanes.waitForRoom(stream);
   }
 
   onRoom(): void {
-    for (let left = this.#waiting.size; left > 0 && this.hasLaneRoom; left--) {
-      const [stream] = this.#waiting;
-      if (stream === undefined) return;
-      this.#waiting.delete(stream);
-      stream.handleRoom();
-    }
+    this.#lanes.handleRoom();
   }
 
   onStreamFrame(type: number, payload: Uint8Array): void {
     if (this.#state === 'closed') return;
-    switch (type) {
-      case FRAME.SMALL: {
-        const { stream, offset } = decodeSmall(payload);
-        return this.#known(stream)?.handleSmall(payload.subarray(offset));
-      }
-      case FRAME.OPEN:
-        return this.#acceptLane(payload);
-      case FRAME.FIN:
-        return this.#known(decodeFin(payload))?.handleLaneFin();
-      case FRAME.CREDIT: {
-        const { stream, offset } = decodeCredit(payload);
-        return this.#known(stream)?.handleCredit(offset);
-      }
-      case FRAME.RESET:
-        return this.#known(decodeReset(payload).stream)?.handleReset(payload);
-      default:
-        throw misplaced(type);
-    }
+    if (type === FRAME.OPEN) this.#acceptLane(payload);
+    else this.#lanes.handleFrame(type, payload);
   }
 
   onStalled(): void {
@@ -324,10 +252,10 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
     this.#accepts = false;
     this.#setState('draining');
     this.#source?.close();
-    for (const connection of this.#idle) connection.destroy();
+    this.#connections.destroyIdle();
     for (const stream of this.#streams) {
       // An OPEN that is not here will not come.
-      if (stream.lane !== null && stream.lane.id > this.#lastLane) stream.reset('LINK_LOST', error.message);
+      if (stream.lane !== null && this.#lanes.isAhead(stream.lane.id)) stream.reset('LINK_LOST', error.message);
       else stream.handleControlLost(error.message);
     }
     this.#startDraining();
@@ -344,22 +272,22 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
   }
 
   #makeLane(id: number): TlsStream {
-    const stream = this.#makeStream(new Lane(this, id));
-    this.#lanes.set(id, stream);
+    const stream = this.#makeStream(new Lane(this.#lanes, id));
+    this.#lanes.add(id, stream);
     return stream;
   }
 
   #openLane(opening: (lane: number) => Uint8Array): TlsStream {
-    const stream = this.#makeLane(++this.#lastLane);
-    this.#control!.sendSoon(opening(this.#lastLane));
+    const id = this.#lanes.next();
+    const stream = this.#makeLane(id);
+    this.#control!.sendSoon(opening(id));
     return stream;
   }
 
   #acceptLane(payload: Uint8Array): void {
     const { stream: id, ...request } = decodeOpen(payload);
-    if (this.#source !== null || id <= this.#lastLane)
-      throw new QtunnelError('PROTOCOL_VIOLATION', `The peer opened stream ${id}, which it may not.`);
-    this.#lastLane = id;
+    if (this.#source !== null) throw new QtunnelError('PROTOCOL_VIOLATION', 'The server opened a stream.');
+    this.#lanes.handlePeer(id);
     const known = this.#lanes.get(id);
     if (!this.#accepts) return this.#refuse(id, 'SHUTDOWN', 'this side takes no new streams');
     const { maxStreams } = this.#options;
@@ -372,27 +300,20 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
 
   #refuse(id: number, reason: ResetReason, message: string): void {
     const known = this.#lanes.get(id);
-    if (known === undefined) this.sendReset(id, reason, message);
+    if (known === undefined) this.#lanes.sendReset(id, reason, message);
     else known.reset(reason, message);
-  }
-
-  /** The stream that a frame on the control connection is about; undefined when it has ended here. @throws QtunnelError `PROTOCOL_VIOLATION` */
-  #known(id: number): TlsStream | undefined {
-    if (id > this.#lastLane)
-      throw new QtunnelError('PROTOCOL_VIOLATION', `The peer spoke of stream ${id}, which has not been opened.`);
-    return this.#lanes.get(id);
   }
 
   /** The client goes on with a stream over this connection. */
   #attach(connection: TlsConnection, payload: Uint8Array): void {
     const { stream: id, offset, ended } = decodeAttach(payload);
     const stream = this.#lanes.get(id);
-    if (stream !== undefined || id > this.#lastLane) this.#idle.delete(connection);
+    if (stream !== undefined || this.#lanes.isAhead(id)) this.#connections.take(connection);
     if (stream !== undefined) {
       stream.attach(connection, offset, ended);
       return stream.answerAttach();
     }
-    if (id > this.#lastLane) return this.#attachAhead(connection, id, offset, ended);
+    if (this.#lanes.isAhead(id)) return this.#attachAhead(connection, id, offset, ended);
     // It has ended: if well, the client has nothing more to say on this connection.
     if (ended) connection.send(READY);
     else connection.destroy();
@@ -407,7 +328,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
   }
 
   #accept(connection: TlsConnection, request: OpenRequest): void {
-    this.#idle.delete(connection);
+    this.#connections.take(connection);
     const { maxStreams } = this.#options;
     if (!this.#accepts) return connection.cutOff(encodeReset(0, 'SHUTDOWN', 'this side takes no new streams'));
     if (this.#streams.size >= maxStreams) {
@@ -416,14 +337,6 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
     const stream = this.#makeStream(null);
     stream.start(connection);
     this.handler.onStream(stream, request);
-  }
-
-  #letWait(connection: TlsConnection): void {
-    this.#idle.add(connection);
-    connection.handler = new IdleConnection({
-      open: (request) => this.#accept(connection, request),
-      attach: (payload) => this.#attach(connection, payload),
-    });
   }
 
   #startDraining(): void {
@@ -442,45 +355,6 @@ export class TlsLink implements Link, StreamHost, ControlHandler, LaneHost {
     this.#state = state;
     this.handler.onStateChange(state);
   }
-}
-
-interface IdleUses {
-  open(request: OpenRequest): void;
-  /** Takes the payload of ATTACH. */
-  attach(payload: Uint8Array): void;
-}
-
-/** The server's end of a connection that waits in the client's pool. */
-class IdleConnection implements ConnectionHandler {
-  readonly #uses: IdleUses;
-
-  constructor(uses: IdleUses) {
-    this.#uses = uses;
-  }
-
-  onFrame(type: number, payload: Uint8Array): void {
-    if (type === FRAME.ATTACH) return this.#uses.attach(payload);
-    if (type !== FRAME.OPEN)
-      throw new QtunnelError('PROTOCOL_VIOLATION', `The client sent a frame of type ${type} where OPEN belongs.`);
-    const { stream: _stream, ...request } = decodeOpen(payload);
-    this.#uses.open(request);
-  }
-
-  onData(): void {
-    throw new QtunnelError('PROTOCOL_VIOLATION', 'The client sent DATA before OPEN.');
-  }
-
-  onDrain(): void {
-    // Nothing is written here.
-  }
-
-  onLost(): void {
-    // The client does not need it any more.
-  }
-}
-
-function misplaced(type: number): QtunnelError {
-  return new QtunnelError('PROTOCOL_VIOLATION', `The peer sent a frame of type ${type} where it does not belong.`);
 }
 
 const READY = frame(FRAME.READY, new Uint8Array(0));

@@ -1,0 +1,40 @@
+import { QtunnelError } from '../errors.ts';
+
+/**
+ * The numbers of a link's streams. Each side counts its own upwards:
+ *
+ *     client 2, 4, 6, …     server 1, 3, 5, …
+ */
+export class StreamNumbers {
+  #nextOwn: number;
+  /** The least that the peer may use next. */
+  #nextPeer: number;
+
+  constructor(role: 'client' | 'server') {
+    [this.#nextOwn, this.#nextPeer] = role === 'client' ? [2, 1] : [1, 2];
+  }
+
+  next(): number {
+    return (this.#nextOwn += STEP) - STEP;
+  }
+
+  isOwn(id: number): boolean {
+    return (id - this.#nextOwn) % STEP === 0;
+  }
+
+  /** The peer opens a stream. @throws QtunnelError `PROTOCOL_VIOLATION` when it may not have this number. */
+  handlePeer(id: number): void {
+    if (this.isOwn(id) || id < this.#nextPeer)
+      throw new QtunnelError('PROTOCOL_VIOLATION', `The peer opened stream ${id}, which it may not.`);
+    this.#nextPeer = id + STEP;
+  }
+
+  /** @throws QtunnelError `PROTOCOL_VIOLATION` when neither side has opened this stream yet. */
+  expectUsed(id: number): void {
+    if (id >= (this.isOwn(id) ? this.#nextOwn : this.#nextPeer)) {
+      throw new QtunnelError('PROTOCOL_VIOLATION', `The peer spoke of stream ${id}, which has not been opened.`);
+    }
+  }
+}
+
+const STEP = 2;
