@@ -219,7 +219,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   onTurn(now: number): void {
     this.#guard(() => {
       this.#turns.serveReaders();
-      this.#turns.serveWriters();
+      if (!this.#turns.serveWriters(this.#hasRoom)) this.connection.schedule();
       this.#turns.serveCredit(this.#grantCredit, now);
       this.#control.flush();
       this.#watch(now);
@@ -245,8 +245,12 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.handler.onClose(reason);
   }
 
-  waitForCapacity(stream: QuicStream): void {
-    this.#turns.waitForCapacity(stream);
+  mayWrite(stream: QuicStream): boolean {
+    return this.#turns.mayWrite(stream);
+  }
+
+  waitForCapacity(stream: QuicStream, written: number): void {
+    this.#turns.waitForCapacity(stream, written);
   }
 
   creditDue(stream: QuicStream): void {
@@ -255,7 +259,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   trySendSmall(id: number, bytes: Uint8Array): boolean {
-    if (this.#control.pending > MOST_PENDING || !this.connection.hasRoom(bytes.length)) return false;
+    if (!this.#hasSmallRoom(bytes.length)) return false;
     this.#control.sendSmall(id, bytes);
     return true;
   }
@@ -292,6 +296,13 @@ export class QuicLink implements Link, Stage, StreamHost {
     stream.receiveCredit.release();
     if (!reset && stream.output >= 0) this.#lingering.add(stream.output);
     if (this.#state === 'draining') this.connection.schedule();
+  }
+
+  readonly #hasRoom = ({ smallDue }: QuicStream): boolean =>
+    smallDue > 0 ? this.#hasSmallRoom(smallDue) : this.connection.hasRoom(1);
+
+  #hasSmallRoom(bytes: number): boolean {
+    return this.#control.pending <= MOST_PENDING && this.connection.hasRoom(bytes);
   }
 
   /** The handshake's packets go as they are. */

@@ -15,8 +15,10 @@ export interface StreamHost {
   moveOut(id: number): number;
   sendFin(id: number): void;
   sendReset(id: number, reason: ResetReason, message: string): void;
-  /** The stream could write if there were room; call `handleWritable` when there is. */
-  waitForCapacity(stream: QuicStream): void;
+  /** Whether it is this stream's turn to write: others that wait for room come first. */
+  mayWrite(stream: QuicStream): boolean;
+  /** The stream has written `written` bytes, and could write more if there were room; call `handleWritable` when there is. */
+  waitForCapacity(stream: QuicStream, written: number): void;
   /** The stream has read half of what it granted. */
   creditDue(stream: QuicStream): void;
   /** The stream's handler stopped reading while there may be more: call `handleReadable` once more. */
@@ -51,6 +53,7 @@ export class QuicStream implements LinkStream {
   /** `connection.received` when quiche last held nothing of the stream that could be read. */
   #receivedAtLook = 0;
   #wantsWrite = false;
+  #smallDue = 0;
   #ending = false;
   #finSent = false;
   /** All that the peer has sent is here. */
@@ -77,6 +80,11 @@ export class QuicStream implements LinkStream {
     return this.#out;
   }
 
+  /** Bytes of the small write that there was no room for, which needs room for all of it; 0 when that is not what the stream waits for. */
+  get smallDue(): number {
+    return this.#smallDue;
+  }
+
   read(into: Uint8Array): number {
     if (this.#endRead) return END;
     if (this.#over || into.length === 0) return NOTHING_YET;
@@ -90,10 +98,14 @@ export class QuicStream implements LinkStream {
     if (this.#over || this.#ending || chunk.length === 0) return 0;
     const allowed = Math.max(0, Math.min(chunk.length, this.#sendCredit.available));
     const isSmall = this.#out === NONE && chunk.length <= this.#host.mostSmall;
-    const taken = allowed === 0 ? 0 : this.#send(allowed === chunk.length ? chunk : chunk.subarray(0, allowed), isSmall);
+    const taken =
+      allowed === 0 || !this.#host.mayWrite(this)
+        ? 0
+        : this.#send(allowed === chunk.length ? chunk : chunk.subarray(0, allowed), isSmall);
     if (taken < chunk.length && !this.#over) {
       this.#wantsWrite = true;
-      if (taken < allowed) this.#host.waitForCapacity(this);
+      this.#smallDue = isSmall ? allowed : 0;
+      if (taken < allowed) this.#host.waitForCapacity(this, taken);
     }
     return taken;
   }
@@ -142,13 +154,16 @@ export class QuicStream implements LinkStream {
     if (this.#sendCredit.handleCredit(offset)) this.handleWritable();
   }
 
-  /** There may be room: writes what waits and tells the handler. */
-  handleWritable(): void {
-    if (this.#over) return;
-    if (this.#ending) return this.#flushEnd();
-    if (!this.#wantsWrite || this.#sendCredit.available <= 0) return;
-    this.#wantsWrite = false;
-    this.handler.onWritable();
+  /** There may be room: writes what waits, or tells the handler; true when it did that. */
+  handleWritable(): boolean {
+    if (this.#over) return false;
+    if (this.#ending) this.#flushEnd();
+    else if (this.#wantsWrite && this.#sendCredit.available > 0) {
+      this.#wantsWrite = false;
+      this.handler.onWritable();
+      return true;
+    }
+    return false;
   }
 
   handleReadable(): void {
@@ -265,7 +280,7 @@ export class QuicStream implements LinkStream {
       this.#handleCut(error);
       return false;
     }
-    this.#host.waitForCapacity(this);
+    this.#host.waitForCapacity(this, 0);
     return false;
   }
 

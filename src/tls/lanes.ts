@@ -1,14 +1,6 @@
 import { QtunnelError } from '../errors.ts';
 import { FRAME } from '../protocol/frames.ts';
-import {
-  decodeCredit,
-  decodeFin,
-  decodeReset,
-  decodeSmall,
-  encodeCredit,
-  encodeFin,
-  encodeReset,
-} from '../protocol/messages.ts';
+import { decodeCredit, decodeFin, decodeReset, decodeSmall, encodeCredit, encodeFin, encodeReset } from '../protocol/messages.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import type { Control } from './control.ts';
 import type { LaneHost } from './lane.ts';

@@ -113,3 +113,20 @@ void test('a reset in the midst of small writes ends both sides, and hinders no 
   t.strictSame(firstThere.resets, [{ reason: 'RESET', message: 'enough' }]);
   client.link.close(OVER);
 });
+
+void test('small writes of nearly a packet get through beside bulk on a slow path', { timeout: 60_000 }, async (t) => {
+  const pair = await makeWorld({ conditions: { delay: 5, rate: 400_000, queue: 100_000 }, link: { buffer: 8 << 20 } });
+  const { world, client } = pair;
+  const bulk = [await openStream(pair), await openStream(pair), await openStream(pair)];
+  for (const [here] of bulk) here.write(new Uint8Array(4 << 20)).catch(() => {});
+  await world.drive(() => bulk.every(([, there]) => there.received > 30_000), 'bulk to be under way');
+  const [here, there] = await openStream(pair);
+  const came = () => bulk.reduce((sum, [, { received }]) => sum + received, 0);
+  const before = came();
+  for (let n = 1; n <= 3; n++) {
+    void here.write(new Uint8Array(4_000));
+    await world.drive(() => there.received === n * 4_000, `small write ${n}`);
+  }
+  t.ok(came() - before < 600_000, `${came() - before} bytes of bulk came before them`);
+  client.link.close(OVER);
+});
