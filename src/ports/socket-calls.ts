@@ -1,5 +1,5 @@
 import type { Ports } from './ports.ts';
-import { libraryC } from '../udp/libc.ts';
+import { duplicator, libraryC } from '../udp/libc.ts';
 
 /** The system calls for sockets that several threads have a part in; Node has none of them. */
 export interface SocketCalls {
@@ -24,9 +24,8 @@ export function loadSocketCalls(): SocketCalls | null {
   const loaded = libraryC();
   if (loaded === null) return null;
   const { koffi, libc } = loaded;
-  const duplicate = libc.func('int fcntl(int, int, int)') as unknown as (fd: number, command: number, from: number) => number;
   return {
-    duplicate: (fd) => duplicate(fd, F_DUPFD_CLOEXEC, 0),
+    duplicate: duplicator(libc),
     socket: libc.func('int socket(int, int, int)') as unknown as SocketCalls['socket'],
     bind: libc.func('int bind(int, void *, unsigned int)') as unknown as SocketCalls['bind'],
     setsockopt: libc.func('int setsockopt(int, int, int, void *, unsigned int)') as unknown as SocketCalls['setsockopt'],
@@ -35,5 +34,3 @@ export function loadSocketCalls(): SocketCalls | null {
     address: (buffer) => koffi.address(buffer),
   };
 }
-
-const F_DUPFD_CLOEXEC = 1030;

@@ -38,6 +38,11 @@ export function writeFrameHeader(into: Uint8Array, at: number, type: number, len
   into[at + 3] = length;
 }
 
+/** What to throw when a frame of a known type came `where` it must not. */
+export function misplacedFrame(type: number, where = 'where it does not belong'): QtunnelError {
+  return new QtunnelError('PROTOCOL_VIOLATION', `The peer sent a frame of type ${type} ${where}.`);
+}
+
 export interface FrameHandler {
   /** A whole frame other than DATA. The payload is valid during the call only. */
   onFrame(type: number, payload: Uint8Array): void;

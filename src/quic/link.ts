@@ -2,7 +2,7 @@ import { formatAddress } from '../link/address.ts';
 import { asQtunnelError, QtunnelError } from '../errors.ts';
 import type { Link, LinkHandler, LinkState, LinkStats, LinkStream, OpenRequest } from '../link/link.ts';
 import { CreditBudget, ReceiveCredit, SendCredit } from '../protocol/credit.ts';
-import { FRAME } from '../protocol/frames.ts';
+import { FRAME, misplacedFrame } from '../protocol/frames.ts';
 import { Liveness, STALL } from '../protocol/liveness.ts';
 import {
   decodeCredit,
@@ -353,7 +353,7 @@ export class QuicLink implements Link, Stage, StreamHost {
         this.#peerDrained = decodeGoAway(payload).drained;
         return this.#setState('draining');
       default:
-        throw new QtunnelError('PROTOCOL_VIOLATION', `The peer sent a frame of type ${type} where it does not belong.`);
+        throw misplacedFrame(type);
     }
   }
 

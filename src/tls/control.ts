@@ -1,5 +1,5 @@
 import { QtunnelError } from '../errors.ts';
-import { FRAME } from '../protocol/frames.ts';
+import { FRAME, misplacedFrame } from '../protocol/frames.ts';
 import { Liveness } from '../protocol/liveness.ts';
 import { decodeGoAway, decodePing, encodePing } from '../protocol/messages.ts';
 import type { ConnectionHandler, TlsConnection } from './connection.ts';
@@ -90,7 +90,7 @@ export class Control implements ConnectionHandler {
   }
 
   onData(): void {
-    throw misplaced(FRAME.DATA);
+    throw misplacedFrame(FRAME.DATA, 'on the control connection');
   }
 
   onDrain(): void {
@@ -140,10 +140,6 @@ export class Control implements ConnectionHandler {
   #stop(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
-}
-
-function misplaced(type: number): QtunnelError {
-  return new QtunnelError('PROTOCOL_VIOLATION', `The peer sent a frame of type ${type} on the control connection.`);
 }
 
 const PING_LENGTH = 8;

@@ -1,5 +1,5 @@
 import { QtunnelError } from '../errors.ts';
-import { FRAME } from '../protocol/frames.ts';
+import { FRAME, misplacedFrame } from '../protocol/frames.ts';
 import { decodeCredit, decodeFin, decodeReset, decodeSmall, encodeCredit, encodeFin, encodeReset } from '../protocol/messages.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import type { Control } from './control.ts';
@@ -99,7 +99,7 @@ export class Lanes implements LaneHost {
       case FRAME.RESET:
         return this.#known(decodeReset(payload).stream)?.handleReset(payload);
       default:
-        throw new QtunnelError('PROTOCOL_VIOLATION', `The peer sent a frame of type ${type} where it does not belong.`);
+        throw misplacedFrame(type);
     }
   }
 

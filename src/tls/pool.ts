@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { QtunnelError } from '../errors.ts';
 import { Backoff } from '../protocol/backoff.ts';
-import { FRAME } from '../protocol/frames.ts';
+import { FRAME, misplacedFrame } from '../protocol/frames.ts';
 import type { ConnectionHandler, TlsConnection } from './connection.ts';
 import type { StreamSource } from './link.ts';
 import type { TlsStream } from './stream.ts';
@@ -212,21 +212,17 @@ class WaitingConnection implements ConnectionHandler {
   }
 
   onFrame(type: number): void {
-    if (type !== FRAME.READY || this.#onReady === null) throw misplaced(type);
+    if (type !== FRAME.READY || this.#onReady === null) throw misplacedFrame(type, 'on a connection without a stream');
     this.#onReady();
   }
 
   onData(): void {
-    throw misplaced(FRAME.DATA);
+    throw misplacedFrame(FRAME.DATA, 'on a connection without a stream');
   }
 
   onDrain(): void {
     // Nothing is written here.
   }
-}
-
-function misplaced(type: number): QtunnelError {
-  return new QtunnelError('PROTOCOL_VIOLATION', `The server sent a frame of type ${type} on a connection without a stream.`);
 }
 
 /** Enough for a browser's or shell's next connection; each costs the server two descriptors' worth of memory, some 50 KB. */

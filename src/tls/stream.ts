@@ -1,6 +1,6 @@
 import { QtunnelError } from '../errors.ts';
 import { END, type LinkStream, NOTHING_YET, type StreamHandler } from '../link/link.ts';
-import { FRAME, frame, MAX_DATA } from '../protocol/frames.ts';
+import { FRAME, frame, MAX_DATA, misplacedFrame } from '../protocol/frames.ts';
 import { decodeAttach, decodeReset, encodeAttach, encodeReset } from '../protocol/messages.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import type { ConnectionHandler, TlsConnection } from './connection.ts';
@@ -168,7 +168,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   /** CREDIT on the control connection. */
   handleCredit(offset: number): void {
     this.#lane!.handleCredit(offset);
-    this.#offerRoom();
+    this.handleRoom();
   }
 
   /** There is no connection for it; it may ask again after a while. */
@@ -177,7 +177,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     this.#wantsConnection = false;
     this.#askFrom = this.#lane.total + ASK_AGAIN_AFTER;
     this.#lane.release();
-    this.#offerRoom();
+    this.handleRoom();
   }
 
   /** RESET on the control connection. @throws QtunnelError `PROTOCOL_VIOLATION` */
@@ -188,9 +188,11 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     this.handler.onReset(reason, message);
   }
 
-  /** The lane has room. */
+  /** The stream may have room: tells the handler if it waits for that. */
   handleRoom(): void {
-    this.#offerRoom();
+    if (this.#over || !this.#wantsWrite || this.#finSent || !this.#canSend) return;
+    this.#wantsWrite = false;
+    this.handler.onWritable();
   }
 
   /** The control connection is gone. A stream that still needs it is lost. */
@@ -207,7 +209,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     if (type === FRAME.ATTACH && this.#lane !== null) return this.#handleAttach(payload, this.#lane);
     if (type === FRAME.READY && this.#isNotNeeded) return this.#detach();
     if (type !== FRAME.FIN || this.#finReceived || !this.#isAttached) {
-      throw new QtunnelError('PROTOCOL_VIOLATION', `The peer sent a frame of type ${type} where it does not belong.`);
+      throw misplacedFrame(type);
     }
     this.#finReceived = true;
     takeTurn(this);
@@ -215,14 +217,15 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   }
 
   onData(part: Uint8Array): void {
-    if (this.#finReceived || !this.#isAttached) throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer sent DATA after FIN.');
+    if (this.#finReceived) throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer sent DATA after FIN.');
+    if (!this.#isAttached) throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer sent DATA before ATTACH.');
     this.#incoming.push(part);
     if (!this.#paused && this.#incoming.length >= this.#receiveLimit) this.#pause();
     takeTurn(this);
   }
 
   onDrain(): void {
-    this.#offerRoom();
+    this.handleRoom();
   }
 
   onLost(error: QtunnelError): void {
@@ -234,7 +237,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
 
   handleTurn(): void {
     if (!this.#over && this.#isReadable) this.handler.onReadable();
-    this.#offerRoom();
+    this.handleRoom();
   }
 
   get #isReadable(): boolean {
@@ -300,13 +303,6 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     const connection = this.#connection!;
     this.#connection = null;
     this.#host.takeReady(connection);
-  }
-
-  #offerRoom(): void {
-    if (this.#over || !this.#wantsWrite || this.#finSent) return;
-    if (!this.#canSend) return;
-    this.#wantsWrite = false;
-    this.handler.onWritable();
   }
 
   #hold(chunk: Uint8Array): number {

@@ -41,35 +41,8 @@ export async function loadRoute(settings: RunningSettings, context: TunnelContex
 
 /** The limit on connections is the client's own: the server opens no streams. */
 function basisOf(settings: RunningSettings, { key, client, certificate }: LinkAuth, trust: TrustPolicy): unknown {
-  const {
-    backend,
-    otherServers,
-    quic,
-    fallback,
-    transport,
-    congestion,
-    blocks,
-    fec,
-    udp,
-    idleTimeout,
-    keepalive,
-    buffer,
-    earlyData,
-  } = settings;
   return {
-    backend,
-    otherServers,
-    quic,
-    fallback,
-    transport,
-    congestion,
-    blocks,
-    fec,
-    udp,
-    idleTimeout,
-    keepalive,
-    buffer,
-    earlyData,
+    ...Object.fromEntries(LINK_SETTINGS.map((name) => [name, settings[name]])),
     key,
     client,
     certificate: certificate?.fingerprint,
@@ -220,3 +193,20 @@ const MARK_WORDS: Record<ServerMark, string> = {
   NODE_HIGH_LATENCY: 'takes more than 250 ms to answer',
 };
 const NAMES: Record<Transport, string> = { quic: 'QUIC', tls: 'TLS' };
+
+/** The settings that links are made with. */
+const LINK_SETTINGS = [
+  'backend',
+  'otherServers',
+  'quic',
+  'fallback',
+  'transport',
+  'congestion',
+  'blocks',
+  'fec',
+  'udp',
+  'idleTimeout',
+  'keepalive',
+  'buffer',
+  'earlyData',
+] as const satisfies readonly (keyof RunningSettings)[];

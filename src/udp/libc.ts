@@ -19,19 +19,26 @@ export function loadLibc(): Libc | null {
   const loaded = libraryC();
   if (loaded === null) return null;
   const { koffi, libc } = loaded;
-  const fcntl = libc.func('int fcntl(int, int, int)') as unknown as (fd: number, command: number, from: number) => number;
   return {
     sendmsg: libc.func('long sendmsg(int, void *, int)') as unknown as Libc['sendmsg'],
     recvmmsg: libc.func('int recvmmsg(int, void *, unsigned int, int, void *)') as unknown as Libc['recvmmsg'],
     setsockopt: libc.func('int setsockopt(int, int, int, void *, unsigned int)') as unknown as Libc['setsockopt'],
-    duplicate: (fd) => fcntl(fd, F_DUPFD_CLOEXEC, 0),
+    duplicate: duplicator(libc),
     errno: () => koffi.errno(),
     address: (buffer) => koffi.address(buffer),
   };
 }
 
+/** Makes another descriptor of the same file, which a child process does not get; -1 on failure. */
+export function duplicator(libc: CLibrary): (fd: number) => number {
+  const fcntl = libc.func('int fcntl(int, int, int)') as unknown as (fd: number, command: number, from: number) => number;
+  return (fd) => fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+type CLibrary = ReturnType<typeof import('koffi').load>;
+
 /** The C library and what calls it; null as above. */
-export function libraryC(): { koffi: typeof import('koffi'); libc: ReturnType<typeof import('koffi').load> } | null {
+export function libraryC(): { koffi: typeof import('koffi'); libc: CLibrary } | null {
   if (process.platform !== 'linux' || os.endianness() !== 'LE' || !['x64', 'arm64'].includes(process.arch)) return null;
   try {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
@@ -67,7 +74,7 @@ export const SOL_UDP = 17;
 export const UDP_SEGMENT = 103;
 export const UDP_GRO = 104;
 export const MSG_DONTWAIT = 0x40;
-export const F_DUPFD_CLOEXEC = 1030;
+const F_DUPFD_CLOEXEC = 1030;
 export const EIO = 5;
 export const EINVAL = 22;
 export const EMSGSIZE = 90;

@@ -3,7 +3,7 @@ import { torture, type TortureOptions } from './torture.ts';
 
 const KIB = 1024;
 
-/** Some of the thousands of seeds that were tried. */
+/** Some of the hundreds of seeds that were tried. */
 const CASES: readonly Pick<TortureOptions, 'seed' | 'buffer' | 'conditions'>[] = [
   { seed: 5, buffer: 1024 * KIB },
   { seed: 1, buffer: 256 * KIB, conditions: { delay: 2, loss: 0.02, burst: 2, duplicate: 0.02, reorder: 0.02, corrupt: 0.01 } },

@@ -227,7 +227,10 @@ void test('a reader that does not read holds up nobody else, and a lane’s wort
   await eventually('its bytes', () => server.accepted[50]?.recorder.text === 'quick');
   for (const { recorder } of server.accepted) recorder.release();
   await eventually('the others’', () => server.accepted.slice(0, 50).every(({ recorder }) => recorder.received === 32_000));
-  t.pass();
+  t.strictSame(
+    server.accepted.flatMap(({ recorder }) => recorder.resets),
+    [],
+  );
 });
 
 for (const seed of [1, 2, 3, 4]) {
