@@ -40,9 +40,11 @@ export const ERROR_CODES = [
   'DIAL_NAME_NOT_FOUND',
   'STREAM_LIMIT',
   'BACKEND_UNKNOWN',
-  // A hub's public port
+  // A hub's public ports, and its agents
   'PORT_TAKEN',
   'PORT_OUTSIDE',
+  'TARGET_FORBIDDEN',
+  'AGENT_REFUSED',
   // Everything else
   'SHUTTING_DOWN',
   'ABORTED',

@@ -1,18 +1,18 @@
 import { setTimeout } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Configuration } from '../config/load.ts';
-import type { ProcessSettings } from '../config/settings.ts';
+import type { ProcessSettings, TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import type { Log } from '../observe/log.ts';
-import type { RunningTunnels } from '../tunnel/run.ts';
+import type { Running } from '../tunnel/run.ts';
 import { EXIT, type ExitCode } from './exit.ts';
 
 export type Signals = Pick<NodeJS.EventEmitter, 'on' | 'off'>;
 
-export interface Life {
+export interface Life<Settings = TunnelSettings> {
   readonly log: Log;
   /** Reads the configuration again, for SIGHUP. @throws QtunnelError */
-  readonly load: () => Configuration;
+  readonly load: () => Pick<Configuration, 'process' | 'warnings'> & { readonly tunnels: readonly Settings[] };
   readonly current: ProcessSettings;
   /** Where signals come from: `process`. */
   readonly signals: Signals;
@@ -26,7 +26,7 @@ export interface Life {
  *        ├── SIGHUP ──▶ running, with new settings if they are good
  *        └── failure ──▶ 1
  */
-export async function untilStopped(running: RunningTunnels, life: Life): Promise<ExitCode> {
+export async function untilStopped<Settings>(running: Running<Settings>, life: Life<Settings>): Promise<ExitCode> {
   const { signals } = life;
   let end!: (code: ExitCode) => void;
   const ended = new Promise<ExitCode>((resolve) => (end = resolve));
@@ -62,7 +62,7 @@ async function patience(): Promise<void> {
   await setTimeout(LONGEST_CLOSE_MS, undefined, { ref: false });
 }
 
-async function drain(running: RunningTunnels, { log: { log } }: Life, signal: string): Promise<ExitCode> {
+async function drain<S>(running: Running<S>, { log: { log } }: Life<S>, signal: string): Promise<ExitCode> {
   log.info({ event: 'stopping', signal }, 'stopping: no new connections, waiting for the open ones; a second signal ends at once');
   const drained = await running.drain();
   if (drained) log.info({ event: 'stopped', drained }, 'stopped: all connections had ended');
@@ -71,7 +71,7 @@ async function drain(running: RunningTunnels, { log: { log } }: Life, signal: st
 }
 
 /** A bad file changes nothing: it is read and checked as a whole before anybody is told of it. */
-async function reloadFrom(running: RunningTunnels, { log: { log, reopen }, load, current }: Life): Promise<void> {
+async function reloadFrom<S>(running: Running<S>, { log: { log, reopen }, load, current }: Life<S>): Promise<void> {
   reopen();
   try {
     const { tunnels, process: ofProcess, warnings } = load();
@@ -100,7 +100,7 @@ function needingRestart(before: ProcessSettings, now: ProcessSettings): string[]
   ];
 }
 
-function failed({ log: { log } }: Life, err: unknown): ExitCode {
+function failed({ log: { log } }: Pick<Life, 'log'>, err: unknown): ExitCode {
   log.error({ event: 'failed', err }, err instanceof QtunnelError ? err.message : 'a tunnel cannot go on');
   return EXIT.FAILED;
 }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { QtunnelError } from '../errors.ts';
 import { clientsSchema, unknownClientKey } from './clients.ts';
-import { findFlag, type Flag, FLAGS, type FlagName, PROCESS_FLAGS, TUNNEL_FLAGS } from './flags.ts';
+import { findFlag, type Flag, FLAGS, type FlagName, type FlagShape, PROCESS_FLAGS, TUNNEL_FLAGS } from './flags.ts';
 import type { Layer, LayerValue } from './layer.ts';
 import { expecting, firstError, valueOf } from './schema.ts';
 import { suggestion } from './suggest.ts';
@@ -25,7 +25,7 @@ export interface TunnelsFile {
  * @throws QtunnelError `FILE_UNREADABLE`; `CONFIG_INVALID` naming the file, the line, the key, and what was expected.
  */
 export function readTunnelsFile(file: string): TunnelsFile {
-  const yaml = readYaml(readText(file), file);
+  const yaml = readYaml(readConf(file), file);
   const checked = schemaFor(path.resolve(path.dirname(file))).safeParse(yaml.plain ?? {});
   if (!checked.success) throw firstError(checked.error, yaml, file, unknownKey);
   const { defaults, tunnels, ...ofProcess } = checked.data;
@@ -49,7 +49,7 @@ export function readTunnelsFile(file: string): TunnelsFile {
 
 type Entry = Readonly<Record<string, unknown>>;
 
-function readText(file: string): string {
+export function readConf(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
@@ -78,7 +78,7 @@ function schemaFor(folder: string) {
 }
 
 /** Named clients may stand in the file itself, or in one of their own. */
-function schemaOf(flag: Flag, folder: string) {
+export function schemaOf(flag: FlagShape, folder: string) {
   if (flag.kind !== 'clients') return valueOf(flag, folder);
   return z.unknown().transform((value, context) => {
     const schema = typeof value === 'object' && value !== null ? clientsSchema(folder) : valueOf(flag, folder);

@@ -81,6 +81,6 @@ function tooManyWorkers({ workers }: ProcessSettings): string[] {
   return workers > 1 && workers > cores ? [`${given}; more workers than that take turns`] : [];
 }
 
-function onTerminal(logto: string): boolean {
+export function onTerminal(logto: string): boolean {
   return (logto === 'stdout' && isatty(1)) || (logto === 'stderr' && isatty(2));
 }

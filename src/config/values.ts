@@ -87,7 +87,8 @@ function parseBoolean(text: string): Parsed<boolean> {
   return text === 'false' ? { value: false } : { expected: 'true or false' };
 }
 
-function parseAddress(flag: FlagShape, text: string): Parsed<Address> {
+/** An address on this machine or another's, by its flag's rules. */
+export function parseAddress(flag: Pick<FlagShape, 'anyPort' | 'dialled'>, text: string): Parsed<Address> {
   const [, bracketed, plain, digits] = ADDRESS.exec(text) ?? [];
   if (digits === undefined) return { expected: EXPECTED.address + hintForAddress(text) };
   const host = bracketed ?? plain ?? '';

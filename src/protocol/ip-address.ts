@@ -18,6 +18,15 @@ export function plainAddress(address: string): string {
   return bare.startsWith(MAPPED) && bare.includes('.') ? bare.slice(MAPPED.length) : bare;
 }
 
+/** As `plainAddress`, for an address that somebody may have written in an unusual way: `::ffff:7f00:1`, `0:0:0:0:0:FFFF:127.0.0.1`. */
+export function canonicalAddress(address: string): string {
+  const bare = plainAddress(address);
+  if (!bare.includes(':')) return bare;
+  const [a, b, c, d, e, mapped, high = 0, low = 0] = ipv6Groups(bare);
+  if ([a, b, c, d, e].some((group) => group !== 0) || mapped !== 0xffff) return bare;
+  return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.');
+}
+
 /** The last 32 bits of an address may be written as IPv4. */
 function withoutDots(address: string): string {
   if (!address.includes('.')) return address;

@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net';
 import type { Address, TunnelSettings } from '../config/settings.ts';
 import type { QtunnelError } from '../errors.ts';
 import type { Link, LinkStream, OpenRequest, StreamHandler } from '../link/link.ts';
@@ -16,7 +17,7 @@ import { KEEPALIVE } from './tcp-listener.ts';
 interface Origin {
   /** What to connect to. */
   readonly backend: Address;
-  readonly settings: TunnelSettings;
+  readonly settings: Pick<TunnelSettings, 'dialTimeout' | 'proxyProtocol'>;
   readonly request: OpenRequest;
   readonly link: Link;
   readonly context: TunnelContext;
@@ -24,6 +25,8 @@ interface Origin {
   readonly shedding: Shedding;
   /** The named client's that it belongs to; null without one. */
   readonly account: Account | null;
+  /** What the backend's name is resolved with; the system's when left out. */
+  readonly lookup?: LookupFunction;
 }
 
 /**
@@ -44,11 +47,12 @@ export class BackendConnection implements TunnelConnection, StreamHandler {
   constructor(stream: LinkStream, origin: Origin) {
     this.#stream = stream;
     this.#origin = origin;
-    const { backend, settings, request, link, context, connections } = origin;
+    const { backend, settings, request, link, context, connections, lookup } = origin;
     this.#log = new ConnectionLog(context, request.tag, link);
     stream.handler = this;
     connections.add(this);
-    this.#dial = dial(backend, settings.dialTimeout, (error) => (error === null ? this.#connected() : this.#failed(error)));
+    const done = (error: QtunnelError | null): void => (error === null ? this.#connected() : this.#failed(error));
+    this.#dial = dial(backend, settings.dialTimeout, done, lookup);
     setImmediate(this.#checkRoom);
   }
 

@@ -2,13 +2,13 @@ import type { Socket } from 'node:net';
 import { asQtunnelError } from '../errors.ts';
 import type { Link, LinkStream } from '../link/link.ts';
 import type { RateLimitedLog } from '../observe/rate-limit.ts';
-import { encodeEndpoints, type Endpoints } from '../protocol/proxy-protocol.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import { type Bandwidth, throttled } from './bandwidth.ts';
 import { Bridge } from './bridge.ts';
 import { ConnectionLog } from './connection-log.ts';
 import type { Connections, TunnelConnection } from './connections.ts';
 import type { TunnelContext } from './context.ts';
+import { endpointsFor } from './endpoints.ts';
 import { newTag } from './tag.ts';
 import type { Uplinks } from './uplinks.ts';
 
@@ -85,7 +85,7 @@ export class ClientConnection implements TunnelConnection {
   #open(link: Link): void {
     let stream: LinkStream;
     try {
-      stream = link.open({ tag: this.#tag, target: this.#around.target, endpoints: this.#endpointsFor(link) });
+      stream = link.open({ tag: this.#tag, target: this.#around.target, endpoints: endpointsFor(link, this.#socket) });
     } catch (error) {
       const { code, message } = asQtunnelError(error);
       this.#around.log.warn(code, { event: 'stream_reset', tag: this.#tag, reason: code }, `connection reset: ${message}`);
@@ -104,13 +104,6 @@ export class ClientConnection implements TunnelConnection {
     });
   }
 
-  /** Asking the kernel for them costs, and they say who uses the tunnel: only for a server that needs them. */
-  #endpointsFor(link: Link): Endpoints | null {
-    const { remoteAddress, remotePort = 0, localAddress, localPort = 0 } = link.wantsEndpoints === true ? this.#socket : UNKNOWN;
-    if (remoteAddress === undefined || localAddress === undefined) return null;
-    return encodeEndpoints({ host: remoteAddress, port: remotePort }, { host: localAddress, port: localPort });
-  }
-
   /** What went wrong beyond the application's own resets is worth a line at the usual level. */
   #warnOfReset(link: Link, reason: ResetReason, message: string): void {
     const fields = { event: 'stream_reset', tag: this.#tag, link: link.id, reason };
@@ -124,5 +117,3 @@ export class ClientConnection implements TunnelConnection {
     this.#around.connections.delete(this);
   }
 }
-
-const UNKNOWN: Partial<Pick<Socket, 'remoteAddress' | 'remotePort' | 'localAddress' | 'localPort'>> = {};

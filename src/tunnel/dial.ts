@@ -14,10 +14,17 @@ export interface Dial {
 
 /**
  * Connects to a backend over TCP; its name is resolved anew, and all its addresses are tried (RFC 8305). `done` is called once: with null when
- * the socket is connected, or with QtunnelError `DIAL_…` or `SERVER_BUSY` (out of descriptors) and the socket destroyed.
+ * the socket is connected, or with QtunnelError `DIAL_…` or `SERVER_BUSY` (out of descriptors) and the socket destroyed. `lookup` is what names are
+ * resolved with, in the place of the system's; a QtunnelError of its own is handed on.
  */
-export function dial(address: Address, timeout: number, done: (error: QtunnelError | null) => void): Dial {
-  const socket = connectSocket({ host: address.host, port: address.port, allowHalfOpen: true, noDelay: true });
+export function dial(
+  address: Address,
+  timeout: number,
+  done: (error: QtunnelError | null) => void,
+  lookup?: net.LookupFunction,
+): Dial {
+  const { host, port } = address;
+  const socket = connectSocket({ host, port, allowHalfOpen: true, noDelay: true, ...(lookup !== undefined && { lookup }) });
   const timer = setTimeout(() => finish(timedOut(address, timeout)), timeout);
   const finish = (error: QtunnelError | null): void => {
     clearTimeout(timer);
@@ -46,7 +53,8 @@ function timedOut(address: Address, timeout: number): QtunnelError {
   return new QtunnelError('DIAL_TIMEOUT', `The backend ${formatAddress(address)} did not answer within ${timeout} ms.`);
 }
 
-function dialError(address: Address, error: NodeJS.ErrnoException): QtunnelError {
+function dialError(address: Address, error: NodeJS.ErrnoException | QtunnelError): QtunnelError {
+  if (error instanceof QtunnelError) return error;
   const backend = formatAddress(address);
   // When all addresses of a name fail, the reasons are inside.
   const code = error.code ?? (error as unknown as AggregateError).errors?.[0]?.code ?? 'unknown';
@@ -76,4 +84,5 @@ const REASONS: Partial<Record<ErrorCode, ResetReason>> = {
   DIAL_UNREACHABLE: 'DIAL_UNREACHABLE',
   DIAL_NAME_NOT_FOUND: 'DIAL_NAME_NOT_FOUND',
   SERVER_BUSY: 'RESOURCE',
+  TARGET_FORBIDDEN: 'NO_BACKEND',
 };

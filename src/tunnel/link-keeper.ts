@@ -1,5 +1,5 @@
 import { asQtunnelError, type ErrorCode, QtunnelError } from '../errors.ts';
-import type { Link, LinkHandler } from '../link/link.ts';
+import type { Link, LinkHandler, LinkStream, OpenRequest } from '../link/link.ts';
 import { Backoff } from '../protocol/backoff.ts';
 import type { Timer, Timers } from './timers.ts';
 
@@ -15,6 +15,8 @@ export interface KeeperHandler {
   onRetired(link: Link, reason: QtunnelError): void;
   /** A link that was up is closed, with everything that it carried. */
   onClosed(link: Link): void;
+  /** The server opened a stream; left out by who takes none. The callee sets `stream.handler`, or resets the stream. */
+  onStream?(link: Link, stream: LinkStream, request: OpenRequest): void;
 }
 
 /**
@@ -101,7 +103,10 @@ export class LinkKeeper {
 
   #linkHandler(link: Link): LinkHandler {
     return {
-      onStream: (stream) => stream.reset('PROTOCOL', 'this side opens streams, it takes none'),
+      onStream: (stream, request) => {
+        if (this.#handler.onStream === undefined) stream.reset('PROTOCOL', 'this side opens streams, it takes none');
+        else this.#handler.onStream(link, stream, request);
+      },
       onStateChange: (state) => {
         if (this.#link !== link) return;
         if (state === 'draining') this.#replace(link, new QtunnelError('SHUTTING_DOWN', 'The server is shutting down.'));

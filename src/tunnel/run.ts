@@ -27,16 +27,20 @@ export interface RunContext {
   readonly restarts?: number | null;
 }
 
-export interface RunningTunnels {
+/** What runs in a process, with settings of this kind. */
+export interface Running<Settings> {
   /** Takes over new settings, and the files they name, without dropping connections. When it throws, nothing has changed. */
-  reload(tunnels: readonly TunnelSettings[]): Promise<void>;
+  reload(tunnels: readonly Settings[]): Promise<void>;
   /** Accepts nothing more; true when all connections ended by themselves within `-drain-timeout`. */
   drain(): Promise<boolean>;
   close(): Promise<void>;
+  /** Settles when it cannot go on. */
+  readonly failed: Promise<QtunnelError>;
+}
+
+export interface RunningTunnels extends Running<TunnelSettings> {
   /** Resolves when every thread that has a part in the tunnels has answered. */
   answer(): Promise<void>;
-  /** Settles when a tunnel cannot go on. */
-  readonly failed: Promise<QtunnelError>;
 }
 
 /** Starts all tunnels of a process, or none. @throws QtunnelError when one of them cannot start. */

@@ -1,5 +1,5 @@
 import { QtunnelError } from '../errors.ts';
-import type { Link } from '../link/link.ts';
+import type { Link, LinkStream, OpenRequest } from '../link/link.ts';
 import { type KeeperHandler, LinkKeeper, REFUSED } from './link-keeper.ts';
 import type { Timer, Timers } from './timers.ts';
 import { TransportChoice } from './transport-choice.ts';
@@ -19,6 +19,8 @@ export interface UplinkHandler {
   onRetired(link: Link, reason: QtunnelError): void;
   /** A link that was up is closed, with everything that it carried. */
   onClosed(link: Link): void;
+  /** As in `KeeperHandler`. */
+  onStream?(link: Link, stream: LinkStream, request: OpenRequest): void;
   /** New connections go this way from now on, because the path has shown this round-trip time (ms) and share of lost datagrams. */
   onChoice(transport: Transport, path: { readonly rtt: number; readonly lossRate: number }): void;
 }
@@ -115,6 +117,7 @@ export class Uplink {
         handler.onClosed(link);
         this.#open.delete(link);
       },
+      ...(handler.onStream !== undefined && { onStream: handler.onStream.bind(handler) }),
     };
   }
 
