@@ -107,6 +107,9 @@ const EXAMPLES = `  qtunnel -generate-cert
 
   qtunnel bench shows how fast all this is, on one machine or between two of
   yours: see qtunnel bench -help.
+
+  qtunnel hub and qtunnel agent open public ports of a server that lead to
+  services behind NAT: see qtunnel hub -help.
 `;
 
 const FLAG_RULES = `Write a flag with one dash or two, as -flag=value or -flag value; a boolean as

@@ -29,6 +29,10 @@ export async function main(
       const { bench } = await import('../measure/command.ts');
       return await bench(words.slice(1), environment);
     }
+    if (words[0] === 'hub' || words[0] === 'agent') {
+      const { [words[0]]: command } = await import('../hub/command.ts');
+      return await command(words.slice(1), environment);
+    }
     return await run(words, environment, supervised);
   } catch (error) {
     printError(errorText(error, wantsDebug(words, environment)));

@@ -4,6 +4,9 @@ import { test } from 'tap';
 import { parseArguments, readFlags } from '../../src/cli/arguments.ts';
 import { readTunnelsFile } from '../../src/config/file.ts';
 import { environmentName, findFlag, FLAGS, type FlagShape } from '../../src/config/flags.ts';
+import { readSettingsFile } from '../../src/hub/file.ts';
+import { AGENT_FLAGS, HUB_FLAGS } from '../../src/hub/flags.ts';
+import { settleAgent, settleHub } from '../../src/hub/settings.ts';
 import { BENCH_FLAGS } from '../../src/measure/flags.ts';
 import { settleBench } from '../../src/measure/settings.ts';
 
@@ -29,14 +32,14 @@ test('what the README tells to type is understood: flags, variables, and the YAM
   for (const command of [...commands, ...commandsOf(readFileSync('docs/BENCH.md', 'utf8'))])
     t.ok(parse(command), command.join(' '));
   for (const [, name = ''] of README.matchAll(/`--?([a-z][a-z-]+)(?:=[^`]*)?`/g)) {
-    t.ok(findFlag(name) ?? BENCH_FLAGS.find((flag) => flag.name === name), `-${name}`);
+    t.ok(findFlag(name) ?? OTHER_FLAGS.find((flag) => flag.name === name), `-${name}`);
   }
   const variables = new Set<string>(FLAGS.map(({ name }) => environmentName(name)));
   for (const [variable] of README.matchAll(/QTUNNEL_[A-Z_]+/g)) t.ok(variables.has(variable), variable);
 
   const files = [...README.matchAll(/```yaml\n(.*?)```/gs)].map(([, text]) => text ?? '');
   t.ok(files.length > 0);
-  for (const text of files) t.ok(readTunnelsFile(path.join(t.testdir({ 'tunnels.yaml': text }), 'tunnels.yaml')).tunnels.size > 0);
+  for (const text of files) t.ok(readExample(t.testdir({ 'example.yaml': text }), text), text);
 });
 
 test('every relative link of the documents leads somewhere', async (t) => {
@@ -51,7 +54,19 @@ test('every relative link of the documents leads somewhere', async (t) => {
   }
 });
 
+/** The first line says whose file it is. */
+function readExample(folder: string, text: string): boolean {
+  const file = path.join(folder, 'example.yaml');
+  if (text.startsWith('# hub.yaml')) return readSettingsFile(file, HUB_FLAGS, 'hub').size > 0;
+  if (text.startsWith('# agent.yaml'))
+    return settleAgent(new Map([['conf', { where: '-conf', value: file }]]), {}).tunnels.length > 0;
+  return readTunnelsFile(file).tunnels.size > 0;
+}
+
 function parse([first, ...rest]: readonly string[]): unknown {
+  if (rest.some((word) => word.startsWith('-conf=')) && (first === 'hub' || first === 'agent')) return first;
+  if (first === 'hub') return settleHub(readFlags(rest, { flags: HUB_FLAGS, help: '' }), {});
+  if (first === 'agent') return settleAgent(readFlags(rest, { flags: AGENT_FLAGS, help: '' }), {});
   if (first === 'bench') return settleBench(readFlags(rest, { flags: BENCH_FLAGS, help: '' }), {});
   return parseArguments(first === undefined ? rest : [first, ...rest]);
 }
@@ -113,6 +128,7 @@ function readOrNull(file: string): string | null {
   }
 }
 
+const OTHER_FLAGS = [...BENCH_FLAGS, ...HUB_FLAGS, ...AGENT_FLAGS];
 const DOCUMENTS = [
   'README.md',
   'CHANGELOG.md',

@@ -68,7 +68,9 @@ export function startQtunnel(
   { secret = SECRET, descriptors, env, ...options }: RunOptions = {},
 ): Qtunnel {
   const level = flags.some((flag) => flag.startsWith('-log-level')) ? [] : ['-log-level=debug'];
-  const args = [COMMAND, '-log-format=json', ...level, ...flags];
+  // `hub` and the like stand before all flags.
+  const words = flags.slice(0, flags[0]?.startsWith('-') === false ? 1 : 0);
+  const args = [COMMAND, ...words, '-log-format=json', ...level, ...flags.slice(words.length)];
   const secretEnv = secret === null ? {} : { QTUNNEL_SECRET: secret };
   const [command, prefix] =
     descriptors === undefined ? [process.execPath, []] : ['prlimit', [`--nofile=${descriptors}:${descriptors}`, process.execPath]];

@@ -1,0 +1,234 @@
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { QtunnelError } from '../errors.ts';
+import type { Link, LinkStream } from '../link/link.ts';
+import { VERSION as SOFTWARE } from '../version.ts';
+import { JsonLines } from './json-lines.ts';
+import type { Mapping } from './mapping.ts';
+import type { AgentState } from './publisher.ts';
+import { agentMessage, type Register, type Registered } from './registration.ts';
+
+export type Problem = Registered['problems'][number];
+
+export interface AgentsHandler {
+  /** The agent is the one of its name now: gives it the ports that it asks for. Must not reject. */
+  onActive(agent: Agent): Promise<readonly Problem[]>;
+  /** It goes, and wants its ports no more. */
+  onLeave(agent: Agent): void;
+}
+
+/** An agent as one of its links shows it. */
+export interface Agent {
+  readonly link: Link;
+  readonly registered: Register;
+  readonly since: Date;
+  /** Connections that it carries. */
+  connections: number;
+}
+
+/**
+ * The agents that are here, one for each name. Who comes with a name that another has:
+ *
+ *     the same process, over another link ──▶ takes over; what the link before carries goes on there
+ *     a process that has just begun ────────▶ takes over; the other one waits
+ *     a process that has lost its link ─────▶ waits, unless the other one's link is down or stalled
+ *
+ * So a restarted agent has its ports at once, and two of one name do not take them from each other again and again. Who waits takes over when the other goes.
+ */
+export class Agents {
+  readonly #log: Logger;
+  readonly #handler: AgentsHandler;
+  readonly #members = new Map<Link, Member>();
+  readonly #active = new Map<string, Member>();
+  /** Longest waiting first. */
+  readonly #waiting = new Map<string, Member[]>();
+
+  constructor(log: Logger, handler: AgentsHandler) {
+    this.#log = log;
+    this.#handler = handler;
+  }
+
+  /** The agent of this name that can carry a connection now; null when it is away. */
+  find(name: string): Agent | null {
+    const member = this.#active.get(name);
+    return member !== undefined && isHere(member) ? member : null;
+  }
+
+  /** Of all agents that are here and offer the target, the one that carries the least. */
+  offering(target: Mapping['target']): Agent | null {
+    const offering = this.list().filter(({ registered }) => registered.allow.mayHave(target));
+    return offering.toSorted((a, b) => a.connections - b.connections)[0] ?? null;
+  }
+
+  /** Those that can carry a connection now. */
+  list(): Agent[] {
+    return [...this.#active.values()].filter(isHere);
+  }
+
+  states(): AgentState[] {
+    return this.list()
+      .map(stateOf)
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** A client's control stream. */
+  accept(link: Link, stream: LinkStream): void {
+    if (this.#members.has(link)) return stream.reset('PROTOCOL', 'this link has a control stream already');
+    const member = new Member(link, stream, {
+      onMessage: (message) => this.#handleMessage(member, message),
+      onEnd: () => this.#remove(member),
+    });
+    this.#members.set(link, member);
+    member.lines.onReadable();
+  }
+
+  /** The link stalls, or is heard again. */
+  handleStateChange(link: Link): void {
+    const name = this.#members.get(link)?.register?.name;
+    if (name !== undefined) void this.#promote(name);
+  }
+
+  handleClosed(link: Link): void {
+    const member = this.#members.get(link);
+    if (member !== undefined) this.#remove(member);
+  }
+
+  /** Has no more to say to anybody. */
+  end(): void {
+    for (const { lines } of this.#members.values()) lines.end();
+  }
+
+  async #handleMessage(member: Member, message: unknown): Promise<void> {
+    const parsed = agentMessage.safeParse(message);
+    if (!parsed.success) return this.#refuse(member, whatIsWrong(parsed.error));
+    if (parsed.data.type === 'leave') return this.#leave(member);
+    const { client = '' } = member.link;
+    const { name } = parsed.data;
+    if (client !== '' && name !== client)
+      return this.#refuse(member, `An agent of the client ${client} has that name too, not ${name}: leave -name out.`);
+    if (member.register !== null && member.register.name !== name) return this.#refuse(member, 'An agent keeps its name.');
+    member.register = parsed.data;
+    await this.#place(member, parsed.data);
+  }
+
+  async #place(member: Member, { name, instance, fresh }: Register): Promise<void> {
+    const holder = this.#active.get(name);
+    const isMine = holder === undefined || holder === member || holder.register?.instance === instance;
+    if (isMine || fresh || !isHere(holder)) return await this.#activate(member, name);
+    this.#queue(name).push(member);
+    this.#tellWaiting(member, holder);
+  }
+
+  async #activate(member: Member, name: string): Promise<void> {
+    const before = this.#active.get(name);
+    this.#dequeue(name, member);
+    this.#active.set(name, member);
+    if (before !== member) this.#say('agent_here', member, `agent ${name} (${member.link.peer}) is here`);
+    if (before !== undefined && before.register?.instance !== member.register?.instance) {
+      this.#queue(name).push(before);
+      this.#tellWaiting(before, member);
+    }
+    const problems = await this.#handler.onActive(member);
+    if (this.#active.get(name) !== member) return;
+    member.lines.send({ type: 'registered', state: 'active', holder: '', software: SOFTWARE, problems });
+  }
+
+  /** Whoever waits longest takes the place of one that is gone. */
+  async #promote(name: string): Promise<void> {
+    const holder = this.#active.get(name);
+    if (holder !== undefined && isHere(holder)) return;
+    const next = this.#waiting.get(name)?.find(isHere);
+    if (next !== undefined) await this.#activate(next, name);
+  }
+
+  #leave(member: Member): void {
+    const name = member.register?.name;
+    if (name === undefined) return;
+    if (this.#active.get(name) === member) this.#handler.onLeave(member);
+    this.#remove(member);
+    member.lines.end();
+  }
+
+  #remove(member: Member): void {
+    if (this.#members.get(member.link) === member) this.#members.delete(member.link);
+    const name = member.register?.name;
+    if (name === undefined) return;
+    this.#dequeue(name, member);
+    if (this.#active.get(name) !== member) return;
+    this.#active.delete(name);
+    this.#say('agent_away', member, `agent ${name} (${member.link.peer}) is away`);
+    void this.#promote(name);
+  }
+
+  #refuse(member: Member, message: string): void {
+    this.#say('agent_refused', member, `agent at ${member.link.peer} refused: ${message}`);
+    member.lines.send({ type: 'refused', code: 'AGENT_REFUSED', message });
+    this.#remove(member);
+    member.lines.end();
+  }
+
+  #tellWaiting(member: Member, holder: Member): void {
+    this.#say(
+      'agent_waits',
+      member,
+      `agent ${member.register?.name} (${member.link.peer}) waits: ${holder.link.peer} has its name`,
+    );
+    member.lines.send({ type: 'registered', state: 'waiting', holder: holder.link.peer, software: SOFTWARE, problems: [] });
+  }
+
+  #queue(name: string): Member[] {
+    const queue = this.#waiting.get(name) ?? [];
+    this.#waiting.set(name, queue);
+    return queue;
+  }
+
+  #dequeue(name: string, member: Member): void {
+    const rest = (this.#waiting.get(name) ?? []).filter((other) => other !== member);
+    if (rest.length === 0) this.#waiting.delete(name);
+    else this.#waiting.set(name, rest);
+  }
+
+  #say(event: string, { link, register }: Member, message: string): void {
+    this.#log.info({ event, agent: register?.name, link: link.id, transport: link.transport, peer: link.peer }, message);
+  }
+}
+
+class Member {
+  readonly link: Link;
+  readonly lines: JsonLines;
+  readonly since = new Date();
+  register: Register | null = null;
+  connections = 0;
+
+  constructor(link: Link, stream: LinkStream, handler: ConstructorParameters<typeof JsonLines>[1]) {
+    this.link = link;
+    this.lines = new JsonLines(stream, handler);
+  }
+
+  /** What it said of itself last. */
+  get registered(): Register {
+    if (this.register === null) throw new QtunnelError('INTERNAL', 'An agent was asked what it has not said.');
+    return this.register;
+  }
+}
+
+/** A link that is not heard may come back, but nobody should wait for that at a public port. */
+function isHere({ link }: { readonly link: Link }): boolean {
+  return link.state === 'up';
+}
+
+function stateOf({ link, registered, since, connections }: Agent): AgentState {
+  const { rtt, packetsSent, packetsLost } = link.stats();
+  const { name, allow, software } = registered;
+  const loss = packetsSent > 0 ? packetsLost / packetsSent : Number.NaN;
+  const { transport, peer, id } = link;
+  return { name, transport, peer, link: id, rtt, loss, since, allow: allow.texts, software, connections };
+}
+
+function whatIsWrong(error: z.ZodError): string {
+  const [issue] = error.issues;
+  return `The agent's registration is not understood: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'unknown'}.`.slice(
+    0,
+    300,
+  );
+}
