@@ -45,6 +45,10 @@ export const ERROR_CODES = [
   'PORT_OUTSIDE',
   'TARGET_FORBIDDEN',
   'AGENT_REFUSED',
+  // A hub's database and API
+  'DATABASE_FAILED',
+  'HUB_UNREACHABLE',
+  'HUB_REFUSED',
   // Everything else
   'SHUTTING_DOWN',
   'ABORTED',

@@ -1,0 +1,62 @@
+import { EventEmitter, once } from 'node:events';
+import { test } from 'tap';
+import { openStore } from '../../../src/hub/store/open.ts';
+import { withDeadline } from '../../support/deadline.ts';
+import { ANNA, kept, traffic } from '../support/mappings.ts';
+import { missingPostgres, startPostgres } from '../support/postgres.ts';
+import { storeContract } from './contract.ts';
+
+test('PostgreSQL', { skip: missingPostgres() }, async (t) => {
+  const { url, stop } = await startPostgres(t);
+
+  await t.test('two hubs that start at once make the tables once', async (t) => {
+    const stores = await Promise.all([openStore(url), openStore(url), openStore(url)]);
+    for (const store of stores) await store.close();
+    t.pass();
+  });
+
+  await t.test('as a store', (t) => storeContract(t, url));
+
+  await t.test('a change of one hub is told to the others', async (t) => {
+    const [one, other] = await Promise.all([openStore(url), openStore(url)]);
+    const changes = new EventEmitter();
+    other.onChange((what) => changes.emit(what));
+    t.teardown(() => Promise.all([one.close(), other.close()]));
+    await withDeadline(once(changes, 'tokens'), () => 'the first look at everything');
+    const told = withDeadline(once(changes, 'mappings'), () => 'the news of a mapping');
+    await one.addMapping(kept(20_001), ANNA);
+    await told;
+    t.ok((await other.mappings()).some(({ mapping }) => mapping.port === 20_001));
+    const gone = withDeadline(once(changes, 'mappings'), () => 'the news of its end');
+    await one.removeMapping('tcp', 20_001, ANNA);
+    await gone;
+  });
+
+  await t.test('hubs that count at the same time lose nothing', async (t) => {
+    const stores = await Promise.all([openStore(url), openStore(url)]);
+    t.teardown(() => Promise.all(stores.map((store) => store.close())));
+    for (const port of [20_002, 20_003]) await stores[0]!.addMapping(kept(port), ANNA);
+    const counts = Array.from({ length: 20 }, (_, index) =>
+      stores[index % 2]!.addTraffic([
+        traffic(index % 3 === 0 ? 20_003 : 20_002, '192.0.2.1'),
+        traffic(20_002 + (index % 2), '192.0.2.2'),
+      ]),
+    );
+    await Promise.all(counts);
+    const totals = (await stores[0]!.totals()).filter(({ port }) => port >= 20_002);
+    t.equal(
+      totals.reduce((sum, { connections }) => sum + connections, 0),
+      40,
+    );
+  });
+
+  await t.test('a database that is gone is an error of its own, without the password', async (t) => {
+    const store = await openStore(url.replace('postgres@', 'postgres:geheim@'));
+    t.teardown(() => store.close());
+    await stop();
+    const error = await store.addMapping(kept(30_000), ANNA).catch((thrown: unknown) => thrown as Error);
+    t.match(error, { code: 'DATABASE_FAILED', message: /127\.0\.0\.1:\d+\/postgres failed \(.*ECONNREFUSED/ });
+    t.notOk(String(error).includes('geheim'));
+    await t.rejects(openStore(url), { code: 'DATABASE_FAILED' });
+  });
+});

@@ -1,0 +1,77 @@
+import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'tap';
+import { openStore } from '../../../src/hub/store/open.ts';
+import { temporaryFolder } from '../../support/files.ts';
+import { integerBetween, seededRandom } from '../../support/random.ts';
+import { start } from '../../support/process.ts';
+import { ANNA, kept } from '../support/mappings.ts';
+import { storeContract } from './contract.ts';
+
+test('SQLite', (t) => storeContract(t, path.join(temporaryFolder(t), 'new', 'hub.db')));
+
+test('its file and folder are made for the owner only', async (t) => {
+  const file = path.join(temporaryFolder(t), 'new', 'hub.db');
+  const store = await openStore(file);
+  t.teardown(() => store.close());
+  await store.addMapping(kept(1), ANNA);
+  t.equal(statSync(path.dirname(file)).mode & 0o777, 0o700);
+  for (const name of [file, `${file}-wal`, `${file}-shm`]) t.equal(statSync(name).mode & 0o777, 0o600, name);
+});
+
+test('a file that is no database, or of a later version, is refused and left alone', async (t) => {
+  const folder = temporaryFolder(t);
+  const text = path.join(folder, 'text.db');
+  writeFileSync(text, 'This is no database at all. '.repeat(100));
+  await t.rejects(openStore(text), { code: 'DATABASE_FAILED', message: /text\.db .*not a database/ });
+  t.equal(statSync(text).size, 2_800);
+
+  const later = path.join(folder, 'later.db');
+  const store = await openStore(later);
+  await store.close();
+  const { DatabaseSync } = await import('@photostructure/sqlite');
+  const database = new DatabaseSync(later);
+  database.exec("insert into kysely_migration (name, timestamp) values ('9999-later', '2030-01-01')");
+  database.close();
+  await t.rejects(openStore(later), { code: 'DATABASE_FAILED', message: /a later version of qtunnel made it/ });
+});
+
+test('a folder that cannot be written, and a URL of another database, are refused with what to do', async (t) => {
+  const folder = temporaryFolder(t);
+  mkdirSync(path.join(folder, 'hub.db'));
+  await t.rejects(openStore(path.join(folder, 'hub.db')), { code: 'DATABASE_FAILED', message: /-database/ });
+  const error = await openStore('mysql://user:password@host/name').catch((thrown: unknown) => thrown);
+  t.match(error, { code: 'DATABASE_FAILED', message: /"mysql:/ });
+  t.notOk(String(error).includes('password'));
+});
+
+test('kill -9 in the middle of writes: what was promised is there, what is there is whole', async (t) => {
+  const file = path.join(temporaryFolder(t), 'hub.db');
+  const random = seededRandom(7);
+  let promised = 0;
+  for (let round = 0; round < 5; round++) {
+    const writer = start(t, process.execPath, [WRITER, file, String(promised)]);
+    const wanted = integerBetween(random, 0, 40);
+    await writer.waitFor(`${wanted} mappings`, () => (writer.lines.length >= wanted ? true : undefined));
+    await writer.kill();
+    promised += writer.lines.filter((line) => line === 'done').length;
+
+    const store = await openStore(file);
+    const mappings = await store.mappings();
+    const entries = await store.audit(1_000);
+    const totals = await store.totals();
+    await store.close();
+    t.ok(mappings.length === promised || mappings.length === promised + 1, `${mappings.length} mappings, ${promised} promised`);
+    t.equal(entries.length, mappings.length, 'a line in the log for each');
+    t.same(
+      mappings.map(({ mapping }) => mapping.port),
+      mappings.map((_, index) => index + 1),
+    );
+    for (const { connections, bytesIn } of totals) t.equal(bytesIn, connections * 10, 'no counter without its others');
+    promised = mappings.length;
+  }
+  t.ok(promised > 0);
+});
+
+const WRITER = fileURLToPath(new URL('../support/writer.js', import.meta.url));
