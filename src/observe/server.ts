@@ -3,6 +3,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Address } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
+import { listenProblem } from '../ports/listen-problem.ts';
 import { type Listen, OWN_PORTS } from '../ports/ports.ts';
 import type { Metrics } from './metrics.ts';
 import { addProcessMetrics } from './process-metrics.ts';
@@ -74,8 +75,9 @@ function fail(response: ServerResponse, error: unknown): void {
 }
 
 function listenFailed(cause: NodeJS.ErrnoException, { host, port }: Address): QtunnelError {
-  const reason = LISTEN_PROBLEMS[cause.code ?? ''] ?? cause.message;
-  return new QtunnelError('LISTEN_FAILED', `The metrics cannot be served on ${host}:${port} (-metrics): ${reason}.`, { cause });
+  return new QtunnelError('LISTEN_FAILED', `The metrics cannot be served on ${host}:${port} (-metrics): ${listenProblem(cause)}.`, {
+    cause,
+  });
 }
 
 function close(server: Server): Promise<void> {
@@ -86,9 +88,3 @@ function close(server: Server): Promise<void> {
 }
 
 const TEXT = 'text/plain; charset=utf-8';
-
-const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'another program uses the port; stop it or choose another one',
-  EACCES: 'this user may not use the port; choose one from 1024 on',
-  EADDRNOTAVAIL: 'this machine does not have the address; choose one that it has',
-};

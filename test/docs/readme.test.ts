@@ -135,7 +135,16 @@ const DOCUMENTS = [
   'bench/README.md',
   'test/reliability/README.md',
   'certs/README.md',
-  ...['ARCHITECTURE', 'BENCH', 'ERRORS', 'LIBRARY', 'MEASURED', 'PERFORMANCE', 'PROTOCOL', 'RELIABILITY', 'SECURITY'].map(
-    (name) => `docs/${name}.md`,
-  ),
+  ...[
+    'ARCHITECTURE',
+    'BENCH',
+    'ERRORS',
+    'HUB-API',
+    'LIBRARY',
+    'MEASURED',
+    'PERFORMANCE',
+    'PROTOCOL',
+    'RELIABILITY',
+    'SECURITY',
+  ].map((name) => `docs/${name}.md`),
 ];

@@ -1,3 +1,4 @@
+import { api } from './api.ts';
 import { bulk } from './bulk.ts';
 import { churn } from './churn.ts';
 import { crashes } from './crashes.ts';
@@ -20,4 +21,5 @@ export const EXPERIMENTS: readonly Experiment[] = [
   lostOnce(),
   strangers(),
   fuzz(),
+  api(),
 ];

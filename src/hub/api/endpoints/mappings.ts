@@ -1,0 +1,148 @@
+import { z } from 'zod';
+import { type Mapping, mappingKey } from '../../mapping.ts';
+import type { MappingReport } from '../../mapping-keeper.ts';
+import type { Author } from '../../store/store.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import type { ApiParts } from '../parts.ts';
+import { Refusal } from '../refusal.ts';
+import * as schemas from '../schemas.ts';
+import { clientView, mappingView } from '../views.ts';
+import { mappingFrom } from '../wish.ts';
+
+/** Mappings, as resources and in the shape of `/api/mapping/…`. */
+export function mappingEndpoints({ keeper, ledger, store, tunnelEnabled }: ApiParts): Endpoint[] {
+  const view = (report: MappingReport) => mappingView(report, ledger.totalsOf(report.mapping));
+  const list = () => keeper.list().map(view);
+  const create = async (body: schemas.MappingInput, author: Author) =>
+    view(await keeper.create(mappingFrom(body, tunnelEnabled), author));
+  const find = ({ protocol, port }: Identity): MappingReport => {
+    const report = keeper.find(protocol, port);
+    if (report === undefined) throw unknown({ protocol, port });
+    return report;
+  };
+  const remove = async ({ protocol, port }: Identity, author: Author): Promise<MappingReport> => {
+    const removed = await keeper.remove(protocol, port, author);
+    if (removed === null) throw unknown({ protocol, port });
+    return removed;
+  };
+  return [
+    endpoint({
+      method: 'POST',
+      path: '/api/mapping/create',
+      summary: 'Makes a mapping',
+      role: 'manage',
+      style: 'envelope',
+      body: schemas.mappingInput,
+      answer: { status: 201, description: 'It listens.', schema: schemas.mapping },
+      refusals: ['PORT_OUTSIDE', 'PORT_TAKEN', 'LISTEN_FAILED', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
+      handle: async ({ body, author }) => {
+        const data = await create(body, author);
+        return { data, message: `${data.protocol}/${data.port} leads to ${data.target}` };
+      },
+    }),
+    endpoint({
+      method: 'POST',
+      path: '/api/mapping/remove',
+      summary: 'Removes a mapping and cuts its connections off',
+      role: 'manage',
+      style: 'envelope',
+      body: schemas.mappingName,
+      answer: { status: 200, description: 'What it was.', schema: schemas.mapping },
+      refusals: ['NOT_FOUND', 'PORT_TAKEN', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
+      handle: async ({ body: { protocol = 'tcp', port }, author }) => {
+        const removed = await remove({ protocol, port }, author);
+        return { data: view(removed), message: `${protocol}/${port} is gone` };
+      },
+    }),
+    endpoint({
+      method: 'GET',
+      path: '/api/mapping/list',
+      summary: 'All mappings',
+      role: 'read',
+      style: 'envelope',
+      answer: { status: 200, description: 'In the order of protocol and port.', schema: z.array(schemas.mapping) },
+      handle: () => {
+        const data = list();
+        return { data, message: `${data.length} mapping${data.length === 1 ? '' : 's'}` };
+      },
+    }),
+    endpoint({
+      method: 'GET',
+      path: '/api/v1/mappings',
+      summary: 'All mappings',
+      role: 'read',
+      style: 'resource',
+      answer: {
+        status: 200,
+        description: 'In the order of protocol and port.',
+        schema: z.object({ mappings: z.array(schemas.mapping) }),
+      },
+      handle: () => ({ data: { mappings: list() } }),
+    }),
+    endpoint({
+      method: 'POST',
+      path: '/api/v1/mappings',
+      summary: 'Makes a mapping',
+      role: 'manage',
+      style: 'resource',
+      body: schemas.mappingInput,
+      answer: { status: 201, description: 'It listens.', schema: schemas.mapping },
+      refusals: ['PORT_OUTSIDE', 'PORT_TAKEN', 'LISTEN_FAILED', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
+      handle: async ({ body, author }) => {
+        const data = await create(body, author);
+        return { data, headers: { location: `/api/v1/mappings/${data.protocol}/${data.port}` } };
+      },
+    }),
+    endpoint({
+      method: 'GET',
+      path: '/api/v1/mappings/{protocol}/{port}',
+      summary: 'One mapping',
+      role: 'read',
+      style: 'resource',
+      params: schemas.mappingPath,
+      answer: { status: 200, description: 'The mapping.', schema: schemas.mapping },
+      refusals: ['NOT_FOUND'],
+      handle: ({ params }) => ({ data: view(find(params)) }),
+    }),
+    endpoint({
+      method: 'DELETE',
+      path: '/api/v1/mappings/{protocol}/{port}',
+      summary: 'Removes a mapping and cuts its connections off',
+      role: 'manage',
+      style: 'resource',
+      params: schemas.mappingPath,
+      answer: { status: 204, description: 'It is gone.' },
+      refusals: ['NOT_FOUND', 'PORT_TAKEN', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
+      handle: async ({ params, author }) => {
+        await remove(params, author);
+        return {};
+      },
+    }),
+    endpoint({
+      method: 'GET',
+      path: '/api/v1/mappings/{protocol}/{port}/clients',
+      summary: "A mapping's clients and what each has carried",
+      role: 'read',
+      style: 'resource',
+      params: schemas.mappingPath,
+      query: schemas.page.pick({ limit: true }),
+      answer: {
+        status: 200,
+        description: 'Those with the most bytes first; some seconds old.',
+        schema: z.object({ clients: z.array(schemas.clientTraffic) }),
+      },
+      refusals: ['NOT_FOUND', 'DATABASE_FAILED'],
+      handle: async ({ params, query: { limit } }) => {
+        const { mapping } = find(params);
+        return { data: { clients: (await store.traffic(mapping, limit)).map(clientView) } };
+      },
+    }),
+  ];
+}
+
+type Identity = Pick<Mapping, 'protocol' | 'port'>;
+
+function unknown(identity: Identity): Refusal {
+  const message = `There is no mapping ${mappingKey(identity)}.`;
+  return new Refusal('NOT_FOUND', message, { fields: [{ field: 'port', message }] });
+}

@@ -1,0 +1,181 @@
+import { STATUS_CODES } from 'node:http';
+import type { AddressInfo, BlockList } from 'node:net';
+import rateLimit from '@fastify/rate-limit';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import type { Address } from '../../config/settings.ts';
+import { QtunnelError } from '../../errors.ts';
+import { listenProblem } from '../../ports/listen-problem.ts';
+import type { Author, Role } from '../store/store.ts';
+import { describe, JSON_TYPE, PROBLEM_TYPE } from './document.ts';
+import type { Endpoint } from './endpoint.ts';
+import { endpointsOf } from './endpoints/all.ts';
+import { Guard, isLoopback } from './guard.ts';
+import { checkInput } from './input.ts';
+import type { ApiParts } from './parts.ts';
+import { asRefusal, Refusal } from './refusal.ts';
+
+export interface ApiSettings {
+  readonly listen: Address;
+  /** Certificate and key (PEM) for HTTPS; null for HTTP. */
+  readonly tls: { readonly certificatePem: string; readonly privateKeyPem: string } | null;
+  /** Networks of the clients that may ask; null for all. */
+  readonly networks: BlockList | null;
+  /** Requests a minute of one address. */
+  readonly rate: number;
+}
+
+export interface Api {
+  /** Where it listens; the real port when 0 was asked for. */
+  readonly address: Address;
+  close(): Promise<void>;
+}
+
+/**
+ * Serves the API.
+ * @throws QtunnelError `LISTEN_FAILED`; `CONFIG_INVALID` when other machines could reach it and there is no token.
+ */
+export async function startApi(settings: ApiSettings, parts: ApiParts, log: Logger): Promise<Api> {
+  const { host, port } = settings.listen;
+  if (!isLoopback(host) && !parts.tokens.needed) throw withoutToken(settings.listen);
+  const app = await makeApi(settings, parts, log);
+  try {
+    await app.listen({ host: host === '' ? '::' : host, port });
+  } catch (error) {
+    await app.close();
+    throw listenFailed(error as NodeJS.ErrnoException, settings.listen);
+  }
+  return { address: { host, port: (app.server.address() as AddressInfo).port }, close: () => app.close() };
+}
+
+async function makeApi({ tls, networks, rate }: ApiSettings, parts: ApiParts, log: Logger): Promise<FastifyInstance> {
+  const app = Fastify({
+    ...(tls !== null && { https: { cert: tls.certificatePem, key: tls.privateKeyPem, minVersion: 'TLSv1.3' as const } }),
+    bodyLimit: MOST_BYTES,
+    requestTimeout: REQUEST_MS,
+    connectionTimeout: SILENCE_MS,
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+    routerOptions: { ignoreTrailingSlash: false, maxParamLength: LONGEST_PARAMETER },
+    frameworkErrors: (error, request, reply) =>
+      void refuse(error, request as FastifyRequest, reply as unknown as FastifyReply, log),
+  }) as unknown as FastifyInstance;
+  // What a browser sends to another origin without asking that one must not pass for JSON.
+  app.removeContentTypeParser('text/plain');
+  const endpoints = endpointsOf(parts, describe);
+  const guard = new Guard(parts.tokens, networks);
+  app.addHook('onRequest', async (_request, reply) => void reply.headers(ALWAYS));
+  // After requests are counted (onRequest), so that guesses are too, and before the body is read.
+  app.addHook('preParsing', async (request) => {
+    authors.set(request, guard.admit(visitorOf(request), request.routeOptions.config.role ?? null));
+  });
+  await app.register(rateLimit, {
+    max: rate,
+    timeWindow: 60_000,
+    cache: MOST_ADDRESSES,
+    errorResponseBuilder: (_request, { after }) => new Refusal('TOO_MANY', `Too many requests: try again in ${after}.`),
+  });
+  app.setErrorHandler((error, request, reply) => refuse(error, request, reply, log));
+  app.setNotFoundHandler({ preHandler: app.rateLimit() }, (request, reply) => {
+    const allowed = methodsOf(endpoints, request);
+    if (allowed.length === 0)
+      throw new Refusal('NOT_FOUND', 'There is nothing of this name; /api/openapi.json says what there is.');
+    const headers = { allow: allowed.join(', ') };
+    void reply;
+    throw new Refusal('METHOD_NOT_ALLOWED', `Expected ${allowed.join(' or ')} for this path.`, { headers });
+  });
+  for (const one of endpoints) serve(app, one);
+  return app;
+}
+
+function serve(app: FastifyInstance, one: Endpoint): void {
+  app.route({
+    method: one.method,
+    url: one.path.replaceAll(/\{(\w+)\}/g, ':$1'),
+    config: { role: one.role, style: one.style },
+    handler: async (request, reply) => {
+      if (one.body !== undefined && request.body === undefined) throw new Refusal('MEDIA_TYPE', NO_BODY);
+      const {
+        data,
+        message = '',
+        headers = {},
+      } = await one.handle({
+        params: one.params === undefined ? {} : checkInput(one.params, request.params),
+        query: one.query === undefined ? {} : checkInput(one.query, request.query),
+        body: one.body === undefined ? undefined : checkInput(one.body, request.body),
+        author: authors.get(request) ?? NOBODY,
+        reply,
+      });
+      if (reply.sent) return reply;
+      reply.code(one.answer.status).headers(headers);
+      if (one.answer.schema === undefined) return reply.send();
+      return reply.type(JSON_TYPE).send(JSON.stringify(one.style === 'envelope' ? { success: true, message, data } : data));
+    },
+  });
+}
+
+function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): FastifyReply {
+  const refusal = asRefusal(error);
+  if (refusal.status >= 500) {
+    log.error({ event: 'api_failed', err: error, method: request.method, path: pathOf(request) }, 'a request to the API failed');
+  }
+  const { status, code, message: detail, fields: errors, headers } = refusal;
+  reply.code(status).headers({ ...ALWAYS, ...headers });
+  if (request.routeOptions?.config.style === 'envelope')
+    return reply.type(JSON_TYPE).send(JSON.stringify({ success: false, message: detail, data: { code, errors } }));
+  return reply.type(PROBLEM_TYPE).send(JSON.stringify({ title: STATUS_CODES[status] ?? 'Error', status, detail, code, errors }));
+}
+
+function visitorOf({ ip, protocol, headers }: FastifyRequest) {
+  return { ip, secure: protocol === 'https', headers };
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.url.split('?', 1)[0] ?? '';
+}
+
+/** The methods that there are for a request's path. */
+function methodsOf(endpoints: readonly Endpoint[], request: FastifyRequest): string[] {
+  const path = pathOf(request);
+  return endpoints.filter((one) => patternOf(one).test(path)).map(({ method }) => method);
+}
+
+function patternOf({ path }: Endpoint): RegExp {
+  return new RegExp(`^${path.replaceAll('.', String.raw`\.`).replaceAll(/\{\w+\}/g, '[^/]+')}$`);
+}
+
+function withoutToken({ host, port }: Address): QtunnelError {
+  return new QtunnelError(
+    'CONFIG_INVALID',
+    `-api=${host}:${port} can be reached from other machines, and there is no token: give -api-token-file, or start once with -api=127.0.0.1:${port} and run: qtunnel token create -name=NAME -role=manage`,
+  );
+}
+
+function listenFailed(cause: NodeJS.ErrnoException, { host, port }: Address): QtunnelError {
+  return new QtunnelError('LISTEN_FAILED', `The API cannot be served on ${host}:${port} (-api): ${listenProblem(cause)}.`, {
+    cause,
+  });
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    role?: Role | null;
+    style?: Endpoint['style'];
+  }
+}
+
+const authors = new WeakMap<FastifyRequest, Author>();
+const NO_BODY = 'The request has no body: send JSON with "content-type: application/json".';
+const NOBODY: Author = { actor: 'nobody', peer: '' };
+const MOST_BYTES = 64 * 1024;
+const REQUEST_MS = 10_000;
+const SILENCE_MS = 60_000;
+const LONGEST_PARAMETER = 100;
+/** Whose requests are counted at once. */
+const MOST_ADDRESSES = 5_000;
+const ALWAYS = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'cross-origin-resource-policy': 'same-origin',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+};
