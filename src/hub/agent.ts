@@ -16,6 +16,7 @@ import type { UplinkHandler } from '../tunnel/uplink.ts';
 import { Uplinks } from '../tunnel/uplinks.ts';
 import { forbidden } from './allow-list.ts';
 import { Registrar } from './registrar.ts';
+import { HUB_LINKS } from './registration.ts';
 import type { AgentSettings } from './settings.ts';
 import { decodeTarget, type Target } from './target.ts';
 
@@ -56,7 +57,7 @@ export class AgentTunnel {
 
   /** As `Tunnel.prepare`. */
   async prepare(settings: AgentSettings): Promise<SettingsChange> {
-    const route = await loadRoute(settings.tunnel, this.#context, this.#supplies);
+    const route = await loadRoute(settings.tunnel, this.#context, this.#supplies, HUB_LINKS);
     const takeEffect = (): void => {
       if (this.#stopping) return;
       this.#context.metrics.source = { clientmode: true, links: () => this.#uplink.open.list() };

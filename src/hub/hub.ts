@@ -15,7 +15,7 @@ import { announceHub } from './announce.ts';
 import { type Mapping, mappingKey, type Protocol } from './mapping.ts';
 import { type HubSurroundings, PublishedPort } from './published-port.ts';
 import type { AgentState, ConnectionState, MappingState, Publisher } from './publisher.ts';
-import { CONTROL_TARGET } from './registration.ts';
+import { CONTROL_TARGET, HUB_LINKS } from './registration.ts';
 import type { HubSettings } from './settings.ts';
 import type { Wish } from './wish.ts';
 
@@ -44,6 +44,7 @@ export class Hub implements Publisher {
       onLeave: (agent) => void this.#inTurn(() => this.#takeBack(agent.registered.name, [], false)),
     });
     this.#server = new LinkServer(settings.tunnel, context, supplies, {
+      use: HUB_LINKS,
       hasRoom: (socket) => socket === null || shedding.refuse(socket) === null,
       onStream: (link, stream, { target }) => {
         if (target === CONTROL_TARGET) this.#agents.accept(link, stream);

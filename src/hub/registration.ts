@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { NAME, type Parsed } from '../config/values.ts';
 import { ERROR_CODES } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
+import type { LinkUse } from '../link/options.ts';
 import { AllowList } from './allow-list.ts';
 import { parseTarget } from './target.ts';
 
@@ -14,6 +15,8 @@ export type HubMessage = z.infer<typeof hubMessage>;
 export type Register = Extract<AgentMessage, { type: 'register' }>;
 export type Registered = Extract<HubMessage, { type: 'registered' }>;
 
+/** What the links of agents are used for. */
+export const HUB_LINKS: LinkUse = { serverOpens: true };
 /** Where an agent's OPEN leads that is its control stream. No backend has such a name. */
 export const CONTROL_TARGET = 'hub/control';
 export const VERSION = 1;

@@ -38,8 +38,9 @@ export interface Link {
   handler: LinkHandler;
 
   /**
-   * Opens a stream. The request travels with the stream's first bytes, so that opening costs no round trip.
-   * @throws QtunnelError `LINK_CLOSED` when the link is draining or closed, `STREAM_LIMIT` when the peer's limit is reached.
+   * Opens a stream. The request travels with the stream's first bytes, so that opening costs no round trip. The client may always, the server when both
+   * sides were made with `LinkOptions.serverOpens`.
+   * @throws QtunnelError `LINK_CLOSED` when the link is draining or closed, `STREAM_LIMIT` when the peer's limit is reached or it takes no streams.
    */
   open(request: OpenRequest): LinkStream;
   /** Opens no more streams, tells the peer so, and closes when the last stream has ended. */

@@ -4,8 +4,14 @@ import type { Hmac, KeysOf, Recognition } from '../protocol/handshake.ts';
 import type { SourceLimits, SourceRefusal } from '../protocol/sources.ts';
 import type { Link } from './link.ts';
 
+/** What a link is used for besides streams that the client opens; each where both sides say so. */
+export interface LinkUse {
+  /** Whether the server may open streams, too; false when left out. */
+  readonly serverOpens?: boolean;
+}
+
 /** What both sides of a link need to know, whatever carries it. */
-export interface LinkOptions {
+export interface LinkOptions extends LinkUse {
   readonly auth: LinkAuth;
   /** Milliseconds of silence after which a side asks whether the other is still there. */
   readonly keepalive: number;

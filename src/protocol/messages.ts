@@ -20,6 +20,8 @@ export interface LinkSettings {
   readonly shards: number;
   /** 1 when this side takes parity shards, otherwise 0 (QUIC only). */
   readonly parity: number;
+  /** 1 at a client that takes streams of the server's, and at a server that may open some; otherwise 0. */
+  readonly serverOpens: number;
   /** 1 when this side takes one stream after another on a TLS connection, otherwise 0 (TLS only). */
   readonly reuse: number;
   /** 1 when this side lets streams begin on the control connection, otherwise 0 (TLS only). */
@@ -231,6 +233,8 @@ function writeSettings(writer: ByteWriter, settings: LinkSettings): ByteWriter {
     .varint(settings.shards)
     .varint(SETTING.PARITY)
     .varint(settings.parity)
+    .varint(SETTING.SERVER_OPENS)
+    .varint(settings.serverOpens)
     .varint(SETTING.REUSE)
     .varint(settings.reuse)
     .varint(SETTING.LANE)
@@ -257,6 +261,7 @@ function settingsFrom(values: ReadonlyMap<number, number>): LinkSettings {
     idleTimeout: values.get(SETTING.IDLE_TIMEOUT) ?? 30_000,
     shards: values.get(SETTING.SHARDS) ?? 0,
     parity: values.get(SETTING.PARITY) ?? 0,
+    serverOpens: values.get(SETTING.SERVER_OPENS) ?? 0,
     reuse: values.get(SETTING.REUSE) ?? 0,
     lane: values.get(SETTING.LANE) ?? 0,
     endpoints: values.get(SETTING.ENDPOINTS) ?? 0,
@@ -279,6 +284,7 @@ const SETTING = {
   IDLE_TIMEOUT: 0x03,
   SHARDS: 0x04,
   PARITY: 0x05,
+  SERVER_OPENS: 0x06,
   REUSE: 0x10,
   LANE: 0x11,
   ENDPOINTS: 0x20,

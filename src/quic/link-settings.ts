@@ -15,6 +15,7 @@ export function settingsOf(options: QuicOptions, rtt: number): LinkSettings {
     idleTimeout,
     shards: usesBlocks(options) ? MAX_SHARDS : 0,
     parity: usesBlocks(options) && options.fec !== 'off' ? 1 : 0,
+    serverOpens: options.serverOpens === true ? 1 : 0,
     reuse: 0,
     lane: 0,
     endpoints: options.wantsEndpoints ? 1 : 0,

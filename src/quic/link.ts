@@ -50,6 +50,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   handler: LinkHandler = NOBODY;
   readonly #control: ControlStream;
   readonly #options: QuicOptions;
+  readonly #role: 'client' | 'server';
   readonly #own: LinkSettings;
   #peer: LinkSettings;
   #reports: BlockPeer['reportKeys'] | null;
@@ -92,6 +93,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.connection = connection;
     this.#control = control;
     this.#options = options;
+    this.#role = link.role;
     this.#own = link.own;
     this.#peer = link.peer;
     this.#numbers = new StreamNumbers(link.role);
@@ -161,6 +163,8 @@ export class QuicLink implements Link, Stage, StreamHost {
   open(request: OpenRequest): LinkStream {
     if (this.#state === 'draining' || this.#state === 'closed')
       throw new QtunnelError('LINK_CLOSED', 'The link takes no new streams.');
+    if (this.#role === 'server' && !this.#serverOpens)
+      throw new QtunnelError('STREAM_LIMIT', 'The client takes no streams that the server opens.');
     if (this.#opened >= this.#peer.maxStreams) {
       throw new QtunnelError('STREAM_LIMIT', `The peer allows ${this.#peer.maxStreams} streams at once; all are in use.`);
     }
@@ -305,6 +309,11 @@ export class QuicLink implements Link, Stage, StreamHost {
     return this.#control.pending <= MOST_PENDING && this.connection.hasRoom(bytes);
   }
 
+  /** Whether the server opens streams as well: when both sides have said so. */
+  get #serverOpens(): boolean {
+    return this.#own.serverOpens === 1 && this.#peer.serverOpens === 1;
+  }
+
   /** The handshake's packets go as they are. */
   #startBlocks(): void {
     if (this.#reports === null) return;
@@ -366,6 +375,8 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   /** A stream of the peer's. */
   #accept(id: number, request: OpenRequest): void {
+    if (this.#role === 'client' && !this.#serverOpens)
+      throw new QtunnelError('PROTOCOL_VIOLATION', 'The server opened a stream, which this side did not allow.');
     this.#numbers.handlePeer(id);
     if (this.#accepted >= this.#options.maxStreams) {
       return this.sendReset(id, 'LIMIT', `this side allows ${this.#options.maxStreams} streams at once`);
@@ -414,7 +425,9 @@ export class QuicLink implements Link, Stage, StreamHost {
   /** Acknowledged does not mean read: only the peer knows when its readers are through with what was sent. */
   #closeWhenDrained(): void {
     if (this.#streams.size > 0 || this.#lingering.prune() > 0) return;
-    if (!this.#saidDrained) {
+    // What the peer opened before it heard that this side drains may still come, until its own GOAWAY has.
+    const mayGetMore = !this.#peerGoesAway && (this.#role === 'server' || this.#serverOpens);
+    if (!this.#saidDrained && !mayGetMore) {
       this.#saidDrained = true;
       this.#control.send(encodeGoAway('drained', true));
     }

@@ -1,7 +1,7 @@
-import { QtunnelError } from '../errors.ts';
 import { FRAME, misplacedFrame } from '../protocol/frames.ts';
 import { decodeCredit, decodeFin, decodeReset, decodeSmall, encodeCredit, encodeFin, encodeReset } from '../protocol/messages.ts';
 import type { ResetReason } from '../protocol/reset.ts';
+import type { StreamNumbers } from '../protocol/stream-numbers.ts';
 import type { Control } from './control.ts';
 import type { LaneHost } from './lane.ts';
 import type { TlsStream } from './stream.ts';
@@ -14,27 +14,11 @@ export class Lanes implements LaneHost {
   readonly #streams = new Map<number, TlsStream>();
   /** Streams that could write if the control connection had room, longest waiting first. */
   readonly #waiting = new Set<TlsStream>();
-  /** The last lane that was opened. */
-  #last = 0;
+  readonly #numbers: StreamNumbers;
 
-  constructor(control: Control | null) {
+  constructor(control: Control | null, numbers: StreamNumbers) {
     this.#control = control;
-  }
-
-  /** The number of a lane that this side opens. */
-  next(): number {
-    return ++this.#last;
-  }
-
-  /** The peer opens a lane. @throws QtunnelError `PROTOCOL_VIOLATION` when it may not have this number. */
-  handlePeer(id: number): void {
-    if (id <= this.#last) throw new QtunnelError('PROTOCOL_VIOLATION', `The peer opened stream ${id}, which it may not.`);
-    this.#last = id;
-  }
-
-  /** Whether the peer's OPEN for it has yet to come. */
-  isAhead(id: number): boolean {
-    return id > this.#last;
+    this.#numbers = numbers;
   }
 
   get(id: number): TlsStream | undefined {
@@ -105,8 +89,8 @@ export class Lanes implements LaneHost {
 
   /** The stream that a frame is about; undefined when it has ended here. @throws QtunnelError `PROTOCOL_VIOLATION` when it never was. */
   #known(id: number): TlsStream | undefined {
-    if (this.isAhead(id))
-      throw new QtunnelError('PROTOCOL_VIOLATION', `The peer spoke of stream ${id}, which has not been opened.`);
-    return this.#streams.get(id);
+    const stream = this.#streams.get(id);
+    if (stream === undefined || this.#numbers.isAhead(id)) this.#numbers.expectUsed(id);
+    return stream;
   }
 }

@@ -5,6 +5,7 @@ import { FRAME, frame } from '../protocol/frames.ts';
 import { decodeAttach, decodeOpen, encodeGoAway, encodeOpen, encodeReset, type LinkSettings } from '../protocol/messages.ts';
 import { STALL } from '../protocol/liveness.ts';
 import type { ResetReason } from '../protocol/reset.ts';
+import { StreamNumbers } from '../protocol/stream-numbers.ts';
 import type { TlsConnection } from './connection.ts';
 import { Connections } from './connections.ts';
 import { Control, type ControlHandler } from './control.ts';
@@ -12,7 +13,7 @@ import { Lane } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import { type StreamHost, TlsStream } from './stream.ts';
 
-/** Where the client's streams get their connections from. */
+/** Where a client's link gets the connections of its streams from, whoever opened them. */
 export interface StreamSource {
   /** Connections that are ready. */
   readonly warm: number;
@@ -32,8 +33,8 @@ export interface StreamSource {
 
 /**
  * A link whose streams begin on its first connection, the control, and have a TLS connection each when they outgrow that (lane.ts). These wait, at the client
- * in `source`, at the server as idle ones, until ATTACH gives them to a stream, and again when that has ended. A peer without lanes has a connection for each
- * stream from the beginning: OPEN makes one of it.
+ * in `source`, at the server as idle ones, until ATTACH gives them to a stream, and again when that has ended. To a server without lanes the client opens
+ * each stream on a connection of its own: OPEN makes one of it. What a server opens begins in a lane in any case, and stays there if it has no lanes itself.
  *
  * Without its control connection a link is draining: what has a connection of its own goes on.
  */
@@ -56,18 +57,25 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     open: (connection, request) => this.#accept(connection, request),
     attach: (connection, payload) => this.#attach(connection, payload),
   });
+  readonly #numbers: StreamNumbers;
   readonly #lanes: Lanes;
-  readonly #usesLanes: boolean;
+  /** Whether the server opens streams as well. */
+  readonly #serverOpens: boolean;
+  /** Whether the client's connections come to where the server's streams are. */
+  readonly #canAttach: boolean;
   #state: LinkState = 'up';
-  #nextId = 1;
-  /** Whether the peer may open streams: also after its GOAWAY, because on another connection OPEN may have been overtaken by it. */
+  /** Streams that this side opened. */
+  #opened = 0;
+  /** Streams without a lane that the client opened. */
+  #unnumbered = 0;
+  /** Whether the peer may open streams: at the server also after its GOAWAY, because on another connection OPEN may have been overtaken by it. */
   #accepts = true;
   /** Whether the end of the last stream closes a link that drains. */
   #closesWhenIdle = false;
   #drainReason = new QtunnelError('LINK_CLOSED', 'The link was drained.');
 
   /**
-   * `makeSource` is null on the server, which opens no streams over TLS; `rtt` is the first measurement in milliseconds, NaN without one. A branch's
+   * `makeSource` is null on the server, which makes no connections; `rtt` is the first measurement in milliseconds, NaN without one. A branch's
    * first connection is none for control.
    */
   constructor(
@@ -94,9 +102,11 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     const keepalive = options.keepalive * (link.makeSource === null ? 2 : 1);
     const stall = Math.max(options.stall ?? STALL, 3 * (link.rtt || 0));
     this.#control = this.isBranch ? null : new Control(first, { keepalive, idleTimeout, stall, rtt: link.rtt }, this);
-    this.#lanes = new Lanes(this.#control);
+    this.#serverOpens = options.serverOpens === true && link.peer.serverOpens === 1;
+    this.#numbers = new StreamNumbers(link.makeSource === null ? 'server' : 'client', !this.#serverOpens);
+    this.#lanes = new Lanes(this.#control, this.#numbers);
+    this.#canAttach = options.lane !== false && link.peer.lane === 1;
     this.#source = link.makeSource?.(this) ?? null;
-    this.#usesLanes = this.#source !== null && link.peer.lane === 1;
   }
 
   get state(): LinkState {
@@ -132,14 +142,16 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
 
   open(request: OpenRequest): LinkStream {
     if (!this.#isOpen) throw new QtunnelError('LINK_CLOSED', 'The link takes no new streams.');
-    if (this.#source === null) throw new QtunnelError('STREAM_LIMIT', 'Over TLS only the client opens streams.');
+    if (this.#source === null && (!this.#serverOpens || this.#control === null))
+      throw new QtunnelError('STREAM_LIMIT', 'The client takes no streams that the server opens.');
     const { maxStreams } = this.#peerSettings;
-    if (this.#streams.size >= maxStreams) {
+    if (this.#opened >= maxStreams) {
       throw new QtunnelError('STREAM_LIMIT', `The peer allows ${maxStreams} streams at once; all are in use.`);
     }
-    const opening = (lane: number): Uint8Array => encodeOpen(lane, request.tag, request.target, request.endpoints);
-    if (this.#usesLanes) return this.#openLane(opening);
-    const stream = this.#makeStream(opening(0));
+    const id = this.#numbers.next();
+    this.#opened++;
+    if (this.#source === null || this.#peerSettings.lane === 1) return this.#openLane(id, request);
+    const stream = this.#makeStream(id, opening(0, request));
     this.#source.supply(stream);
     return stream;
   }
@@ -149,8 +161,10 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     this.#control?.send(encodeGoAway('no new streams, please'));
     // What the client opened before it heard of it is welcome; when all of that has ended, the client closes.
     if (this.#source === null) return this.#setState('draining');
-    this.#accepts = false;
-    this.#startDraining();
+    if (!this.#serverOpens) return this.#startDraining();
+    // And what the server opened before it heard of it: its own GOAWAY comes behind that.
+    this.#setState('draining');
+    this.#source.drain();
   }
 
   close(reason: QtunnelError): void {
@@ -178,7 +192,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
 
   /** Whether the server lets one more connection join. */
   get hasRoom(): boolean {
-    return this.#accepts && this.#connections.size < this.#options.maxStreams + SPARE_CONNECTIONS;
+    return this.#accepts && this.#connections.size < this.#options.maxStreams + this.#opened + SPARE_CONNECTIONS;
   }
 
   /** Takes in a connection of the client's that waits for OPEN. */
@@ -190,6 +204,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   forget(stream: TlsStream): void {
     if (!this.#streams.delete(stream)) return;
     this.#lanes.forget(stream);
+    if (this.#isOwn(stream)) this.#opened--;
     this.#closeIfDrained();
   }
 
@@ -202,7 +217,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   }
 
   wantConnection(stream: TlsStream): void {
-    if (this.#source === null) return;
+    if (this.#source === null || !this.#canAttach) return;
     stream.lane?.hold();
     this.#source.supply(stream);
   }
@@ -235,11 +250,12 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   }
 
   onGoAway(): void {
-    if (!this.#isOpen) return;
-    this.#drainReason = new QtunnelError('LINK_CLOSED', 'The peer drained the link.');
+    const isNews = this.#isOpen;
+    if (isNews) this.#drainReason = new QtunnelError('LINK_CLOSED', 'The peer drained the link.');
+    if (this.#source !== null) return this.#startDraining();
     // What the client opened before may still be on its way; when all of that has ended, the client closes.
-    if (this.#source === null) this.#setState('draining');
-    else this.#startDraining();
+    this.#setState('draining');
+    if (isNews && this.#serverOpens) this.#control?.send(encodeGoAway('no more from this side'));
   }
 
   onDead(): void {
@@ -255,7 +271,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     this.#connections.destroyIdle();
     for (const stream of this.#streams) {
       // An OPEN that is not here will not come.
-      if (stream.lane !== null && this.#lanes.isAhead(stream.lane.id)) stream.reset('LINK_LOST', error.message);
+      if (stream.lane !== null && this.#numbers.isAhead(stream.id)) stream.reset('LINK_LOST', error.message);
       else stream.handleControlLost(error.message);
     }
     this.#startDraining();
@@ -265,33 +281,42 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     return this.#state === 'up' || this.#state === 'stalled';
   }
 
-  #makeStream(begins: Lane | Uint8Array | null): TlsStream {
-    const stream = new TlsStream(this, this.#nextId++, this.#options.buffer, begins);
+  /** Streams that the peer opened. */
+  get #taken(): number {
+    return this.#streams.size - this.#opened;
+  }
+
+  #isOwn({ id, lane }: TlsStream): boolean {
+    return lane === null ? this.#source !== null : this.#numbers.isOwn(id);
+  }
+
+  #makeStream(id: number, begins: Lane | Uint8Array | null): TlsStream {
+    const stream = new TlsStream(this, id, this.#options.buffer, begins);
     this.#streams.add(stream);
     return stream;
   }
 
   #makeLane(id: number): TlsStream {
-    const stream = this.#makeStream(new Lane(this.#lanes, id));
+    const stream = this.#makeStream(id, new Lane(this.#lanes, id));
     this.#lanes.add(id, stream);
     return stream;
   }
 
-  #openLane(opening: (lane: number) => Uint8Array): TlsStream {
-    const id = this.#lanes.next();
+  #openLane(id: number, request: OpenRequest): TlsStream {
     const stream = this.#makeLane(id);
-    this.#control!.sendSoon(opening(id));
+    this.#control!.sendSoon(opening(id, request));
     return stream;
   }
 
   #acceptLane(payload: Uint8Array): void {
     const { stream: id, ...request } = decodeOpen(payload);
-    if (this.#source !== null) throw new QtunnelError('PROTOCOL_VIOLATION', 'The server opened a stream.');
-    this.#lanes.handlePeer(id);
+    if (this.#source !== null && !this.#serverOpens)
+      throw new QtunnelError('PROTOCOL_VIOLATION', 'The server opened a stream, which this side did not allow.');
+    this.#numbers.handlePeer(id);
     const known = this.#lanes.get(id);
     if (!this.#accepts) return this.#refuse(id, 'SHUTDOWN', 'this side takes no new streams');
     const { maxStreams } = this.#options;
-    if (known === undefined && this.#streams.size >= maxStreams)
+    if (known === undefined && this.#taken >= maxStreams)
       return this.#refuse(id, 'LIMIT', `this side allows ${maxStreams} streams at once`);
     const stream = known ?? this.#makeLane(id);
     this.handler.onStream(stream, request);
@@ -308,12 +333,13 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   #attach(connection: TlsConnection, payload: Uint8Array): void {
     const { stream: id, offset, ended } = decodeAttach(payload);
     const stream = this.#lanes.get(id);
-    if (stream !== undefined || this.#lanes.isAhead(id)) this.#connections.take(connection);
+    if (stream !== undefined || this.#numbers.isAhead(id)) this.#connections.take(connection);
     if (stream !== undefined) {
       stream.attach(connection, offset, ended);
       return stream.answerAttach();
     }
-    if (this.#lanes.isAhead(id)) return this.#attachAhead(connection, id, offset, ended);
+    if (this.#numbers.isAhead(id)) return this.#attachAhead(connection, id, offset, ended);
+    this.#numbers.expectUsed(id);
     // It has ended: if well, the client has nothing more to say on this connection.
     if (ended) connection.send(READY);
     else connection.destroy();
@@ -322,7 +348,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   /** ATTACH has overtaken OPEN. */
   #attachAhead(connection: TlsConnection, id: number, offset: number, ended: boolean): void {
     const { maxStreams } = this.#options;
-    if (!this.#accepts || this.#control === null || this.#streams.size >= maxStreams)
+    if (!this.#accepts || this.#control === null || this.#taken >= maxStreams)
       return connection.cutOff(encodeReset(0, this.#accepts ? 'LIMIT' : 'SHUTDOWN', 'this side takes no new streams'));
     this.#makeLane(id).attach(connection, offset, ended);
   }
@@ -331,15 +357,16 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     this.#connections.take(connection);
     const { maxStreams } = this.#options;
     if (!this.#accepts) return connection.cutOff(encodeReset(0, 'SHUTDOWN', 'this side takes no new streams'));
-    if (this.#streams.size >= maxStreams) {
+    if (this.#taken >= maxStreams) {
       return connection.cutOff(encodeReset(0, 'LIMIT', `this side allows ${maxStreams} streams at once`));
     }
-    const stream = this.#makeStream(null);
+    const stream = this.#makeStream((this.#unnumbered += 2), null);
     stream.start(connection);
     this.handler.onStream(stream, request);
   }
 
   #startDraining(): void {
+    this.#accepts &&= this.#source === null;
     this.#closesWhenIdle = true;
     this.#setState('draining');
     this.#source?.drain();
@@ -355,6 +382,10 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     this.#state = state;
     this.handler.onStateChange(state);
   }
+}
+
+function opening(lane: number, { tag, target, endpoints }: OpenRequest): Uint8Array {
+  return encodeOpen(lane, tag, target, endpoints);
 }
 
 const READY = frame(FRAME.READY, new Uint8Array(0));

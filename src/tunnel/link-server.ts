@@ -3,7 +3,7 @@ import type { TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
 import type { Link, LinkStream, OpenRequest } from '../link/link.ts';
-import type { Refusal } from '../link/options.ts';
+import type { LinkUse, Refusal } from '../link/options.ts';
 import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
 import { type Account, Accounts } from './accounts.ts';
 import { clientOf } from './connection-log.ts';
@@ -15,6 +15,8 @@ import type { SettingsChange } from './tunnel.ts';
 import { WatchedSet } from './watched-set.ts';
 
 export interface LinkServerHandler {
+  /** What its links are used for besides what clients open; nothing when left out. */
+  readonly use?: LinkUse;
   /** As in `LinkListener`. */
   hasRoom(socket: Socket | null): boolean;
   /** A client is here. Its streams come from now on. */
@@ -43,7 +45,7 @@ export class LinkServer {
   #fingerprint = '';
   #stopping = false;
 
-  constructor(settings: TunnelSettings, context: TunnelContext, supplies: Supplies, handler: LinkServerHandler) {
+  constructor(settings: TunnelSettings, context: TunnelContext, supplies: Supplies, handler: LinkServerHandler, use: LinkUse = {}) {
     this.#settings = settings;
     this.#context = context;
     this.#supplies = supplies;
@@ -56,6 +58,7 @@ export class LinkServer {
         onRefusal: (transport: Link['transport'], refusal: Refusal) => context.metrics.strangerRefused(transport, refusal),
       },
       supplies,
+      handler.use,
     );
     this.strangersLog = rateLimited(context.log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
   }

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Address, TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
-import type { LinkAuth, LinkListener, Refusal, ServerKeys } from '../link/options.ts';
+import type { LinkAuth, LinkListener, LinkUse, Refusal, ServerKeys } from '../link/options.ts';
 import type { QuicListenOptions } from '../quic/listen.ts';
 import type { Quic } from '../quic/load.ts';
 import { checkKeys } from '../tls/listen.ts';
@@ -40,14 +40,16 @@ type Ears = Partial<Record<Transport, LinkListener<QuicListenOptions>>>;
 export class Listeners {
   readonly #handler: ListenersHandler;
   readonly #open: OpenEars;
+  readonly #use: LinkUse;
   /** Where to listen as the user gave it; null before anything is open. */
   #listen: Address | null = null;
   #ears: Ears = {};
   readonly #closing = new Set<Promise<void>>();
 
-  constructor(handler: ListenersHandler, open: OpenEars) {
+  constructor(handler: ListenersHandler, open: OpenEars, use: LinkUse = {}) {
     this.#handler = handler;
     this.#open = open;
+    this.#use = use;
   }
 
   get udp(): Address | null {
@@ -77,6 +79,7 @@ export class Listeners {
     checkKeys(keys);
     const options = {
       ...linkOptions(settings, auth),
+      ...this.#use,
       congestion: settings.congestion,
       blocks: settings.blocks,
       fec: settings.fec,

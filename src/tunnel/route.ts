@@ -5,7 +5,7 @@ import { formatFingerprint } from '../identity/fingerprint.ts';
 import { TicketFiles } from '../identity/ticket-files.ts';
 import { TrustPolicy } from '../identity/trust.ts';
 import { formatAddress } from '../link/address.ts';
-import type { LinkAuth, LinkTarget } from '../link/options.ts';
+import type { LinkAuth, LinkTarget, LinkUse } from '../link/options.ts';
 import { connectTls } from '../tls/connect.ts';
 import type { TunnelContext } from './context.ts';
 import { linkOptions } from './security.ts';
@@ -25,13 +25,18 @@ export interface Route {
 }
 
 /** The route for these settings. @throws QtunnelError when the secret or what the trust rests on cannot be loaded. */
-export async function loadRoute(settings: RunningSettings, context: TunnelContext, supplies: Supplies): Promise<Route> {
+export async function loadRoute(
+  settings: RunningSettings,
+  context: TunnelContext,
+  supplies: Supplies,
+  use: LinkUse = {},
+): Promise<Route> {
   const { auth, given } = await supplies.loadAuth(settings, context.log);
   const trust = await TrustPolicy.load({ ...settings, secret: given });
   return {
     ways: serversOf(settings).map((server) => ({
       server: formatAddress(server),
-      connect: connectors(server, settings, context, { auth, trust, supplies }),
+      connect: connectors(server, settings, context, { auth, trust, supplies, use }),
       handler: uplinkLog(server, context),
     })),
     handler: choiceLog(context),
@@ -39,7 +44,7 @@ export async function loadRoute(settings: RunningSettings, context: TunnelContex
   };
 }
 
-/** The limit on connections is the client's own: the server opens no streams. */
+/** The limit on connections is the client's own: a change of it concerns the streams of links that are made later. */
 function basisOf(settings: RunningSettings, { key, client, certificate }: LinkAuth, trust: TrustPolicy): unknown {
   return {
     ...Object.fromEntries(LINK_SETTINGS.map((name) => [name, settings[name]])),
@@ -54,14 +59,15 @@ interface Means {
   readonly auth: LinkAuth;
   readonly trust: TrustPolicy;
   readonly supplies: Supplies;
+  readonly use: LinkUse;
 }
 
 function connectors(server: Address, settings: RunningSettings, context: TunnelContext, means: Means): Connect {
   const { quic, fallback, congestion, blocks, fec, udp } = settings;
-  const { auth, supplies } = means;
+  const { auth, supplies, use } = means;
   const checkServer = serverCheck(server, means, context);
   const tickets = settings.earlyData ? ticketsFor(server, settings, auth) : null;
-  const options = { ...linkOptions(settings, auth), checkServer, congestion, blocks, fec, udp, tickets };
+  const options = { ...linkOptions(settings, auth), ...use, checkServer, congestion, blocks, fec, udp, tickets };
   const resolve = resolver(server);
   const connect: Connect = {};
   if (quic) {

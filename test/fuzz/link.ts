@@ -79,6 +79,7 @@ class Case {
       idleTimeout: 30_000,
       shards: 16,
       parity: 0,
+      serverOpens: 1,
       reuse: 0,
       lane: 0,
       endpoints: 0,

@@ -15,7 +15,10 @@ import {
 import { eventually } from '../support/deadline.ts';
 import { isReady, isReset, mapping, startAgent, startHub, stateOf } from './hubs.ts';
 
-const MODES = [{ name: 'quic', quic: true, fallback: false }] as const;
+const MODES = [
+  { name: 'quic', quic: true, fallback: false },
+  { name: 'tls', quic: false, fallback: false },
+] as const;
 
 for (const { name, ...mode } of MODES) {
   void test(`${name}: -R opens a port of the hub that leads to the agent’s target, with half-close and counters`, async (t) => {

@@ -12,31 +12,42 @@ export interface LinkPair {
 }
 
 /** Makes two ends of a link that is up. Options not given are the implementation's own choice (at least 256 streams). */
-export type MakePair = (options?: { maxStreams?: number; buffer?: number }) => Promise<LinkPair>;
+export type MakePair = (options?: { maxStreams?: number; buffer?: number; serverOpens?: boolean }) => Promise<LinkPair>;
 
-/** What the tunnel may expect of any link (src/link/link.ts). */
+/** What the tunnel may expect of any link (src/link/link.ts), whichever side opens the streams. */
 export function linkContract(suite: Test, makePair: MakePair): void {
+  for (const opens of ['client', 'server'] as const) {
+    void suite.test(`whose ${opens} opens the streams`, (t) => {
+      oneWayContract(t, opens, makePair);
+      t.end();
+    });
+  }
+  twoWayContract(suite, makePair);
+}
+
+function oneWayContract(suite: Test, opens: 'client' | 'server', makePair: MakePair): void {
   const check = (name: string, run: (t: Test, ends: Ends) => Promise<void>, options?: Parameters<MakePair>[0]): void => {
     void suite.test(name, async (t) => {
-      const pair = await makePair(options);
+      const pair = await makePair({ ...options, serverOpens: opens === 'server' });
       t.teardown(() => pair.close());
-      await run(t, new Ends(pair));
+      const ends = [new LinkRecorder(pair.client), new LinkRecorder(pair.server)] as const;
+      await run(t, opens === 'client' ? new Ends(...ends) : new Ends(ends[1], ends[0]));
     });
   };
 
-  check('both sides know the link by the same id', async (t, { client, server }) => {
-    t.match(client.link.id, /^[0-9a-f]{16}$/);
-    t.equal(server.link.id, client.link.id);
-    t.equal(server.link.transport, client.link.transport);
-    t.match(client.link.peer, /^127\.0\.0\.1:\d+$/);
-    t.match(server.link.peer, /^127\.0\.0\.1:\d+$/);
-    t.strictSame([client.link.state, server.link.state], ['up', 'up']);
+  check('both sides know the link by the same id', async (t, { opener, taker }) => {
+    t.match(opener.link.id, /^[0-9a-f]{16}$/);
+    t.equal(taker.link.id, opener.link.id);
+    t.equal(taker.link.transport, opener.link.transport);
+    t.match(opener.link.peer, /^127\.0\.0\.1:\d+$/);
+    t.match(taker.link.peer, /^127\.0\.0\.1:\d+$/);
+    t.strictSame([opener.link.state, taker.link.state], ['up', 'up']);
   });
 
-  check('tag and target arrive with the stream', async (t, { client, server }) => {
-    client.link.open({ tag: '0123456789abcdef', target: 'söme-backend' });
-    client.link.open({ tag: 'ffffffffffffffff', target: '' });
-    const requests = [(await server.accept()).request, (await server.accept()).request];
+  check('tag and target arrive with the stream', async (t, { opener, taker }) => {
+    opener.link.open({ tag: '0123456789abcdef', target: 'söme-backend' });
+    opener.link.open({ tag: 'ffffffffffffffff', target: '' });
+    const requests = [(await taker.accept()).request, (await taker.accept()).request];
     requests.sort((a, b) => (a.tag < b.tag ? -1 : 1));
     t.strictSame(requests, [
       { tag: '0123456789abcdef', target: 'söme-backend' },
@@ -45,11 +56,11 @@ export function linkContract(suite: Test, makePair: MakePair): void {
   });
 
   check('bytes arrive in order both ways at once, whatever the reader’s sizes', async (t, ends) => {
-    ends.server.options = { readSizes: ODD_SIZES };
+    ends.taker.options = { readSizes: ODD_SIZES };
     const here = ends.open({ readSizes: ODD_SIZES });
     const up = randomBytes(3_000_001);
     const down = randomBytes(1_500_003);
-    const { recorder: there } = await ends.server.accept();
+    const { recorder: there } = await ends.taker.accept();
     await Promise.all([sendAndEnd(here, up), sendAndEnd(there, down), here.end(), there.end()]);
     t.equal(sha256(there.bytes), sha256(up));
     t.equal(sha256(here.bytes), sha256(down));
@@ -60,7 +71,7 @@ export function linkContract(suite: Test, makePair: MakePair): void {
     const here = ends.open();
     t.equal(here.stream.write(Buffer.from('first')), 5);
     here.stream.end();
-    const { recorder: there } = await ends.server.accept();
+    const { recorder: there } = await ends.taker.accept();
     await there.end();
     t.equal(there.text, 'first');
   });
@@ -74,7 +85,7 @@ export function linkContract(suite: Test, makePair: MakePair): void {
     }
     chunk.fill(99);
     here.stream.end();
-    const { recorder: there } = await ends.server.accept();
+    const { recorder: there } = await ends.taker.accept();
     await there.end();
     const expected = Buffer.concat(Array.from({ length: 5 }, (_, round) => Buffer.alloc(40_000, round)));
     t.equal(sha256(there.bytes), sha256(expected));
@@ -85,7 +96,7 @@ export function linkContract(suite: Test, makePair: MakePair): void {
     const bytes = randomBytes(1000);
     here.stream.write(bytes);
     here.stream.end();
-    const { recorder } = await ends.server.accept();
+    const { recorder } = await ends.taker.accept();
     const got: number[] = [];
     let ended: () => void;
     const end = new Promise<void>((resolve) => (ended = resolve));
@@ -105,11 +116,11 @@ export function linkContract(suite: Test, makePair: MakePair): void {
   });
 
   check('half-close: each direction ends by itself', async (t, ends) => {
-    for (const clientFirst of [true, false]) {
+    for (const openerFirst of [true, false]) {
       const here = ends.open();
       here.stream.write(Buffer.from('hello'));
-      const { recorder: there } = await ends.server.accept();
-      const [first, second] = clientFirst ? [here, there] : [there, here];
+      const { recorder: there } = await ends.taker.accept();
+      const [first, second] = openerFirst ? [here, there] : [there, here];
       await first.write(Buffer.from(' and farewell'));
       first.stream.end();
       await second.end();
@@ -128,7 +139,7 @@ export function linkContract(suite: Test, makePair: MakePair): void {
   check('the end is read again and again', async (t, ends) => {
     const here = ends.open();
     here.stream.end();
-    const { recorder: there } = await ends.server.accept();
+    const { recorder: there } = await ends.taker.accept();
     await there.end();
     t.equal(there.stream.read(new Uint8Array(10)), END);
     t.equal(there.stream.read(new Uint8Array(10)), END);
@@ -138,7 +149,7 @@ export function linkContract(suite: Test, makePair: MakePair): void {
     const here = ends.open();
     t.equal(here.stream.read(new Uint8Array(10)), NOTHING_YET);
     t.equal(here.stream.write(new Uint8Array(0)), 0);
-    const { recorder: there } = await ends.server.accept();
+    const { recorder: there } = await ends.taker.accept();
     t.equal(there.stream.write(new Uint8Array(0)), 0);
     there.stream.write(Buffer.from('x'));
     there.stream.end();
@@ -147,10 +158,10 @@ export function linkContract(suite: Test, makePair: MakePair): void {
   });
 
   check('a reset arrives with reason and message, either way', async (t, ends) => {
-    for (const clientResets of [true, false]) {
+    for (const openerResets of [true, false]) {
       const here = ends.open();
-      const { recorder: there } = await ends.server.accept();
-      const [from, to] = clientResets ? [here, there] : [there, here];
+      const { recorder: there } = await ends.taker.accept();
+      const [from, to] = openerResets ? [here, there] : [there, here];
       from.stream.reset('DIAL_REFUSED', 'nobody home');
       t.strictSame(await to.reset(), { reason: 'DIAL_REFUSED', message: 'nobody home' });
       t.notOk(to.ended, 'a reset is no end');
@@ -161,7 +172,7 @@ export function linkContract(suite: Test, makePair: MakePair): void {
   check('a reset after one direction has ended is a reset', async (t, ends) => {
     const here = ends.open();
     here.stream.end();
-    const { recorder: there } = await ends.server.accept();
+    const { recorder: there } = await ends.taker.accept();
     await there.end();
     there.stream.reset('RESET', 'after all');
     t.equal((await here.reset()).reason, 'RESET');
@@ -169,10 +180,10 @@ export function linkContract(suite: Test, makePair: MakePair): void {
   });
 
   check('a reset with unread bytes arrives', async (t, ends) => {
-    ends.server.options = { holding: true };
+    ends.taker.options = { holding: true };
     const here = ends.open();
     await here.write(randomBytes(30_000));
-    const { recorder: there } = await ends.server.accept();
+    const { recorder: there } = await ends.taker.accept();
     await there.until('something to read', () => there.calls > 0);
     here.stream.reset('LIMIT', '');
     t.equal((await there.reset()).reason, 'LIMIT');
@@ -181,7 +192,7 @@ export function linkContract(suite: Test, makePair: MakePair): void {
 
   check('a stream that was reset does nothing any more', async (t, ends) => {
     const here = ends.open();
-    const { recorder: there } = await ends.server.accept();
+    const { recorder: there } = await ends.taker.accept();
     await there.write(randomBytes(100_000));
     here.stream.reset('RESET');
     const { calls } = here;
@@ -200,26 +211,26 @@ export function linkContract(suite: Test, makePair: MakePair): void {
   });
 
   check('200 streams at once keep their bytes apart', async (t, ends) => {
-    ends.server.options = { readSizes: [1000] };
+    ends.taker.options = { readSizes: [1000] };
     const streams = Array.from({ length: 200 }, () => ends.open());
     t.equal(new Set(streams.map(({ stream }) => stream.id)).size, 200, 'ids are unique');
-    t.equal(ends.client.link.streams, 200);
-    const serve = async (): Promise<void> => echo(await ends.server.accept());
+    t.equal(ends.opener.link.streams, 200);
+    const serve = async (): Promise<void> => echo(await ends.taker.accept());
     const [same] = await Promise.all([Promise.all(streams.map(comesBack)), Promise.all(streams.map(serve))]);
     t.ok(same.every(Boolean));
-    t.equal(new Set(ends.server.accepted.map(({ recorder }) => recorder.stream.id)).size, 200);
+    t.equal(new Set(ends.taker.accepted.map(({ recorder }) => recorder.stream.id)).size, 200);
     await ends.noStreams();
   });
 
   check(
     'a reader that does not read holds its writer back, and nobody else',
     async (t, ends) => {
-      ends.server.options = { holding: true };
+      ends.taker.options = { holding: true };
       const here = ends.open();
-      const { recorder: there } = await ends.server.accept();
+      const { recorder: there } = await ends.taker.accept();
       const written = await writeUntilStuck(ends, here);
       t.ok(written < 32 * MIB, `${written} bytes were taken`);
-      ends.server.options = {};
+      ends.taker.options = {};
       await ends.roundTrip();
       t.equal(there.received, 0);
       there.release();
@@ -234,72 +245,72 @@ export function linkContract(suite: Test, makePair: MakePair): void {
     'more streams than the peer allows are refused, and fewer again are not',
     async (t, ends) => {
       const streams = Array.from({ length: 4 }, () => ends.open());
-      for (let n = 0; n < 4; n++) await ends.server.accept();
-      t.throws(() => ends.client.link.open(REQUEST), { code: 'STREAM_LIMIT' });
+      for (let n = 0; n < 4; n++) await ends.taker.accept();
+      t.throws(() => ends.opener.link.open(REQUEST), { code: 'STREAM_LIMIT' });
       streams[0]!.stream.reset('RESET');
-      await eventually('room for a stream', () => ends.client.link.streams < 4 && ends.server.link.streams < 4);
+      await eventually('room for a stream', () => ends.opener.link.streams < 4 && ends.taker.link.streams < 4);
       await ends.roundTrip();
     },
     { maxStreams: 4 },
   );
 
   check('a link that drains opens no more, lets streams go on, and closes after the last', async (t, ends) => {
-    for (const end of [ends.client, ends.server]) t.equal(end.link.state, 'up');
+    for (const end of [ends.opener, ends.taker]) t.equal(end.link.state, 'up');
     const here = ends.open();
-    const { recorder: there } = await ends.server.accept();
-    ends.client.link.drain();
-    t.equal(ends.client.link.state, 'draining');
-    t.throws(() => ends.client.link.open(REQUEST), { code: 'LINK_CLOSED' });
-    await ends.server.until('the server to know', () => ends.server.states.includes('draining'));
-    t.throws(() => ends.server.link.open(REQUEST), { code: 'LINK_CLOSED' });
+    const { recorder: there } = await ends.taker.accept();
+    ends.opener.link.drain();
+    t.equal(ends.opener.link.state, 'draining');
+    t.throws(() => ends.opener.link.open(REQUEST), { code: 'LINK_CLOSED' });
+    await ends.taker.until('the other side to know', () => ends.taker.states.includes('draining'));
+    t.throws(() => ends.taker.link.open(REQUEST), { code: 'LINK_CLOSED' });
     const bytes = randomBytes(200_000);
     await Promise.all([sendAndEnd(here, bytes), sendAndEnd(there, bytes), here.end(), there.end()]);
     t.equal(sha256(there.bytes), sha256(bytes));
-    t.equal((await ends.client.closed()).code, 'LINK_CLOSED');
-    t.equal((await ends.server.closed()).code, 'LINK_CLOSED');
-    t.strictSame(ends.client.states, ['draining', 'closed']);
-    t.strictSame(ends.server.states, ['draining', 'closed']);
+    t.equal((await ends.opener.closed()).code, 'LINK_CLOSED');
+    t.equal((await ends.taker.closed()).code, 'LINK_CLOSED');
+    t.strictSame(ends.opener.states, ['draining', 'closed']);
+    t.strictSame(ends.taker.states, ['draining', 'closed']);
   });
 
-  check('the server drains as well', async (t, ends) => {
+  check('the side that takes them drains as well', async (t, ends) => {
     const here = ends.open();
-    const { recorder: there } = await ends.server.accept();
-    ends.server.link.drain();
-    await ends.client.until('the client to know', () => ends.client.link.state === 'draining');
-    t.throws(() => ends.client.link.open(REQUEST), { code: 'LINK_CLOSED' });
+    const { recorder: there } = await ends.taker.accept();
+    ends.taker.link.drain();
+    await ends.opener.until('the opener to know', () => ends.opener.link.state === 'draining');
+    t.throws(() => ends.opener.link.open(REQUEST), { code: 'LINK_CLOSED' });
     await Promise.all([sendAndEnd(here, randomBytes(10)), sendAndEnd(there, randomBytes(10)), here.end(), there.end()]);
-    await Promise.all([ends.client.closed(), ends.server.closed()]);
-    t.strictSame([ends.client.link.state, ends.server.link.state], ['closed', 'closed']);
+    await Promise.all([ends.opener.closed(), ends.taker.closed()]);
+    t.strictSame([ends.opener.link.state, ends.taker.link.state], ['closed', 'closed']);
   });
 
-  check('a stream that the client opened before it heard that the server drains is carried', async (t, ends) => {
-    ends.server.link.drain();
+  check('a stream that was opened before that side heard that the other drains is carried', async (t, ends) => {
+    ends.taker.link.drain();
     const here = ends.open();
-    const { recorder: there } = await ends.server.accept();
-    await ends.client.until('the client to know', () => ends.client.link.state === 'draining');
+    const { recorder: there } = await ends.taker.accept();
+    await ends.opener.until('the opener to know', () => ends.opener.link.state === 'draining');
     const bytes = randomBytes(200_000);
     await Promise.all([sendAndEnd(here, bytes), sendAndEnd(there, bytes), here.end(), there.end()]);
     t.equal(sha256(there.bytes), sha256(bytes));
     t.equal(sha256(here.bytes), sha256(bytes));
-    await Promise.all([ends.client.closed(), ends.server.closed()]);
+    await Promise.all([ends.opener.closed(), ends.taker.closed()]);
   });
 
   check('a link without streams that drains closes', async (t, ends) => {
-    ends.client.link.drain();
-    await Promise.all([ends.client.closed(), ends.server.closed()]);
-    t.strictSame([ends.client.closes.length, ends.server.closes.length], [1, 1]);
+    ends.opener.link.drain();
+    await Promise.all([ends.opener.closed(), ends.taker.closed()]);
+    t.strictSame([ends.opener.closes.length, ends.taker.closes.length], [1, 1]);
   });
 
-  for (const who of ['client', 'server'] as const) {
+  for (const who of ['opener', 'taker'] as const) {
     check(`close at the ${who} resets the streams of both sides`, async (t, ends) => {
       const here = [ends.open(), ends.open()];
-      const there = [(await ends.server.accept()).recorder, (await ends.server.accept()).recorder];
+      const there = [(await ends.taker.accept()).recorder, (await ends.taker.accept()).recorder];
       const reason = new QtunnelError('LINK_CLOSED', 'enough');
       ends[who].link.close(reason);
       for (const recorder of [...here, ...there]) t.equal((await recorder.reset()).reason, 'LINK_LOST');
       t.equal(await ends[who].closed(), reason);
-      await Promise.all([ends.client.closed(), ends.server.closed()]);
-      for (const { link, closes, states } of [ends.client, ends.server]) {
+      await Promise.all([ends.opener.closed(), ends.taker.closed()]);
+      for (const { link, closes, states } of [ends.opener, ends.taker]) {
         link.close(new QtunnelError('LINK_CLOSED', 'again'));
         t.equal(link.state, 'closed');
         t.equal(link.streams, 0);
@@ -317,8 +328,8 @@ export function linkContract(suite: Test, makePair: MakePair): void {
 
   check('a link that shuts down says so to its streams', async (t, ends) => {
     const here = ends.open();
-    const { recorder: there } = await ends.server.accept();
-    ends.server.link.close(new QtunnelError('SHUTTING_DOWN', 'The server is shutting down.'));
+    const { recorder: there } = await ends.taker.accept();
+    ends.taker.link.close(new QtunnelError('SHUTTING_DOWN', 'The server is shutting down.'));
     t.equal((await there.reset()).reason, 'SHUTDOWN');
     t.equal((await here.reset()).reason, 'SHUTDOWN');
   });
@@ -326,46 +337,74 @@ export function linkContract(suite: Test, makePair: MakePair): void {
   check('the figures make sense', async (t, ends) => {
     await ends.roundTrip();
     await ends.roundTrip();
-    await eventually('a round-trip time', () => ends.client.link.stats().rtt > 0);
-    const before = ends.client.link.stats();
+    await eventually('a round-trip time', () => ends.opener.link.stats().rtt > 0);
+    const before = ends.opener.link.stats();
     const here = ends.open();
     await here.write(randomBytes(100_000));
     here.stream.end();
-    const { recorder: there } = await ends.server.accept();
+    const { recorder: there } = await ends.taker.accept();
     there.stream.end();
     await Promise.all([there.end(), here.end()]);
     await ends.noStreams();
-    const { bytesSent, rtt } = ends.client.link.stats();
+    const { bytesSent, rtt } = ends.opener.link.stats();
     t.ok(bytesSent - before.bytesSent >= 100_000, `${bytesSent - before.bytesSent} bytes`);
-    t.ok(ends.server.link.stats().bytesReceived >= 100_000);
+    t.ok(ends.taker.link.stats().bytesReceived >= 100_000);
     t.ok(rtt > 0 && rtt < 30_000);
+  });
+}
+
+/** What holds besides when both may open them, or only the client. */
+function twoWayContract(suite: Test, makePair: MakePair): void {
+  void suite.test('both sides open streams at once, each as many as the other allows', async (t) => {
+    const pair = await makePair({ serverOpens: true, maxStreams: 4 });
+    t.teardown(() => pair.close());
+    const [client, server] = [new LinkRecorder(pair.client), new LinkRecorder(pair.server)];
+    const [up, down] = [new Ends(client, server), new Ends(server, client)];
+    for (let round = 0; round < 3; round++) {
+      const streams = [up, down].map((ends) => Array.from({ length: 4 }, () => ends.open()));
+      t.equal(new Set(streams.flat().map(({ stream }) => stream.id)).size, 8, 'ids are unique');
+      for (const ends of [up, down]) t.throws(() => ends.opener.link.open(REQUEST), { code: 'STREAM_LIMIT' });
+      const served = [up, down].flatMap((ends) => Array.from({ length: 4 }, async () => echo(await ends.taker.accept())));
+      const [same] = await Promise.all([Promise.all(streams.flat().map(comesBack)), Promise.all(served)]);
+      t.ok(same.every(Boolean));
+      await up.noStreams();
+    }
+  });
+
+  void suite.test('a server opens no streams where they are not wanted', async (t) => {
+    const pair = await makePair({ serverOpens: false });
+    t.teardown(() => pair.close());
+    const ends = new Ends(new LinkRecorder(pair.client), new LinkRecorder(pair.server));
+    t.throws(() => pair.server.open(REQUEST), { code: 'STREAM_LIMIT', message: /client takes no streams/ });
+    await ends.roundTrip();
+    t.strictSame([pair.client.state, pair.server.state], ['up', 'up']);
   });
 }
 
 /** Both ends of a link with what is written down about them. */
 class Ends {
-  readonly client: LinkRecorder;
-  readonly server: LinkRecorder;
+  readonly opener: LinkRecorder;
+  readonly taker: LinkRecorder;
 
-  constructor({ client, server }: LinkPair) {
-    this.client = new LinkRecorder(client);
-    this.server = new LinkRecorder(server);
+  constructor(opener: LinkRecorder, taker: LinkRecorder) {
+    this.opener = opener;
+    this.taker = taker;
   }
 
   open(options: ConstructorParameters<typeof StreamRecorder>[1] = {}): StreamRecorder {
-    return new StreamRecorder(this.client.link.open(REQUEST), options);
+    return new StreamRecorder(this.opener.link.open(REQUEST), options);
   }
 
   /** A stream there and back: whatever was sent before it has most likely arrived. */
   async roundTrip(): Promise<void> {
     const here = this.open();
-    const served = this.server.accept().then(echo);
+    const served = this.taker.accept().then(echo);
     await sendAndEnd(here, randomBytes(1000));
     await Promise.all([here.end(), served]);
   }
 
   async noStreams(): Promise<void> {
-    await eventually('all streams to end', () => this.client.link.streams === 0 && this.server.link.streams === 0);
+    await eventually('all streams to end', () => this.opener.link.streams === 0 && this.taker.link.streams === 0);
   }
 }
 
@@ -392,15 +431,15 @@ async function sendAndEnd(recorder: StreamRecorder, bytes: Uint8Array): Promise<
 async function writeUntilStuck(ends: Ends, here: StreamRecorder): Promise<number> {
   const chunk = new Uint8Array(65_536);
   let written = 0;
-  const { options } = ends.server;
+  const { options } = ends.taker;
   for (let idle = 0; idle < 3 && written < 32 * MIB;) {
     const taken = here.stream.write(chunk);
     written += taken;
     if (taken === chunk.length) continue;
     const before = here.calls;
-    ends.server.options = {};
+    ends.taker.options = {};
     await ends.roundTrip();
-    ends.server.options = options;
+    ends.taker.options = options;
     idle = here.calls === before ? idle + 1 : 0;
   }
   return written;

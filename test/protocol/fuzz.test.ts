@@ -35,6 +35,7 @@ const settings = {
   idleTimeout: 30_000,
   shards: 16,
   parity: 1,
+  serverOpens: 1,
   reuse: 1,
   lane: 1,
   endpoints: 0,

@@ -24,6 +24,7 @@ const settings = {
   idleTimeout: 5_000,
   shards: 16,
   parity: 1,
+  serverOpens: 1,
   reuse: 1,
   lane: 1,
   endpoints: 0,

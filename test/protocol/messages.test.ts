@@ -39,6 +39,7 @@ const settings = {
   idleTimeout: 30_001,
   shards: 12,
   parity: 1,
+  serverOpens: 1,
   reuse: 1,
   lane: 1,
   endpoints: 0,
@@ -49,6 +50,7 @@ const defaults = {
   idleTimeout: 30_000,
   shards: 0,
   parity: 0,
+  serverOpens: 0,
   reuse: 0,
   lane: 0,
   endpoints: 0,
@@ -144,7 +146,7 @@ test('bytes after the known fields are ignored', async (t) => {
 test('settings: the bytes on the wire', async (t) => {
   const withoutSettings = 1 + 8 + 16 + 33 + 1 + hello.software.length;
   const list = encodeHello(hello).subarray(FRAME_HEADER + withoutSettings);
-  t.equal(toHex(list), ['0180100000', '025000', '0380007531', '040c', '0501', '1001', '1101', '2000'].join(''));
+  t.equal(toHex(list), ['0180100000', '025000', '0380007531', '040c', '0501', '0601', '1001', '1101', '2000'].join(''));
 });
 
 test('settings: unknown ones are ignored, missing ones have their defaults', async (t) => {
@@ -155,6 +157,7 @@ test('settings: unknown ones are ignored, missing ones have their defaults', asy
   t.same(read(new ByteWriter().varint(0).varint(1).varint(999_999).varint(2).varint(3).varint(4)), { ...defaults, idleTimeout: 4 });
   t.same(read(new ByteWriter().varint(4).varint(16)), { ...defaults, shards: 16 });
   t.same(read(new ByteWriter().varint(5).varint(1)), { ...defaults, parity: 1 });
+  t.same(read(new ByteWriter().varint(6).varint(1)), { ...defaults, serverOpens: 1 });
   t.same(read(new ByteWriter().varint(16).varint(1)), { ...defaults, reuse: 1 });
   t.same(read(new ByteWriter().varint(17).varint(1)), { ...defaults, lane: 1 });
   t.same(read(new ByteWriter().varint(32).varint(1)), { ...defaults, endpoints: 1 });
@@ -214,6 +217,6 @@ function filled(length: number, value: number): Uint8Array<ArrayBuffer> {
 /** Where the list of the four settings above may end: before it, and after each pair (the ids take one byte). */
 function settingsEnds(payload: Uint8Array): number[] {
   const ends = [payload.length];
-  for (const pair of [1 + 1, 1 + 1, 1 + 1, 1 + 1, 1 + 1, 1 + 4, 1 + 2, 1 + 4]) ends.unshift(ends[0]! - pair);
+  for (const pair of [1 + 1, 1 + 1, 1 + 1, 1 + 1, 1 + 1, 1 + 1, 1 + 4, 1 + 2, 1 + 4]) ends.unshift(ends[0]! - pair);
   return ends;
 }

@@ -160,6 +160,26 @@ void test('drain waits for a slow reader at the other side', async (t) => {
   t.strictSame([here.received, here.ended, here.resets.length], [5000, true, 0]);
 });
 
+void test('drain waits for a slow reader of what was opened before the other side heard of it', async (t) => {
+  for (const who of ['client', 'server'] as const) {
+    const pair = await makeWorld();
+    const { world, client, server } = pair;
+    const [drains, opens] = who === 'client' ? [client, server] : [server, client];
+    drains.options = { holding: true };
+    drains.link.drain();
+    const here = new StreamRecorder(opens.link.open(REQUEST));
+    here.stream.write(new Uint8Array(5000));
+    here.stream.end();
+    const { recorder: there } = await world.until(drains.accept());
+    there.stream.end();
+    await world.drive(() => opens.link.streams === 0, 'the stream to end where it was opened');
+    await world.clock.advance(500);
+    there.release();
+    await world.drive(() => client.closes.length > 0 && server.closes.length > 0, 'the link to close');
+    t.strictSame([there.received, there.ended, there.resets.length], [5000, true, 0], who);
+  }
+});
+
 void test('a link that its handler closes announces no more streams', async (t) => {
   const { world, client, server } = await makeWorld();
   const announced: Accepted[] = [];
@@ -217,7 +237,7 @@ void test('CONNECTION_CLOSE is said again to a peer that missed it', async (t) =
 });
 
 void test('a link that was drained has not failed when the word of its end was lost and the server has forgotten it', async (t) => {
-  const { world, client, server } = await makeWorld();
+  const { world, client, server } = await makeWorld({ link: { serverOpens: false } });
   await world.clock.advance(100);
   world.network.loses = (_, { isClient }) => !isClient;
   client.link.drain();

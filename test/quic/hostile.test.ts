@@ -15,7 +15,7 @@ import { CLOSE } from '../../src/quic/close.ts';
 import { LinkRecorder, StreamRecorder } from '../link/recorder.ts';
 import type { MemorySocket } from '../support/memory-network.ts';
 import { integerBetween, randomBytes, seededRandom } from '../support/random.ts';
-import { connectOptions, OVER, PORT, quicOptions, REQUEST, World } from './pair.ts';
+import { connectOptions, OVER, PORT, quic, quicOptions, REQUEST, World } from './pair.ts';
 import { RawClient } from './raw-client.ts';
 
 const STREAM = 2;
@@ -207,6 +207,18 @@ for (const [name, act] of [...MISDEEDS, ...EXCESSES]) {
     t.ok(await nobodyIsLeft(world));
   });
 }
+
+void test('a client that takes no streams ends a link whose server opens one', async (t) => {
+  const world = new World();
+  await world.listen();
+  const client = new LinkRecorder(await world.until(world.connect(connectOptions({ serverOpens: false }))));
+  await world.drive(() => world.links.length > 0, 'the link');
+  const { connection } = quic(world.links[0]!);
+  connection.writeStream(0, open(1), false);
+  await world.drive(() => client.closes.length > 0, 'the end');
+  t.equal(client.closes[0]!.code, 'PROTOCOL_VIOLATION');
+  t.equal(client.accepted.length, 0);
+});
 
 void test('what comes for a stream that was reset is ignored', async (t) => {
   const { world, good, goodServer } = await worldWithGoodClient();

@@ -30,6 +30,7 @@ export function quicOptions(options: Partial<QuicListenOptions> & { key?: Uint8A
     idleTimeout: 30_000,
     maxStreams: 1024,
     buffer: 1024 * 1024,
+    serverOpens: true,
     wantsEndpoints: false,
     software: 'test',
     strangers: LIMITS,

@@ -69,7 +69,17 @@ export class RawClient {
       certificate: createHash('sha256').update(certificate!).digest(),
       nonce: randomBytes(16),
       software: 'raw',
-      settings: { initialCredit, maxStreams: 100, idleTimeout: 30_000, shards: 0, parity: 0, reuse: 0, lane: 0, endpoints: 0 },
+      settings: {
+        initialCredit,
+        maxStreams: 100,
+        idleTimeout: 30_000,
+        shards: 0,
+        parity: 0,
+        serverOpens: 1,
+        reuse: 0,
+        lane: 0,
+        endpoints: 0,
+      },
     };
     return new ClientHandshake(context, randomBytes(8).toString('hex')).hello;
   }

@@ -61,7 +61,17 @@ void test('a man in the middle with a certificate of his own is found out', asyn
 });
 
 void test('a server that does not know the secret is found out', async (t) => {
-  const settings = { initialCredit: 1, maxStreams: 1, idleTimeout: 1, shards: 0, parity: 0, reuse: 0, lane: 0, endpoints: 0 };
+  const settings = {
+    initialCredit: 1,
+    maxStreams: 1,
+    idleTimeout: 1,
+    shards: 0,
+    parity: 0,
+    serverOpens: 0,
+    reuse: 0,
+    lane: 0,
+    endpoints: 0,
+  };
   for (const proof of [new Uint8Array(0), randomBytes(32)]) {
     const welcome = encodeWelcome({
       version: 1,

@@ -45,23 +45,30 @@ void test('streams that say little need no connection of their own', async (t) =
   t.equal(idle(server), 2);
 });
 
-for (const direction of ['up', 'down'] as const) {
-  test(`a stream that outgrows its lane goes on over a connection of its own, ${direction}, and gives it back`, async (t) => {
+for (const [opens, direction] of [
+  ['client', 'up'],
+  ['client', 'down'],
+  ['server', 'up'],
+  ['server', 'down'],
+] as const) {
+  test(`a stream of the ${opens}’s that outgrows its lane goes on over a connection of its own, ${direction}, and gives it back`, async (t) => {
     const { client, server } = await ready(t);
+    const [opener, taker] = opens === 'client' ? [client, server] : [server, client];
     for (const length of [WINDOW - 1, WINDOW, WINDOW + 1, 300_000]) {
-      const here = open(client.link);
+      const here = open(opener.link);
       here.stream.write(Buffer.from('begin'));
-      const { recorder: there } = await server.accept();
-      const [from, to] = direction === 'up' ? [here, there] : [there, here];
+      const { recorder: there } = await taker.accept();
+      const [from, to] = (direction === 'up') === (opens === 'client') ? [here, there] : [there, here];
       const bytes = randomBytes(length);
       // In pieces that do not show at once how much there will be.
       for (let at = 0; at < length; at += 5000) await from.write(bytes.subarray(at, at + 5000));
       from.stream.end();
       await to.end();
-      t.ok(to.bytes.subarray(direction === 'up' ? 5 : 0).equals(bytes), `${length} bytes`);
+      t.ok(to.bytes.subarray(to === there ? 5 : 0).equals(bytes), `${length} bytes`);
       to.stream.end();
       await from.end();
       await eventually('its connection to be back', () => idle(server) === connections(server) - 1);
+      t.ok(from.stream.id % 2 === (opens === 'client' ? 0 : 1));
     }
   });
 }
@@ -241,12 +248,13 @@ for (const seed of [1, 2, 3, 4]) {
       const up = size(random);
       const down = size(random);
       const shape = random();
-      const here = open(client.link);
+      const [opener, taker] = random() < 0.5 ? [client, server] : [server, client];
+      const here = open(opener.link);
       await pause(random);
       const mark = randomBytes(8);
       await here.write(mark);
-      await eventually('the other end', () => server.accepted.some(({ recorder }) => recorder.bytes.subarray(0, 8).equals(mark)));
-      const there = server.accepted.find(({ recorder }) => recorder.bytes.subarray(0, 8).equals(mark))!.recorder;
+      await eventually('the other end', () => taker.accepted.some(({ recorder }) => recorder.bytes.subarray(0, 8).equals(mark)));
+      const there = taker.accepted.find(({ recorder }) => recorder.bytes.subarray(0, 8).equals(mark))!.recorder;
       if (shape < 0.2) {
         await pause(random);
         (shape < 0.1 ? here : there).stream.reset('RESET');
@@ -334,6 +342,17 @@ void test('connections that are ahead of streams that never come are bounded', a
   t.equal(server.link.streams, 0);
 });
 
+void test('a client neither opens nor attaches what is the server’s to open', async (t) => {
+  const { server, control, join } = await rawClient(t, 1024, true);
+  const connection = await join();
+  const ended = new Promise<void>((resolve) => (connection.handler = { ...NOBODY, onLost: () => resolve() }));
+  connection.send(encodeAttach(1, 0, false));
+  await withDeadline(ended, () => 'the end of the connection');
+  t.strictSame([server.link.state, server.link.streams], ['up', 0]);
+  control.send(opening(1));
+  t.equal((await server.closed()).code, 'PROTOCOL_VIOLATION');
+});
+
 async function ready(t: Test): Promise<{ client: LinkRecorder; server: LinkRecorder; relay: Relay }> {
   const pair = await relayedPair(t);
   await eventually('two connections to be ready', () => idle(pair.server) === 2);
@@ -341,12 +360,12 @@ async function ready(t: Test): Promise<{ client: LinkRecorder; server: LinkRecor
 }
 
 /** A client that sends what it is told to: its control connection, and further ones that wait for ATTACH. */
-async function rawClient(t: Test, maxStreams = 1024) {
-  const listener = await listenHere(linkOptions({ maxStreams }));
+async function rawClient(t: Test, maxStreams = 1024, serverOpens = false) {
+  const listener = await listenHere(linkOptions({ maxStreams, serverOpens }));
   t.teardown(() => listener.close());
   const accepted = nextLink(listener);
   const id = randomBytes(8).toString('hex');
-  const { connection: control, welcome } = await dialHere(listener.address.port, id, randomBytes(16));
+  const { connection: control, welcome } = await dialHere(listener.address.port, id, randomBytes(16), serverOpens);
   const server = new LinkRecorder(await accepted);
   const join = async (): Promise<TlsConnection> => {
     const nonce = joinNonce(linkOptions().auth.hmac, welcome.resetToken, randomBytes(16));
@@ -358,10 +377,15 @@ async function rawClient(t: Test, maxStreams = 1024) {
   return { server, control, join };
 }
 
-function dialHere(port: number, linkId: string, nonce: Uint8Array): Promise<{ connection: TlsConnection; welcome: Welcome }> {
+function dialHere(
+  port: number,
+  linkId: string,
+  nonce: Uint8Array,
+  serverOpens = false,
+): Promise<{ connection: TlsConnection; welcome: Welcome }> {
   const target = { host: '127.0.0.1', port, serverName: 'localhost' };
   const secureContext = createSecureContext({ minVersion: 'TLSv1.3' });
-  const options = { target, options: linkOptions(), checkServer: () => {}, secureContext, linkId };
+  const options = { target, options: linkOptions({ serverOpens }), checkServer: () => {}, secureContext, linkId };
   return dial(options, nonce, new AbortController().signal, (connection, welcome) => {
     connection.handler = NOBODY;
     return { connection, welcome };

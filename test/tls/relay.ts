@@ -37,15 +37,15 @@ export async function relayTo(t: Test, port: number): Promise<Relay> {
   return { port: (relay.address() as AddressInfo).port, connections, refuse: () => void relay.close() };
 }
 
-/** A link whose TCP connections can be cut; without lanes each stream has one of them from the beginning. */
+/** A link whose TCP connections can be cut, and whose server may open streams; without lanes each of the client's has one of them from the beginning. */
 export async function relayedPair(
   t: Test,
   { lane = true } = {},
 ): Promise<{ client: LinkRecorder; server: LinkRecorder; relay: Relay }> {
-  const listener = await listenHere(linkOptions({ lane }));
+  const listener = await listenHere(linkOptions({ lane, serverOpens: true }));
   const relay = await relayTo(t, listener.address.port);
   const accepted = nextLink(listener);
-  const client = await connectHere(relay.port);
+  const client = await connectHere(relay.port, { serverOpens: true });
   const server = await accepted;
   t.teardown(async () => {
     for (const link of [client, server]) link.close(new QtunnelError('LINK_CLOSED', 'The test is over.'));

@@ -198,7 +198,17 @@ async function badHellos(): Promise<Record<string, Uint8Array>> {
   const certificate = createHash('sha256')
     .update((await serverKeys()).certificateDer)
     .digest();
-  const settings = { initialCredit: 1, maxStreams: 1, idleTimeout: 1000, shards: 0, parity: 0, reuse: 0, lane: 0, endpoints: 0 };
+  const settings = {
+    initialCredit: 1,
+    maxStreams: 1,
+    idleTimeout: 1000,
+    shards: 0,
+    parity: 0,
+    serverOpens: 0,
+    reuse: 0,
+    lane: 0,
+    endpoints: 0,
+  };
   const context = { hmac: hmacSha256, key: SECRET.map(() => 9), certificate, nonce: SECRET.subarray(16), software: 's', settings };
   const { hello } = new ClientHandshake(context, '0123456789abcdef');
   return {
