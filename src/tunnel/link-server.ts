@@ -45,7 +45,7 @@ export class LinkServer {
   #fingerprint = '';
   #stopping = false;
 
-  constructor(settings: TunnelSettings, context: TunnelContext, supplies: Supplies, handler: LinkServerHandler, use: LinkUse = {}) {
+  constructor(settings: TunnelSettings, context: TunnelContext, supplies: Supplies, handler: LinkServerHandler) {
     this.#settings = settings;
     this.#context = context;
     this.#supplies = supplies;
