@@ -80,6 +80,8 @@ export class QuicConnection {
   #timerAt = Infinity;
   #closing: QtunnelError | null = null;
   #closingUntil = Infinity;
+  /** When the farewell is said once more. */
+  #farewellAgainAt = Infinity;
 
   constructor(host: ConnectionHost, native: QuicheConnection, peer: UdpAddress, stage: (connection: QuicConnection) => Stage) {
     this.#host = host;
@@ -155,6 +157,7 @@ export class QuicConnection {
     // What a peer said with its CONNECTION_CLOSE comes before what its streams look like after it.
     if (this.#received && this.native.isDraining()) this.#reportEnd();
     if (this.#closing === null) this.#runStage(now);
+    else if (now >= this.#farewellAgainAt) this.#sayFarewellAgain();
     this.#sendsLater = false;
     if (this.#closed) return;
     if (now - this.#pathAt >= PATH_INTERVAL) this.refreshPath();
@@ -293,8 +296,12 @@ export class QuicConnection {
       // It is closing already.
     }
     this.#end(reason);
-    this.#closingUntil = this.clock.now() + LONGEST_CLOSING;
+    const now = this.clock.now();
+    this.#closingUntil = now + LONGEST_CLOSING;
     this.turn();
+    if (this.#closed) return;
+    this.#farewellAgainAt = now + Math.min(LONGEST_CLOSING, this.native.timeout() ?? LONGEST_CLOSING) / 2;
+    this.#armTimer(now);
   }
 
   /** Gives the connection up without a word, because the peer said that it does not know it. */
@@ -392,7 +399,16 @@ export class QuicConnection {
   /** RFC 9000 §10.2.1: a peer that goes on has missed CONNECTION_CLOSE. It is told again at its first datagram, its second, its fourth … */
   #repeatFarewell(farewell: Uint8Array): void {
     const n = ++this.#unheeded;
-    if ((n & (n - 1)) !== 0) return;
+    if ((n & (n - 1)) === 0) this.#sendFarewell(farewell);
+  }
+
+  /** A peer that has missed CONNECTION_CLOSE and has nothing to say would find out at its next keepalive, when nobody here knows any more why. */
+  #sayFarewellAgain(): void {
+    this.#farewellAgainAt = Infinity;
+    if (this.#farewell !== null) this.#sendFarewell(this.#farewell);
+  }
+
+  #sendFarewell(farewell: Uint8Array): void {
     this.packetizer.packetBuffer().set(farewell);
     this.packetizer.push(farewell.length, this.peer, false);
     this.packetizer.flush(this.peer);
@@ -430,7 +446,10 @@ export class QuicConnection {
 
   #armTimer(now: number): void {
     const own = this.native.timeout();
-    const ours = this.#closing === null ? Math.min(this.stage.deadline(now), this.packetizer.deadline()) : this.#closingUntil;
+    const ours =
+      this.#closing === null
+        ? Math.min(this.stage.deadline(now), this.packetizer.deadline())
+        : Math.min(this.#closingUntil, this.#farewellAgainAt);
     const deadline = Math.min(own === null ? Infinity : now + own, ours, this.#acks.deadline);
     // A timer that fires too early costs one empty turn; moving it at each turn costs more (docs/MEASURED.md).
     if (deadline >= this.#timerAt || deadline === Infinity) return;

@@ -236,6 +236,21 @@ void test('CONNECTION_CLOSE is said again to a peer that missed it', async (t) =
   }
 });
 
+void test('a peer that missed CONNECTION_CLOSE and says nothing hears it once more', async (t) => {
+  for (const who of ['client', 'server'] as const) {
+    const { world, client, server } = await makeWorld();
+    await world.clock.advance(100);
+    let lost = 0;
+    world.network.loses = () => lost++ === 0;
+    const [here, there] = who === 'client' ? [client, server] : [server, client];
+    here.link.close(new QtunnelError('SHUTTING_DOWN', 'Enough.'));
+    world.network.loses = () => false;
+    t.equal(lost, 1);
+    await world.drive(() => there.closes.length > 0, 'the end');
+    t.equal(there.closes[0]?.code, 'SHUTTING_DOWN', who);
+  }
+});
+
 void test('a link that was drained has not failed when the word of its end was lost and the server has forgotten it', async (t) => {
   const { world, client, server } = await makeWorld({ link: { serverOpens: false } });
   await world.clock.advance(100);
