@@ -56,6 +56,8 @@ export interface LinkHandler {
   onStateChange(state: LinkState): void;
   /** This side's end has another address now, `host:port`: the link goes on from there. */
   onMove?(local: string): void;
+  /** Said once of a link that began with early data, as soon as it is known: whether the ticket for it opened, or all was sent again after a full handshake. */
+  onEarlyData?(taken: boolean): void;
   /** Called once, when the state becomes `closed`; `reason` says why. */
   onClose(reason: QtunnelError): void;
 }

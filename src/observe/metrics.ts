@@ -282,6 +282,13 @@ const FAMILIES: readonly Family[] = [
   },
   {
     kind: Counter,
+    name: 'early_data_total',
+    help: 'Links that began with early data (0-RTT), by whether their ticket opened; a server knows only of those that did.',
+    labels: ['outcome'],
+    samples: (tunnel) => [...tunnel.earlyData].map(([outcome, count]): Sample => [{ outcome }, count]),
+  },
+  {
+    kind: Counter,
     name: 'reconnects_total',
     help: 'Links that came up in the place of one that was lost.',
     labels: [],

@@ -39,6 +39,7 @@ export interface TunnelSnapshot {
   /** By transport and refusal with a space between them. */
   readonly refusals: ReadonlyMap<string, number>;
   readonly shed: ReadonlyMap<string, number>;
+  readonly earlyData: ReadonlyMap<string, number>;
   readonly closedLinks: LinkTotals;
   readonly links: readonly (Omit<LinkFacts, 'stats'> & { readonly stats: LinkStats })[];
   readonly servers: readonly ServerFacts[];
@@ -80,6 +81,8 @@ export class TunnelMetrics {
   readonly refusals = new Map<string, number>();
   /** Connections that were refused for want of something, by what. */
   readonly shed = new Map<string, number>();
+  /** Links that began with early data, by what became of that. */
+  readonly earlyData = new Map<string, number>();
   #closedLinks: LinkTotals = { quic: noTotals(), tls: noTotals() };
 
   constructor(tag: string) {
@@ -124,6 +127,11 @@ export class TunnelMetrics {
     countReason(this.shed, resource);
   }
 
+  /** A link began with early data, which the server took, or had sent again. */
+  earlyDataSent(taken: boolean): void {
+    countReason(this.earlyData, taken ? 'taken' : 'refused');
+  }
+
   reconnected(): void {
     this.reconnects++;
   }
@@ -140,7 +148,20 @@ export class TunnelMetrics {
   }
 
   snapshot(): TunnelSnapshot {
-    const { sent, received, opened, closed, reconnects, moves, dialFailures, handshakeFailures, clients, refusals, shed } = this;
+    const {
+      sent,
+      received,
+      opened,
+      closed,
+      reconnects,
+      moves,
+      dialFailures,
+      handshakeFailures,
+      clients,
+      refusals,
+      shed,
+      earlyData,
+    } = this;
     const links = this.source.links().map((link) => {
       const { transport, state, isBranch = false } = link;
       return { transport, state, isBranch, stats: link.stats() };
@@ -154,6 +175,7 @@ export class TunnelMetrics {
       clients,
       refusals,
       shed,
+      earlyData,
       closedLinks: this.#closedLinks,
       links,
       servers,
@@ -164,7 +186,7 @@ export class TunnelMetrics {
   /** Shows the sum of what several workers have counted in the place of what was counted here. */
   show(workers: readonly TunnelSnapshot[]): void {
     for (const count of COUNTS) this[count] = sum(workers.map(({ counts }) => counts[count]));
-    for (const kind of ['dialFailures', 'handshakeFailures', 'refusals', 'shed'] as const) {
+    for (const kind of ['dialFailures', 'handshakeFailures', 'refusals', 'shed', 'earlyData'] as const) {
       this[kind].clear();
       for (const worker of workers) for (const [reason, count] of worker[kind]) countReason(this[kind], reason, count);
     }

@@ -82,6 +82,7 @@ export class EarlyGreeting extends Greeting {
     this.connection.resetToken = welcome.resetToken;
     this.connection.stage = this.#link;
     this.#link.confirm(welcome.settings, { toPeer: toServer, fromPeer: toClient });
+    this.#link.handler.onEarlyData?.(this.connection.native.isResumed());
   }
 }
 

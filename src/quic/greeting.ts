@@ -191,6 +191,8 @@ export class ServerGreeting extends Greeting {
       reports,
     });
     this.handOver(link);
+    // Nobody uses a ticket but for early data.
+    if (connection.native.isResumed()) link.handler.onEarlyData?.(true);
   }
 
   /** CONNECTION_CLOSE goes out before what streams hold, so it carries the reason as well. */

@@ -9,6 +9,8 @@ export interface KeeperHandler {
   onStateChange(link: Link): void;
   /** The link goes on from another local address. */
   onMove(link: Link, local: string): void;
+  /** The link began with early data: whether the server took it. */
+  onEarlyData(link: Link, taken: boolean): void;
   /** The link ended, or an attempt to make one failed; `link` is null then. Another attempt follows after `retryIn` milliseconds. */
   onDown(link: Link | null, reason: QtunnelError, retryIn: number): void;
   /** The link is not wanted any more: it was drained, or closed for `reason`. */
@@ -113,6 +115,7 @@ export class LinkKeeper {
         else if (state !== 'closed') this.#handler.onStateChange(link);
       },
       onMove: (local) => this.#handler.onMove(link, local),
+      onEarlyData: (taken) => this.#handler.onEarlyData(link, taken),
       onClose: (reason) => {
         this.#handler.onClosed(link);
         if (this.#link === link) this.#replace(link, reason);

@@ -150,6 +150,11 @@ function uplinkLog(address: Address, { log, metrics, events }: TunnelContext): U
       const fields = { event: 'link_moved', transport: link.transport, link: link.id, local };
       log.info(fields, `link to ${server} goes on from ${local}: this machine's address changed, or nothing came back`);
     },
+    onEarlyData(link, taken) {
+      metrics.earlyDataSent(taken);
+      const fields = { event: 'early_data', transport: link.transport, link: link.id, taken };
+      log.debug(fields, taken ? `${server} took the early data` : `${server} did not take the early data: it was sent again`);
+    },
     onDown(transport, link, reason, retryIn) {
       if (link === null) metrics.handshakeFailed(reason.code);
       if (link === null) events.onAttemptFailed(transport, reason, retryIn);

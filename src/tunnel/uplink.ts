@@ -13,6 +13,7 @@ export interface UplinkHandler {
   onUp(link: Link): void;
   onStateChange(link: Link): void;
   onMove(link: Link, local: string): void;
+  onEarlyData(link: Link, taken: boolean): void;
   /** `link` is null when an attempt failed. */
   onDown(transport: Transport, link: Link | null, reason: QtunnelError, retryIn: number): void;
   /** The link is not wanted any more: it carries its streams to their ends, or was closed. */
@@ -108,6 +109,7 @@ export class Uplink {
         else this.#endFallback();
       },
       onMove: (link, local) => handler.onMove(link, local),
+      onEarlyData: (link, taken) => handler.onEarlyData(link, taken),
       onDown: (link, reason, retryIn) => {
         handler.onDown(transport, link, reason, retryIn);
         if (transport === 'quic') this.#handleQuicDown(link, reason);

@@ -145,6 +145,8 @@ export class LinkRecorder implements LinkHandler {
   /** The local addresses that it went on from. */
   readonly moves: string[] = [];
   readonly closes: QtunnelError[] = [];
+  /** What became of its early data; empty for a link without any. */
+  readonly earlyData: boolean[] = [];
   readonly accepted: Accepted[] = [];
   /** What streams are accepted with. */
   options: { readSizes?: readonly number[]; holding?: boolean } = {};
@@ -163,6 +165,11 @@ export class LinkRecorder implements LinkHandler {
 
   onMove(local: string): void {
     this.moves.push(local);
+  }
+
+  onEarlyData(taken: boolean): void {
+    this.earlyData.push(taken);
+    this.#watch.notify();
   }
 
   onStateChange(state: LinkState): void {

@@ -21,6 +21,7 @@ test('every family of a tunnel appears under its tag, in text that parses', asyn
   tunnel.handshakeFailed('AUTH_REJECTED');
   tunnel.strangerRefused('quic', 'secret');
   tunnel.connectionShed('descriptors');
+  for (const taken of [true, true, false]) tunnel.earlyDataSent(taken);
   tunnel.reconnected();
   for (let n = 0; n < 3; n++) tunnel.linkMoved();
 
@@ -47,6 +48,8 @@ test('every family of a tunnel appears under its tag, in text that parses', asyn
   t.equal(value('handshakes_open', { transport: 'quic' }), 7);
   t.equal(value('handshakes_open', { transport: 'tls' }), 2);
   t.equal(value('shed_total', { resource: 'descriptors' }), 1);
+  t.equal(value('early_data_total', { outcome: 'taken' }), 2);
+  t.equal(value('early_data_total', { outcome: 'refused' }), 1);
   t.equal(value('reconnects_total'), 1);
   t.equal(value('moves_total'), 3);
 });

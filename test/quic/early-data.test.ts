@@ -2,6 +2,7 @@ import { test } from 'tap';
 import type { Link } from '../../src/link/link.ts';
 import type { Ticket, TicketStore } from '../../src/quic/tickets.ts';
 import { eventually } from '../support/deadline.ts';
+import { LIMITS } from '../link/limits.ts';
 import { LinkRecorder, StreamRecorder } from '../link/recorder.ts';
 import { connectOptions, newKeys, OVER, PORT, quicOptions, REQUEST, World } from './pair.ts';
 
@@ -24,9 +25,9 @@ const server = () => quicOptions({ earlyData: true });
 const client = (tickets: TicketStore | null) => ({ ...connectOptions(), tickets });
 
 /** A server that a client has been at before; what it keeps is in `tickets`. */
-async function visited(): Promise<{ world: World; tickets: Tickets }> {
+async function visited(options = server()): Promise<{ world: World; tickets: Tickets }> {
   const [world, tickets] = [new World(), new Tickets()];
-  await world.listen(server());
+  await world.listen(options);
   const link = await world.until(world.connect(client(tickets)));
   link.handler = new LinkRecorder(link);
   await world.drive(() => tickets.kept !== null, 'a ticket');
@@ -80,6 +81,34 @@ void test('an early link goes on as any other: answers, bulk both ways, reports,
   await world.drive(() => tickets.kept !== null, 'another ticket');
   t.ok(link.link.stats().rtt >= 2 * DELAY);
   link.link.close(OVER);
+});
+
+void test('both sides tell whether early data was taken', async (t) => {
+  const { world, tickets } = await visited();
+  const visit = async (): Promise<[client: boolean[], server: boolean[]]> => {
+    const link = new LinkRecorder(await world.until(world.connect(client(tickets))));
+    new StreamRecorder(link.link.open(REQUEST)).stream.write(Buffer.from('hello'));
+    await world.drive(() => link.earlyData.length > 0 && tickets.kept !== null, 'the outcome, and another ticket');
+    const there = world.links.at(-1)!;
+    link.link.close(OVER);
+    await world.drive(() => there.link.state === 'closed', 'the end');
+    return [link.earlyData, there.earlyData];
+  };
+  t.strictSame(await visit(), [[true], [true]]);
+  world.listener.setOptions(server());
+  t.strictSame(await visit(), [[false], []], 'tickets of before do not open');
+});
+
+void test('early data that is answered with Retry comes after the handshake, once, and nothing is lost', async (t) => {
+  const { world, tickets } = await visited(quicOptions({ earlyData: true, strangers: { ...LIMITS, retryAbove: 0 } }));
+  const refusals: string[] = [];
+  world.listener.onRefusal = (refusal) => void refusals.push(refusal);
+  const before = world.links.length;
+  const trips = await timeToFirstByte(world, tickets);
+  t.same(refusals, ['retry']);
+  t.ok(trips >= 5, `${trips} trips`);
+  t.same(heard(world, before), ['hello']);
+  t.strictSame(world.links[before]!.earlyData, [true]);
 });
 
 void test('a first flight that is played again is not delivered again', async (t) => {

@@ -16,6 +16,7 @@ function keeper() {
     onUp: () => void heard.push('up'),
     onStateChange: ({ state }) => void heard.push(state),
     onMove: (_link, local) => void heard.push(`moved to ${local}`),
+    onEarlyData: (_link, taken) => void heard.push(`early data ${taken ? 'taken' : 'refused'}`),
     onDown: (link, { code }, retryIn) => {
       heard.push(`${link === null ? 'failed' : 'down'} ${code}`);
       delays.push(retryIn);

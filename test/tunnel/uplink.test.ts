@@ -14,6 +14,7 @@ function handlerWriting(heard: string[]): UplinkHandler {
     onUp: ({ transport }) => void heard.push(`${transport} up`),
     onStateChange: ({ transport, state }) => void heard.push(`${transport} ${state}`),
     onMove: ({ transport }, local) => void heard.push(`${transport} moved to ${local}`),
+    onEarlyData: ({ transport }, taken) => void heard.push(`${transport} early data ${taken ? 'taken' : 'refused'}`),
     onDown: (transport, link, { code }) => void heard.push(`${transport} ${link === null ? 'failed' : 'down'} ${code}`),
     onRetired: ({ transport }) => void heard.push(`${transport} retired`),
     onClosed: ({ transport }) => void heard.push(`${transport} closed`),

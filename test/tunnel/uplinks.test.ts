@@ -8,7 +8,16 @@ import { FakeConnector, type FakeLink } from './fake-link.ts';
 const LOST = new QtunnelError('LINK_LOST', 'lost');
 const OVER = new QtunnelError('SHUTTING_DOWN', 'over');
 
-const SILENT = { onUp() {}, onStateChange() {}, onMove() {}, onDown() {}, onRetired() {}, onClosed() {}, onChoice() {} };
+const SILENT = {
+  onUp() {},
+  onStateChange() {},
+  onMove() {},
+  onEarlyData() {},
+  onDown() {},
+  onRetired() {},
+  onClosed() {},
+  onChoice() {},
+};
 
 class World {
   readonly clock = new FakeClock();
