@@ -22,10 +22,13 @@ export class InitialKeys {
   /** The proofs that are worth trying for a client's id; `now` is seconds since 1970. */
   candidates(id: Uint8Array, now: number): readonly InitialProof[] {
     if (this.#named.length === 0 || id.length < HINT) return this.#own;
-    const epochs = [epochOf(now - CLOCK_WINDOW), epochOf(now + CLOCK_WINDOW)];
-    for (const epoch of this.#tables.keys()) if (!epochs.includes(epoch)) this.#tables.delete(epoch);
+    const [earlier, later] = [epochOf(now - CLOCK_WINDOW), epochOf(now + CLOCK_WINDOW)];
+    for (const epoch of this.#tables.keys()) if (epoch !== earlier && epoch !== later) this.#tables.delete(epoch);
     const hint = (id[0]! << 8) | id[1]!;
-    return [...this.#own, ...new Set(epochs.flatMap((epoch) => this.#table(epoch).get(hint) ?? []))];
+    const [found, also] = [this.#table(earlier).get(hint), this.#table(later).get(hint)];
+    // A stranger's fits nobody's, and is to cost little.
+    if (found === undefined && also === undefined) return this.#own;
+    return [...this.#own, ...new Set([...(found ?? []), ...(also ?? [])])];
   }
 
   #table(epoch: number): ReadonlyMap<number, InitialProof[]> {

@@ -13,7 +13,10 @@ export class BatchReceiver {
   readonly #names: Buffer = Buffer.allocUnsafeSlow(SLOTS * SOCKADDR);
   readonly #nameView: DataView;
   readonly #controls: Buffer = Buffer.allocUnsafeSlow(SLOTS * CONTROL_SPACE);
+  /** By the bytes of `struct sockaddr`: to spell an address out costs more than to find it, and strangers come from many. */
   readonly #addresses = new Map<string, UdpAddress>();
+  /** Slots that the last call has filled. */
+  #filled = SLOTS;
   #lastName: Buffer = Buffer.alloc(SOCKADDR);
   #last: UdpAddress = { host: '', port: 0 };
 
@@ -30,8 +33,9 @@ export class BatchReceiver {
 
   /** Receives what is there, at most `SLOTS` datagrams or runs, and returns how many; -1 when the kernel reports an error. */
   receive(socket: Receiving): number {
-    for (let slot = 0; slot < SLOTS; slot++) this.#prepare(slot);
+    for (let slot = 0; slot < this.#filled; slot++) this.#prepare(slot);
     const count = this.#libc.recvmmsg(this.#fd, this.#headers, SLOTS, MSG_DONTWAIT, null);
+    this.#filled = Math.max(0, count);
     for (let slot = 0; slot < count; slot++) this.#deliver(slot, socket);
     return count;
   }
@@ -46,13 +50,12 @@ export class BatchReceiver {
   }
 
   /** The same object for the same address. */
-  #addressOf(host: string, port: number): UdpAddress {
-    if (this.#last.port === port && this.#last.host === host) return this.#last;
-    const key = `${host} ${port}`;
+  #addressAt(at: number, length: number): UdpAddress {
+    const key = this.#names.toString('latin1', at, at + length);
     let address = this.#addresses.get(key);
     if (address === undefined) {
       if (this.#addresses.size >= MAX_ADDRESSES) this.#addresses.clear();
-      address = { host, port };
+      address = readSockaddr(this.#nameView, at);
       this.#addresses.set(key, address);
     }
     return address;
@@ -89,8 +92,7 @@ export class BatchReceiver {
     const at = slot * SOCKADDR;
     const length = this.#headers.readUInt32LE(slot * MMSGHDR + MSG.NAMELEN);
     if (this.#lastName.compare(this.#names, at, at + length, 0, length) !== 0) {
-      const { host, port } = readSockaddr(this.#nameView, at);
-      this.#last = this.#addressOf(host, port);
+      this.#last = this.#addressAt(at, length);
       this.#names.copy(this.#lastName, 0, at, at + length);
     }
     return this.#last;
