@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { cabledNamespaces } from '../support/netns.ts';
 import { start } from '../support/process.ts';
-import type { Owner } from '../support/process.ts';
+import type { Owner, Program } from '../support/process.ts';
 import { cpuSeconds, residentBytes } from '../support/processes.ts';
 import { missingForNamespaces } from '../support/programs.ts';
 import { startClient, startServer, startTunnel } from '../support/qtunnel.ts';
@@ -25,6 +26,10 @@ export function strangers(): Experiment {
         await trial.part(`${thousands(COUNT)} ${kind}, ${thousands(RATE)} a second, during a download at 100 Mbit/s`, (owner) =>
           flood(owner, kind),
         );
+      for (const kind of STRANGERS)
+        await trial.part(`${thousands(COUNT)} ${kind}, ${thousands(RATE)} a second, to a server that does nothing else`, (owner) =>
+          cost(owner, kind),
+        );
       await trial.part('a client with a wrong secret for 10 s, the wire captured', silence);
     },
   };
@@ -40,14 +45,7 @@ async function flood(owner: Owner, kind: Stranger): Promise<string> {
   const before = await download.rate(WINDOW_MS);
   const undisturbed = cpuSeconds(pids) - cpu;
   const { memory } = download;
-  const child = start(owner, process.execPath, [
-    fileURLToPath(new URL('../support/bin/flood.js', import.meta.url)),
-    kind,
-    '127.0.0.1',
-    `${tunnel.server.port}`,
-    `${COUNT}`,
-    `${RATE}`,
-  ]);
+  const child = startFlood(owner, kind, tunnel.server.port);
   cpu = cpuSeconds(pids);
   const during = await download.rate(WINDOW_MS);
   const { code } = await child.end(120_000);
@@ -66,6 +64,22 @@ async function flood(owner: Owner, kind: Stranger): Promise<string> {
   demand(code === 0 && seconds < 4 * (COUNT / RATE), `the flood took ${seconds} s`);
   demand(answers === 0 && growth < MOST_GROWTH && share > LEAST_SHARE, figures);
   return figures;
+}
+
+/** What each datagram costs a server that refuses it, without the noise of a transfer. */
+async function cost(owner: Owner, kind: Stranger): Promise<string> {
+  const server = await startServer(owner, { mode: 'quic', backend: 7000, flags: QUIET });
+  const pids = [server.process.pid];
+  await sleep(WARM_MS);
+  const before = cpuSeconds(pids);
+  const { code } = await startFlood(owner, kind, server.port).end(120_000);
+  demand(code === 0, 'the flood failed');
+  return `${((1e6 * (cpuSeconds(pids) - before)) / COUNT).toFixed(1)} µs of its CPU for each datagram`;
+}
+
+function startFlood(owner: Owner, kind: Stranger, port: number): Program {
+  const program = fileURLToPath(new URL('../support/bin/flood.js', import.meta.url));
+  return start(owner, process.execPath, [program, kind, '127.0.0.1', `${port}`, `${COUNT}`, `${RATE}`]);
 }
 
 /** Nothing is to leave the server's side of the cable but what finds its neighbour (ARP). */
