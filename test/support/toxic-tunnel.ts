@@ -23,11 +23,16 @@ export interface Load {
   readonly bytes: number;
 }
 
-export interface Outcome {
+interface Ends {
   /** Connections that were carried to their end. */
   readonly whole: number;
   /** Connections that were cut off, and knew it. */
   readonly cut: number;
+}
+
+export interface Outcome extends Ends {
+  /** From the toxic's beginning until all of them were over. */
+  readonly seconds: number;
 }
 
 /** A tunnel with a toxic proxy on each of its TCP legs. */
@@ -93,10 +98,12 @@ export class ToxicTunnel {
     return outcome;
   }
 
-  async #during(proxy: ToxicProxy, toxic: Toxic, happens: () => Promise<Outcome>): Promise<Outcome> {
+  async #during(proxy: ToxicProxy, toxic: Toxic, happens: () => Promise<Ends>): Promise<Outcome> {
+    const began = performance.now();
     await proxy.set(toxic);
     try {
-      return await happens();
+      const outcome = await happens();
+      return { ...outcome, seconds: (performance.now() - began) / 1000 };
     } finally {
       await proxy.set(null);
     }
@@ -109,7 +116,7 @@ export class ToxicTunnel {
     );
   }
 
-  async #outcome(load: Promise<PromiseSettledResult<void>[]>, leg: Leg): Promise<Outcome> {
+  async #outcome(load: Promise<PromiseSettledResult<void>[]>, leg: Leg): Promise<Ends> {
     const failures = (await load).flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
     for (const failure of failures)
       if (failure instanceof WrongBytes || failure instanceof Late || (failure instanceof CutShort && leg === 'client–server'))
