@@ -34,15 +34,33 @@ export class Samples {
   }
 }
 
-/** Why memory is not flat, or null when it is: in the last quarter its median is at most 20 MB above that of the quarter before. */
-export function growth(samples: readonly Sample[]): string | null {
+/** What a process holds more or less of, and by how much its median may be higher in the last quarter of the time than in the third. */
+export interface Quantity {
+  readonly name: 'rss' | 'descriptors';
+  readonly unit: number;
+  readonly unitName: string;
+  readonly flat: number;
+}
+
+export const MEMORY: Quantity = { name: 'rss', unit: 2 ** 20, unitName: 'MB', flat: 20 * 2 ** 20 };
+export const DESCRIPTORS: Quantity = { name: 'descriptors', unit: 1, unitName: 'descriptors', flat: 16 };
+
+/** The medians of the four quarters of the time. */
+export function quarters(samples: readonly Sample[], { name }: Quantity): readonly number[] {
   const end = samples.at(-1)?.at ?? 0;
-  const median = (from: number, to: number) =>
-    medianOf(samples.filter(({ at }) => at >= end * from && at <= end * to).map(({ rss }) => rss));
-  const [before, after] = [median(0.5, 0.75), median(0.75, 1)];
-  return after - before <= FLAT
-    ? null
-    : `${(before / MB).toFixed(0)} MB in the third quarter, ${(after / MB).toFixed(0)} MB in the last`;
+  return [0, 1, 2, 3].map((quarter) =>
+    medianOf(
+      samples.filter(({ at }) => at >= (end * quarter) / 4 && at <= (end * (quarter + 1)) / 4).map((sample) => sample[name]),
+    ),
+  );
+}
+
+/** Why a quantity is not flat; null when it is. */
+export function growth(samples: readonly Sample[], quantity: Quantity): string | null {
+  const [, , before = 0, after = 0] = quarters(samples, quantity);
+  if (after - before <= quantity.flat) return null;
+  const figure = (value: number) => `${(value / quantity.unit).toFixed(0)} ${quantity.unitName}`;
+  return `${figure(before)} in the third quarter, ${figure(after)} in the last`;
 }
 
 /** Null for a process that has ended. */
@@ -57,6 +75,3 @@ function sampleOf(pid: number, at: number): Sample | null {
 function medianOf(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 }
-
-const MB = 2 ** 20;
-const FLAT = 20 * MB;

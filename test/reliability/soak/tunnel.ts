@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../support/deadline.ts';
 import { temporaryFolder } from '../../support/files.ts';
 import type { Owner } from '../../support/process.ts';
+import { openDescriptors } from '../../support/processes.ts';
 import { startClient, startServer } from '../../support/qtunnel.ts';
 import type { Mode, RunningClient, RunningServer, ServerOptions } from '../../support/qtunnel.ts';
 import { withScope } from '../../support/scope.ts';
@@ -17,6 +18,8 @@ export class SoakedTunnel {
   readonly mode: Mode;
   readonly client: RunningClient;
   server: RunningServer;
+  /** Descriptors that either side had before there were connections. */
+  readonly atRest: Pair;
   readonly loads: readonly SteadyLoad[];
   readonly #serverOptions: ServerOptions;
   readonly #relay: UdpRelay | null;
@@ -30,6 +33,7 @@ export class SoakedTunnel {
     this.mode = mode;
     this.client = parts.client;
     this.server = parts.server;
+    this.atRest = { server: openDescriptors(parts.server.process.pid), client: openDescriptors(parts.client.process.pid) };
     this.#serverOptions = parts.serverOptions;
     this.#relay = parts.relay;
     this.#backend = parts.backend;
@@ -50,7 +54,7 @@ export class SoakedTunnel {
 
   static async start(owner: Owner, mode: Mode): Promise<SoakedTunnel> {
     const backend = await freePort();
-    const common = { mode, stateDir: temporaryFolder(owner), flags: ['-log-level=info'] } as const;
+    const common = { mode, stateDir: temporaryFolder(owner), flags: ['-log-level=info', `-bandwidth=${BANDWIDTH}`] } as const;
     const serverOptions = { ...common, backend, listen: `127.0.0.1:${await freePort()}` };
     const server = await startServer(owner, serverOptions);
     const relay = mode === 'quic' ? await UdpRelay.open(owner, server.port) : null;
@@ -116,9 +120,11 @@ export class SoakedTunnel {
         const socket = await dial(owner, this.client.port);
         socket.write(DOWNLOAD);
         await Promise.race([receive(socket, 1000).catch(() => {}), sleep(1000)]);
+        // A fault may have closed it before.
+        const closed = socket.closed ? null : once(socket, 'close');
         socket.resetAndDestroy();
         this.#resets++;
-        await once(socket, 'close');
+        await closed;
       }).catch(() => {});
       await sleep(TURN_MS);
     }
@@ -143,6 +149,11 @@ export class SoakedTunnel {
   }
 }
 
+interface Pair {
+  readonly server: number;
+  readonly client: number;
+}
+
 interface Parts {
   readonly client: RunningClient;
   readonly server: RunningServer;
@@ -153,6 +164,8 @@ interface Parts {
 
 /** The head of a download of 5 MB (work.ts). */
 const DOWNLOAD = Buffer.from([0x64, 0, 0, 0, 0x4c, 0x4b, 0x40]);
+/** Bulk that takes all it can would keep faults and other programs waiting for the processors. */
+const BANDWIDTH = '100Mbit';
 const IDLE = 50;
 const TURN_MS = 200;
 const BACKEND_UP_MS = 15_000;
