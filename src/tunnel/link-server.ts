@@ -132,6 +132,7 @@ export class LinkServer {
     link.handler = {
       onStream: (stream, request) => this.#handler.onStream(link, stream, request, this.#accounts.of(link.client ?? '') ?? null),
       onStateChange: () => this.#handler.onStateChange?.(link),
+      onEarlyData: (taken) => metrics.earlyDataSent(taken),
       onClose: (reason) => {
         this.open.delete(link);
         metrics.linkClosed(link);
