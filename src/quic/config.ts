@@ -1,4 +1,5 @@
 import { quiche, type Config } from '@matrixai/quic/native/index.js';
+import { QtunnelError } from '../errors.ts';
 import type { Fec } from '../protocol/fec.ts';
 import { nobodysKeys } from './nobody.ts';
 import type { ServerKeys } from '../link/options.ts';
@@ -22,7 +23,7 @@ export type NativeTuning = Pick<QuicTuning, 'congestion' | 'blocks' | 'idleTimeo
  * The server's certificate is not judged here but after the handshake, by `CheckServer` and the proofs. `keys` is shown to a server that asks.
  */
 export function clientConfig(tuning: NativeTuning, keys: CertificateAndKey = nobodysKeys()): Config {
-  return tune(withCertificate(false, keys), tuning);
+  return made(() => tune(withCertificate(false, keys), tuning));
 }
 
 /**
@@ -30,10 +31,19 @@ export function clientConfig(tuning: NativeTuning, keys: CertificateAndKey = nob
  * client, which is judged with its HELLO (`JudgeClient`); a client that shows none is refused by TLS.
  */
 export function serverConfig(tuning: NativeTuning, keys: CertificateAndKey, asks: boolean): Config {
-  return tune(withCertificate(asks, keys), tuning);
+  return made(() => tune(withCertificate(asks, keys), tuning));
 }
 
 type CertificateAndKey = Pick<ServerKeys, 'certificatePem' | 'privateKeyPem'>;
+
+/** @throws QtunnelError `INTERNAL`. */
+function made(make: () => Config): Config {
+  try {
+    return make();
+  } catch (cause) {
+    throw new QtunnelError('INTERNAL', `The QUIC library does not take its settings (${(cause as Error).message}).`, { cause });
+  }
+}
 
 /** With the second argument BoringSSL takes any certificate; without it, it would judge by authorities of its own. */
 function withCertificate(asks: boolean, { certificatePem, privateKeyPem }: CertificateAndKey): Config {

@@ -160,6 +160,7 @@ function givenUp(): QtunnelError {
  *     nothing is heard although something was asked                           after 2.5 s (protocol/liveness.ts), and again
  *     it has moved for one of the last two reasons, and the system would      LOOK_AGAIN later: what came back within a second,
  *     choose another address by now                                           the look at the addresses has not seen
+ *     no socket could be had (out of descriptors, no route)                   LOOK_AGAIN later, if the system would choose another address
  */
 class ClientEndpoint implements ConnectionHost, UdpHandler {
   readonly udp: MovingSocket;
@@ -227,10 +228,12 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
   async #move(onlyElsewhere: boolean): Promise<void> {
     if (this.#connection?.established !== true) return;
     this.#movedAt = this.clock.now();
-    const local = await this.udp.move(onlyElsewhere);
-    if (local === null || this.#connection === null) return;
-    this.#connection.handleMove(local);
-    if (onlyElsewhere) return;
+    const moved = await this.udp.move(onlyElsewhere);
+    if (moved === 'stays' || this.#connection === null) return;
+    if (moved !== 'failed') {
+      this.#connection.handleMove(moved);
+      if (onlyElsewhere) return;
+    }
     this.#lookAgain?.cancel();
     this.#lookAgain = this.clock.setTimer(() => void this.#move(true), LOOK_AGAIN);
   }

@@ -149,6 +149,14 @@ export class QuicConnection {
 
   /** One turn; see the class. Called by the endpoint. */
   turn(): void {
+    try {
+      this.#takeTurn();
+    } catch (error) {
+      this.#handleFailure(error);
+    }
+  }
+
+  #takeTurn(): void {
     if (this.#closed) return;
     const now = this.clock.now();
     this.#sendsLater = true;
@@ -287,10 +295,10 @@ export class QuicConnection {
   /** Ends the connection with CONNECTION_CLOSE. `stage.onClosed` is called with `reason` before this returns. */
   close(code: CloseCode, reason: QtunnelError): void {
     if (this.#closed || this.#closing !== null) return;
-    // What the handshake still owes goes first: CONNECTION_CLOSE would wait behind it, sent again and again to a peer that no longer answers.
-    if (!this.holdsSecrets || !this.native.isEstablished()) this.#transmit();
-    this.packetizer.finish();
     try {
+      // What the handshake still owes goes first: CONNECTION_CLOSE would wait behind it, sent again and again to a peer that no longer answers.
+      if (!this.holdsSecrets || !this.native.isEstablished()) this.#transmit();
+      this.packetizer.finish();
       this.native.close(true, code, Buffer.from(reason.message.slice(0, MAX_REASON)));
     } catch {
       // It is closing already.
@@ -307,8 +315,16 @@ export class QuicConnection {
   /** Gives the connection up without a word, because the peer said that it does not know it. */
   abandon(reason: QtunnelError): void {
     if (this.#closed) return;
-    this.#end(reason);
+    if (this.#closing === null) this.#end(reason);
     this.#finish();
+  }
+
+  /** A call into quiche that fails where nothing else is to be done about it ends this connection, and no other. */
+  #handleFailure(error: unknown): void {
+    if (!isFromBinding(error)) throw error;
+    this.abandon(
+      new QtunnelError('INTERNAL', `The QUIC library failed (${error.message}); the link is given up.`, { cause: error }),
+    );
   }
 
   readonly #handlePacket = (packet: Uint8Array): void => {
@@ -480,6 +496,12 @@ export class QuicConnection {
     this.packetizer.close();
     this.#host.forget(this);
   }
+}
+
+/** The binding's errors have one of napi's names as their code; an error of ours has none, or one of Node's. */
+function isFromBinding(error: unknown): error is Error {
+  const { code } = error as NodeJS.ErrnoException;
+  return error instanceof Error && (code === 'GenericFailure' || code === 'InvalidArg');
 }
 
 /** The peer reset or stopped a stream; `code` is its application error code, or -1 when quiche does not say. */

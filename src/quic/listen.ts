@@ -206,8 +206,12 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   #sendRetry(header: LongHeader, to: UdpAddress): void {
     const newId = this.#issueId();
     const token = this.#admission.retryToken(header, newId, to);
-    const length = quiche.retry(header.source, header.destination, newId, token, QUIC_V1, this.udp.sendBuffer);
-    this.udp.send(length, length, to);
+    try {
+      const length = quiche.retry(header.source, header.destination, newId, token, QUIC_V1, this.udp.sendBuffer);
+      this.udp.send(length, length, to);
+    } catch {
+      // The client asks again.
+    }
   }
 
   #issueId(): Uint8Array {

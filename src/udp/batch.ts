@@ -46,7 +46,14 @@ export function batchUdp(libc: Libc | null = loadLibc()): OpenUdp | null {
       readiness?.close();
       return new DgramSocket(socket, connected);
     }
-    const batch = new BatchSocket(socket, connected, fd, libc, readiness);
+    let batch: BatchSocket;
+    try {
+      batch = new BatchSocket(socket, connected, fd, libc, readiness);
+    } catch (error) {
+      readiness.close();
+      closeQuietly(socket);
+      throw udpError(error as Error);
+    }
     return batch;
   };
 }

@@ -1,6 +1,8 @@
 import dgram from 'node:dgram';
+import { closeSync } from 'node:fs';
 import net from 'node:net';
 import { QtunnelError } from '../errors.ts';
+import { descriptorOf } from './descriptor.ts';
 import type { UdpAddress, UdpHandler, UdpOptions } from './socket.ts';
 
 /** A bound socket of Node's, connected when the options say so: where every implementation of `UdpSocket` begins. @throws as `OpenUdp`. */
@@ -11,16 +13,25 @@ export async function bindDgram({ bind, connect, fd }: UdpOptions): Promise<dgra
   return socket;
 }
 
-async function adopted({ host }: UdpAddress, fd: number): Promise<dgram.Socket> {
-  const socket = createSocket(net.isIPv6(host) ? 'udp6' : 'udp4');
-  await new Promise<void>((resolve, reject) => {
-    socket.once('error', reject);
-    socket.bind({ fd }, () => {
-      socket.off('error', reject);
-      resolve();
+async function adopted(bind: UdpAddress, fd: number): Promise<dgram.Socket> {
+  // Node would bind another one.
+  if (fd < 0) throw listenFailed(bind, new Error('its descriptor cannot be duplicated; raise "ulimit -n"'));
+  const socket = createSocket(net.isIPv6(bind.host) ? 'udp6' : 'udp4');
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', reject);
+      socket.bind({ fd }, () => {
+        socket.off('error', reject);
+        resolve();
+      });
     });
-  });
-  return socket;
+    return socket;
+  } catch (error) {
+    const isTaken = descriptorOf(socket) === fd;
+    closeQuietly(socket);
+    if (!isTaken) closeSync(fd);
+    throw listenFailed(bind, error as NodeJS.ErrnoException);
+  }
 }
 
 async function connected(bind: UdpAddress, connect: UdpAddress): Promise<dgram.Socket> {

@@ -48,17 +48,17 @@ export class MovingSocket implements UdpSocket {
   }
 
   /**
-   * Takes a fresh socket and returns its local address; null when none can be had, or one is on its way already. With `onlyElsewhere` also when the system still
-   * chooses the same local address: then everything stays as it is. Nothing may be waiting in `sendBuffer` when it is called, nor when events are handled.
+   * Takes a fresh socket and returns its local address; `failed` when none can be had. Everything stays as it is when one is on its way already, and with
+   * `onlyElsewhere` when the system still chooses the same local address. Nothing may be waiting in `sendBuffer` when it is called, nor when events are handled.
    */
-  async move(onlyElsewhere = false): Promise<UdpAddress | null> {
-    if (this.#isMoving || this.#closed) return null;
+  async move(onlyElsewhere = false): Promise<UdpAddress | 'stays' | 'failed'> {
+    if (this.#isMoving || this.#closed) return 'stays';
     this.#isMoving = true;
     try {
       const fresh = await this.#open();
       if (this.#closed || (onlyElsewhere && fresh.address.host === this.address.host)) {
         fresh.close();
-        return null;
+        return 'stays';
       }
       this.#old?.close();
       this.#old = this.#current;
@@ -66,9 +66,9 @@ export class MovingSocket implements UdpSocket {
       this.#attach(fresh);
       return fresh.address;
     } catch (error) {
-      // No route to the peer: the one that there is may come back to life as well.
+      // No route to the peer, or no descriptor: the one that there is may come back to life as well.
       if (!(error instanceof QtunnelError)) throw error;
-      return null;
+      return 'failed';
     } finally {
       this.#isMoving = false;
     }

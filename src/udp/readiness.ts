@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import type { Libc } from './libc.ts';
 
 /** Tells when a descriptor can be read, without reading it. */
@@ -18,6 +19,8 @@ export function watchReadable(fd: number, libc: Libc, onReadable: () => void): R
   if (own < 0) return null;
   const handle = new TcpHandle(TYPE_SOCKET);
   if (handle.open(own) !== 0) {
+    // Nobody else has it yet.
+    if (handle.fd < 0) closeSync(own);
     handle.close();
     return null;
   }
@@ -32,6 +35,8 @@ export function watchReadable(fd: number, libc: Libc, onReadable: () => void): R
 
 interface TcpHandle extends Readiness {
   onread: () => void;
+  /** -1 without one. */
+  readonly fd: number;
   open(fd: number): number;
   useUserBuffer(buffer: Uint8Array): void;
   readStart(): number;

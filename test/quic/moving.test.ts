@@ -66,6 +66,21 @@ void test('the system refuses to send: the link goes on from another socket befo
   pair.client.link.close(OVER);
 });
 
+void test('no descriptor for another socket when the machine gets another address: the link stays, and follows when there is one', async (t) => {
+  const pair = await moving();
+  const { client, world } = pair;
+  world.network.isOutOfSockets = true;
+  world.changeAddress('127.0.0.2');
+  await world.clock.advance(5_000);
+  t.strictSame(client.moves, []);
+  world.network.isOutOfSockets = false;
+  await world.drive(() => client.moves.length > 0, 'the move');
+  t.match(client.moves[0], /^127\.0\.0\.2:/);
+  t.ok(await exchange(pair, MIB, () => {}));
+  t.strictSame(client.states, []);
+  client.link.close(OVER);
+});
+
 void test('the machine gets another address, ten times: the link follows, and what was under way to the old one still counts', async (t) => {
   const pair = await moving();
   const whole = await exchange(pair, 10 * MIB, (n) => {

@@ -37,6 +37,8 @@ export class MemoryNetwork {
   icmp = true;
   /** Whether sockets say that datagrams are not cut into fragments on the way, so that the MTU is probed. */
   keepsWhole = false;
+  /** Whether no socket can be opened, as by a process without descriptors. */
+  isOutOfSockets = false;
   /** The local address of clients' sockets that are opened from now on. */
   clientHost = HOST;
   /** Sees each datagram that a socket sends. */
@@ -56,6 +58,7 @@ export class MemoryNetwork {
   }
 
   readonly open: OpenUdp = ({ bind, connect }) => {
+    if (this.isOutOfSockets) return Promise.reject(new QtunnelError('LINK_REFUSED', 'Cannot send UDP (EMFILE).'));
     const port = bind.port === 0 ? this.#nextPort++ : bind.port;
     if (this.#ports.has(port)) return Promise.reject(new QtunnelError('LISTEN_FAILED', `Port ${port} is taken.`));
     const socket = new MemorySocket(this, port, connect !== undefined);

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { openSync, readdirSync } from 'node:fs';
 import os from 'node:os';
 import net from 'node:net';
 import { test } from 'tap';
@@ -369,6 +369,30 @@ test('where the event loop cannot tell of the descriptor, Node reads', needsLibc
   t.notOk(server.keepsWhole);
 });
 
+const descriptors = (): number => readdirSync('/proc/self/fd').length;
+
+test('the event loop refuses the descriptor: Node reads, and no descriptor is left', needsLibc, async (t) => {
+  const { binding } = process as unknown as { binding(name: string): { TCP: { prototype: Record<string, unknown> } } };
+  const { prototype } = binding.call(process, 'tcp_wrap').TCP;
+  for (const call of ['open', 'readStart']) {
+    const before = descriptors();
+    const real = prototype[call];
+    prototype[call] = () => -os.constants.errno.EINVAL;
+    const server = await batchUdp()!({ bind: { host: '127.0.0.1', port: 0 } }).finally(() => (prototype[call] = real));
+    t.equal(server.kind, 'dgram');
+    server.close();
+    await eventually(`no descriptor more than before (${call})`, () => descriptors() === before);
+  }
+});
+
+test('a descriptor that is none, or no UDP socket, is refused, and nothing is left of it', needsLibc, async (t) => {
+  const bind = { host: '127.0.0.1', port: 0 };
+  await t.rejects(batchUdp()!({ bind, fd: -1 }), { code: 'LISTEN_FAILED', message: /ulimit -n/ });
+  const before = descriptors();
+  await t.rejects(batchUdp()!({ bind, fd: openSync('/dev/null', 'r') }), { code: 'LISTEN_FAILED' });
+  t.equal(descriptors(), before);
+});
+
 test('where the system forbids recvmmsg, Node reads', needsLibc, async (t) => {
   const kernel = new Kernel();
   kernel.recvmmsg = () => -1;
@@ -378,7 +402,6 @@ test('where the system forbids recvmmsg, Node reads', needsLibc, async (t) => {
 });
 
 test('closing gives both descriptors back', needsLibc, async (t) => {
-  const descriptors = (): number => readdirSync('/proc/self/fd').length;
   const openUdp = batchUdp()!;
   const before = descriptors();
   const sockets = await Promise.all(Array.from({ length: 10 }, () => openUdp({ bind: { host: '127.0.0.1', port: 0 } })));
