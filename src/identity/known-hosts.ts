@@ -9,10 +9,12 @@ import { formatFingerprint, parseFingerprint } from './fingerprint.ts';
  * that begin with # are comments; a server that has several lines may show any of these certificates.
  *
  * The file is read at each question, so that what the user changes in it counts without a restart. It is only ever appended to, a line
- * in one write, so that several processes can share it.
+ * in one write, so that several processes can share it. What cannot be written is remembered for as long as the process lives, and tried again at each question.
  */
 export class KnownHosts {
   readonly #path: string;
+  /** Why the last server asked about is not in the file, for the user; null when it is. */
+  problem: string | null = null;
 
   constructor(path: string) {
     this.#path = path;
@@ -22,17 +24,21 @@ export class KnownHosts {
    * Whether the server was known; if not, it is from now on.
    * @param print 64 lower-case hexadecimal digits.
    * @throws QtunnelError `CERT_CHANGED` when another certificate is remembered for it, `CONFIG_INVALID` when its line cannot be read,
-   *   `FILE_UNREADABLE`, `FILE_UNWRITABLE`.
+   *   `FILE_UNREADABLE`.
    */
   recognise(host: string, port: number, print: string): boolean {
     const server = serverName(host, port);
     const text = this.read();
     const entries = entriesOf(text, server);
     const remembered = entries.map((entry) => this.#fingerprintIn(entry));
+    this.problem = null;
     if (remembered.includes(print)) return true;
     if (entries.length > 0) throw this.#changed(server, entries[0]!.line, remembered[0]!, print);
-    this.#append(`${text === '' || text.endsWith('\n') ? '' : '\n'}${server} ${formatFingerprint(print)}\n`);
-    return false;
+    return this.#remember(
+      server,
+      print,
+      `${text === '' || text.endsWith('\n') ? '' : '\n'}${server} ${formatFingerprint(print)}\n`,
+    );
   }
 
   /**
@@ -52,18 +58,22 @@ export class KnownHosts {
     }
   }
 
-  #append(lines: string): void {
+  /** Whether the server was known to this process. */
+  #remember(server: string, print: string, lines: string): boolean {
+    const key = `${this.#path} ${server}`;
+    const unsaved = UNSAVED.get(key);
+    if (unsaved !== undefined && unsaved !== print) throw changedSince(server, unsaved, print);
     try {
       mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
       appendFileSync(this.#path, lines, { mode: 0o600 });
-    } catch (cause) {
-      throw new QtunnelError(
-        'FILE_UNWRITABLE',
-        `The server's fingerprint cannot be remembered in ${this.#path} (${errorCode(cause)}): name a file that can be written with ` +
-          '-known-hosts, or give -secret or -pin.',
-        { cause },
-      );
+      UNSAVED.delete(key);
+    } catch (error) {
+      UNSAVED.set(key, print);
+      this.problem =
+        `The fingerprint of ${server} cannot be remembered in ${this.#path} (${errorCode(error)}), so that the next start will trust whoever answers: ` +
+        'name a file that can be written with -known-hosts, or give -secret or -pin.';
     }
+    return unsaved !== undefined;
   }
 
   #fingerprintIn({ line, value }: Entry): string {
@@ -90,6 +100,14 @@ export class KnownHosts {
   }
 }
 
+function changedSince(server: string, remembered: string, shown: string): QtunnelError {
+  return new QtunnelError(
+    'CERT_CHANGED',
+    `The certificate of ${server} has changed since this client first saw it, which was with ${formatFingerprint(remembered)}; the server shows ` +
+      `${formatFingerprint(shown)}. If its certificate was made anew, start the client again; if not, somebody may be in between.`,
+  );
+}
+
 interface Entry {
   /** Counted from 1. */
   readonly line: number;
@@ -106,3 +124,6 @@ function entriesOf(text: string, server: string): Entry[] {
 function serverName(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`.toLowerCase();
 }
+
+/** The fingerprints, by file and server, that could not be written. */
+const UNSAVED = new Map<string, string>();

@@ -3,14 +3,17 @@ import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Ticket, TicketStore } from '../quic/tickets.ts';
-import { makePrivateDirectory, readText, stageFile } from './files.ts';
+import { errorCode, makePrivateDirectory, readText, stageFile } from './files.ts';
 
 /** Tickets as files of mode 0600 in `stateDir`, under a name made of `of`: what they are good for. */
 export class TicketFiles implements TicketStore {
   readonly #folder: string;
   readonly #name: string;
+  #say: (problem: string) => void;
 
-  constructor(stateDir: string, of: readonly string[]) {
+  /** `say` is called once, when tickets cannot be kept. */
+  constructor(stateDir: string, of: readonly string[], say: (problem: string) => void = () => {}) {
+    this.#say = say;
     this.#folder = join(stateDir, 'tickets');
     this.#name = createHash('sha256').update(JSON.stringify(of)).digest('hex').slice(0, NAME_DIGITS);
   }
@@ -36,8 +39,10 @@ export class TicketFiles implements TicketStore {
       await makePrivateDirectory(this.#folder);
       const staged = await stageFile(this.#file(place), text, 0o600);
       await staged.replace().finally(staged.discard);
-    } catch {
-      // The next start is as slow as without one.
+    } catch (error) {
+      const why = `${this.#folder} cannot be written (${errorCode(error)})`;
+      this.#say(`${why}: without a ticket the next start says nothing early; name another -state-dir.`);
+      this.#say = () => {};
     }
   }
 

@@ -68,7 +68,8 @@ export class TrustPolicy {
     if (this.#pin !== null) checkPin(this.#pin, print, host);
     if (this.#authorities !== null) checkAuthorities(this.#authorities, chain, host);
     const firstUse = this.#knownHosts !== null && !this.#knownHosts.recognise(host, port, print);
-    return { firstUse, fingerprint: print, warnings: this.#warnings };
+    const problem = this.#knownHosts?.problem ?? null;
+    return { firstUse, fingerprint: print, warnings: problem === null ? this.#warnings : [...this.#warnings, problem] };
   }
 }
 

@@ -66,7 +66,7 @@ function connectors(server: Address, settings: RunningSettings, context: TunnelC
   const { quic, fallback, congestion, blocks, fec, udp } = settings;
   const { auth, supplies, use } = means;
   const checkServer = serverCheck(server, means, context);
-  const tickets = settings.earlyData ? ticketsFor(server, settings, auth) : null;
+  const tickets = settings.earlyData ? ticketsFor(server, settings, auth, context) : null;
   const options = { ...linkOptions(settings, auth), ...use, checkServer, congestion, blocks, fec, udp, tickets };
   const resolve = resolver(server);
   const connect: Connect = {};
@@ -81,8 +81,14 @@ function connectors(server: Address, settings: RunningSettings, context: TunnelC
 }
 
 /** Of this server, and of who the client is to it. */
-function ticketsFor(server: Address, { stateDir }: RunningSettings, { client = '', certificate }: LinkAuth): TicketFiles {
-  return new TicketFiles(stateDir, [formatAddress(server), client, certificate?.fingerprint ?? '']);
+function ticketsFor(
+  server: Address,
+  { stateDir }: RunningSettings,
+  { client = '', certificate }: LinkAuth,
+  { log }: TunnelContext,
+): TicketFiles {
+  const of = [formatAddress(server), client, certificate?.fingerprint ?? ''];
+  return new TicketFiles(stateDir, of, (problem) => log.warn({ event: 'warning' }, problem));
 }
 
 function serverCheck(server: Address, { trust, supplies }: Means, { log }: TunnelContext): (chain: Uint8Array[]) => void {

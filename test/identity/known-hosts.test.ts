@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { test } from 'tap';
@@ -62,12 +62,26 @@ test('a damaged line for the server is not taken for a first use', async (t) => 
   t.equal(known.recognise('c.example', 1, A), false);
 });
 
-test('a file that cannot be read or written says what to do', async (t) => {
-  const directory = t.testdir({ file: '' });
-  const unreadable = new KnownHosts(directory);
+test('a file that cannot be read says what to do', async (t) => {
+  const unreadable = new KnownHosts(t.testdir({ file: '' }));
   t.throws(() => unreadable.read(), { code: 'FILE_UNREADABLE', message: /-known-hosts/ });
-  const dangling = join(t.testdir({ link: t.fixture('symlink', 'nowhere/at/all') }), 'link');
-  t.throws(() => new KnownHosts(dangling).recognise('a.example', 1, A), { code: 'FILE_UNWRITABLE', message: /-known-hosts/ });
+});
+
+test('a file that cannot be written: the process remembers, says so, and writes it down when it can', async (t) => {
+  const file = join(t.testdir({ link: t.fixture('symlink', 'nowhere/at/all') }), 'link');
+  const known = new KnownHosts(file);
+  t.equal(known.recognise('a.example', 1, A), false);
+  t.match(known.problem, /a\.example:1 cannot be remembered in .*link \(ENOENT\).*-known-hosts/);
+  // As after a reload.
+  const again = new KnownHosts(file);
+  t.equal(again.recognise('a.example', 1, A), true);
+  t.match(again.problem, /cannot be remembered/);
+  t.throws(() => again.recognise('a.example', 1, B), { code: 'CERT_CHANGED', message: /since this client first saw it/ });
+  t.equal(new KnownHosts(file).recognise('b.example', 1, B), false, 'another server');
+  mkdirSync(join(file, '..', 'nowhere', 'at'), { recursive: true });
+  t.equal(again.recognise('a.example', 1, A), true);
+  t.equal(again.problem, null);
+  t.equal(readFileSync(file, 'utf8'), `a.example:1 ${formatFingerprint(A)}\n`);
 });
 
 test('a file that is there keeps its mode', { skip: windows && 'Windows has no such modes' }, async (t) => {

@@ -38,7 +38,10 @@ test('a file that is none, and a folder that cannot be written, mean no ticket',
     writeFileSync(join(stateDir, 'tickets', name!), text);
     t.equal(await files.take(0), null);
   }
-  const nowhere = new TicketFiles('/proc/nope', ['host:1']);
-  await nowhere.keep(0, ticket);
+  const problems: string[] = [];
+  const nowhere = new TicketFiles('/proc/nope', ['host:1'], (problem) => problems.push(problem));
+  for (let n = 0; n < 2; n++) await nowhere.keep(0, ticket);
   t.equal(await nowhere.take(0), null);
+  t.match(problems, [/\/proc\/nope.* cannot be written \(ENOENT\).*-state-dir/]);
+  t.equal(problems.length, 1, 'said once');
 });
