@@ -93,6 +93,7 @@ function needingRestart(before: ProcessSettings, now: ProcessSettings): string[]
   return [
     ...(isDeepStrictEqual(before.metrics, now.metrics) ? [] : ['metrics']),
     ...(before.workers === now.workers ? [] : ['workers']),
+    ...(before.maxMemory === now.maxMemory ? [] : ['max-memory']),
     ...(before.supervise === now.supervise ? [] : ['supervise']),
     ...(before.hangTimeout === now.hangTimeout ? [] : ['hang-timeout']),
     ...(before.logto === now.logto ? [] : ['logto']),

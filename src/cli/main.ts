@@ -78,8 +78,8 @@ async function serve({ configuration, load, warnings, supervised }: Serving): Pr
   try {
     for (const warning of warnings) log.log.warn({ event: 'warning' }, warning);
     const { runTunnels } = await import('../tunnel/run.ts');
-    const { metrics, workers } = configuration.process;
-    const context = { log: log.log, metrics, workers, ...supervised?.context };
+    const { metrics, workers, maxMemory } = configuration.process;
+    const context = { log: log.log, metrics, workers, maxMemory, ...supervised?.context };
     const running = await runTunnels(configuration.tunnels, context);
     supervised?.handleReady(running);
     const signals = supervised?.signals ?? process;

@@ -113,6 +113,8 @@ export interface NamedAddress extends Address {
 export interface ProcessSettings {
   /** Threads that share the tunnels; 1 for none besides the main thread. */
   readonly workers: number;
+  /** Bytes of memory that the process may have; null for as many as there are. */
+  readonly maxMemory: number | null;
   /** Whether all of it runs in a child process, which is started again when it dies. */
   readonly supervise: boolean;
   /** Milliseconds after which a child that does not answer is ended. */

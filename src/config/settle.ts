@@ -1,4 +1,4 @@
-import { defaultKnownHosts, defaultStateDir } from './defaults.ts';
+import { defaultKnownHosts, defaultMaxMemory, defaultStateDir } from './defaults.ts';
 import type { Environment } from './environment.ts';
 import { camelCase, type Flag, type FlagName, PROCESS_FLAGS, TUNNEL_FLAGS, type TunnelFlag, type ValuesOf } from './flags.ts';
 import { given, type Layer } from './layer.ts';
@@ -29,7 +29,8 @@ export function listBackends(settings: Pick<TunnelSettings, 'backend' | 'backend
 export function settleProcess(layers: readonly Layer[], terminal: (logto: string) => boolean): ProcessSettings {
   const values = valuesOf<Exclude<(typeof PROCESS_FLAGS)[number], Computed>>(PROCESS_FLAGS, layers);
   const logFormat = lookUp(layers, 'log-format') ?? (terminal(values.logto) ? 'pretty' : 'json');
-  return { ...values, logFormat };
+  const maxMemory = lookUp(layers, 'max-memory') ?? defaultMaxMemory();
+  return { ...values, maxMemory, logFormat };
 }
 
 /** What was given for a flag, else its default; undefined for one whose default is computed. */

@@ -55,7 +55,7 @@ async function command<Settings>(
   const log = createLog(ofProcess);
   try {
     for (const warning of warnings) log.log.warn({ event: 'warning' }, warning);
-    const running = await run(tunnels[0], { log: log.log, metrics: ofProcess.metrics });
+    const running = await run(tunnels[0], { log: log.log, metrics: ofProcess.metrics, maxMemory: ofProcess.maxMemory });
     return await untilStopped(running, { log, load, current: ofProcess, signals: process });
   } catch (err) {
     // Standard error is told by main; who watches a file or syslog looks there.

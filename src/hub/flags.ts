@@ -107,5 +107,5 @@ function ofProcess(command: string): FlagShape[] {
     group: 'Watching it',
     help: `read settings from this YAML file (qtunnel ${command} -help shows one)`,
   };
-  return [...PROCESS_FLAGS.filter(({ group }) => group === 'Watching it'), conf, findFlag('help')!];
+  return [...PROCESS_FLAGS.filter(({ group, name }) => group === 'Watching it' || name === 'max-memory'), conf, findFlag('help')!];
 }

@@ -45,7 +45,7 @@ export class Hub implements Publisher {
     });
     this.#server = new LinkServer(settings.tunnel, context, supplies, {
       use: HUB_LINKS,
-      hasRoom: (socket) => socket === null || shedding.refuse(socket) === null,
+      shedding,
       onStream: (link, stream, { target }) => {
         if (target === CONTROL_TARGET) this.#agents.accept(link, stream);
         else stream.reset('NO_BACKEND', 'This is a hub: it takes agents (qtunnel agent), and no connections of clients.');

@@ -4,7 +4,9 @@ import { QtunnelError } from '../errors.ts';
 import { closeWorkers } from '../identity/workers.ts';
 import { formatAddress } from '../link/address.ts';
 import { Metrics } from '../observe/metrics.ts';
+import { addMaxMemory } from '../observe/process-metrics.ts';
 import { type ObserveServer, startObserveServer } from '../observe/server.ts';
+import { ROOM } from '../resources/room.ts';
 import type { TunnelContext } from '../tunnel/context.ts';
 import { NO_EVENTS } from '../tunnel/events.ts';
 import type { Running } from '../tunnel/run.ts';
@@ -18,6 +20,8 @@ export interface RunContext {
   readonly log: Logger;
   /** Where to serve metrics; null for nowhere. */
   readonly metrics: Address | null;
+  /** Bytes of memory that the process may have; null for as many as there are. */
+  readonly maxMemory: number | null;
 }
 
 /** Starts a hub. @throws QtunnelError when it cannot start. */
@@ -43,10 +47,12 @@ interface Side<Settings> {
 
 async function run<Settings extends HubSettings | AgentSettings>(
   settings: Settings,
-  { log, metrics: where }: RunContext,
+  { log, metrics: where, maxMemory }: RunContext,
   make: (around: TunnelContext, metrics: Metrics) => Side<Settings>,
 ): Promise<Running<Settings>> {
   const metrics = new Metrics();
+  ROOM.memory.cap = maxMemory ?? Infinity;
+  if (maxMemory !== null) addMaxMemory(metrics.registry, maxMemory);
   const { tag, clientmode } = settings.tunnel;
   const around = {
     log: log.child({ tunnel: tag }),

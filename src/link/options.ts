@@ -123,8 +123,10 @@ export interface LinkListener<Options extends LinkOptions = LinkOptions> {
   onLink: (link: Link) => void;
   /** Somebody came and was turned away, or gave up; `peer` is `host:port`. */
   onHandshakeFailure: (error: QtunnelError, peer: string) => void;
-  /** Whether the process has room for a further client's connection: its TCP socket, or null for one that shares the listener's. */
-  hasRoom: (socket: Socket | null) => boolean;
+  /** Whether the process has a descriptor for this TCP connection. */
+  hasRoom: (socket: Socket) => boolean;
+  /** Why a client that has proven itself cannot have a link now, for it and for the log; null when it can. */
+  refuseLink: () => QtunnelError | null;
   /** Something of a stranger's was not taken; called for each datagram of a flood, so it only counts. */
   onRefusal: (refusal: Refusal) => void;
   /** Presents another certificate to connections from now on. */

@@ -21,6 +21,16 @@ export function addRestarts(registry: Registry, restarts: number): void {
   counter.inc(restarts);
 }
 
+/** Adds the memory that the process may have, in bytes. */
+export function addMaxMemory(registry: Registry, cap: number): void {
+  const gauge = new Gauge({
+    name: 'qtunnel_max_memory_bytes',
+    help: 'Resident memory that the process may have; new connections are refused near it.',
+    registers: [registry],
+  });
+  gauge.set(cap);
+}
+
 /**
  * prom-client's own gauges of the event loop count the measuring interval as lag, so that an idle process shows 10 ms; here it is
  * taken off.

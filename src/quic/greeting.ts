@@ -1,7 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { asQtunnelError, QtunnelError } from '../errors.ts';
 import { type CheckServer, recogniser } from '../link/options.ts';
-import { ClientHandshake, type HandshakeContext, judgeHello, reportKeys } from '../protocol/handshake.ts';
+import {
+  ClientHandshake,
+  type HandshakeContext,
+  type HelloVerdict,
+  judgeHello,
+  refuse,
+  reportKeys,
+} from '../protocol/handshake.ts';
 import { LINK_ID, type LinkSettings, NONCE } from '../protocol/messages.ts';
 import { closeCodeFor } from './close.ts';
 import type { QuicConnection } from './connection.ts';
@@ -11,8 +18,10 @@ import { QuicLink } from './link.ts';
 import type { UdpAddress } from '../udp/socket.ts';
 import type { Stage } from './stage.ts';
 
-/** What comes of a greeting. Exactly one of the two is called, once. */
+/** What comes of a greeting. Exactly one of `onLink` and `onFailure` is called, once. */
 export interface GreetingOutcome {
+  /** A server: why a client that has proven itself cannot have a link now; null, or left out, when it can. */
+  refuse?(): QtunnelError | null;
   onLink(link: QuicLink): void;
   onFailure(error: QtunnelError): void;
 }
@@ -175,7 +184,7 @@ export class ServerGreeting extends Greeting {
     const { connection, control, options } = this;
     const shown = connection.native.peerCertChain() ?? [];
     const context = { ...this.context(this.#certificateDer), recognise: recogniser(options.auth, shown) };
-    const verdict = judgeHello(context, this.#resetToken, type, payload);
+    const verdict = this.#judge(context, type, payload);
     control.send(verdict.answer);
     control.flush();
     if (!verdict.accepted) return this.#refuse(verdict.error);
@@ -193,6 +202,12 @@ export class ServerGreeting extends Greeting {
     this.handOver(link);
     // Nobody uses a ticket but for early data.
     if (connection.native.isResumed()) link.handler.onEarlyData?.(true);
+  }
+
+  #judge(context: HandshakeContext, type: number, payload: Uint8Array): HelloVerdict {
+    const verdict = judgeHello(context, this.#resetToken, type, payload);
+    const busy = verdict.accepted ? (this.outcome.refuse?.() ?? null) : null;
+    return busy === null ? verdict : refuse('BUSY', 'SERVER_BUSY', busy.message);
   }
 
   /** CONNECTION_CLOSE goes out before what streams hold, so it carries the reason as well. */

@@ -48,6 +48,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   onLink: (link: Link) => void = () => {};
   onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
   hasRoom: LinkListener['hasRoom'] = () => true;
+  refuseLink: LinkListener['refuseLink'] = () => null;
   onRefusal: (refusal: Refusal) => void = () => {};
   #options: QuicListenOptions;
   readonly #place: Place;
@@ -157,7 +158,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   #judge(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
     if (!this.#accepting) return;
     const candidate = this.#admission.judge(bytes, offset, length, from);
-    const connection = candidate === null || !this.hasRoom(null) ? null : this.#accept(candidate, from);
+    const connection = candidate === null ? null : this.#accept(candidate, from);
     if (connection !== null) this.#pass(connection, bytes, offset, length, from);
   }
 
@@ -191,6 +192,11 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   #outcome(connection: QuicConnection): GreetingOutcome {
     const { peerName } = connection;
     return {
+      refuse: () => {
+        const refusal = this.refuseLink();
+        if (refusal !== null) this.#admission.end(connection, true);
+        return refusal;
+      },
       onLink: (link) => {
         this.#admission.end(connection, true);
         this.onLink(link);

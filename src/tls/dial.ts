@@ -104,7 +104,7 @@ class Dialling implements ConnectionHandler {
   }
 
   #checkRoom(): void {
-    const shortage = ROOM.shortageFor(this.#socket);
+    const shortage = ROOM.descriptorShortageFor(this.#socket);
     if (shortage !== null)
       this.#fail(new QtunnelError('SERVER_BUSY', `No connection can be made for the stream: ${shortage.message}.`));
   }

@@ -99,6 +99,7 @@ class TlsListener implements TlsAcceptor {
   onLink: (link: Link) => void = () => {};
   onHandshakeFailure: (error: QtunnelError, peer: string) => void = () => {};
   hasRoom: LinkListener['hasRoom'] = () => true;
+  refuseLink: LinkListener['refuseLink'] = () => null;
   onRefusal: (refusal: Refusal) => void = () => {};
   #options: LinkOptions;
   readonly #tcp: TcpServer;
@@ -219,6 +220,8 @@ class TlsListener implements TlsAcceptor {
     const { hello } = greeted;
     const known = this.#links.get(hello.linkId) ?? this.#elsewhere(hello.linkId);
     if (known === undefined) {
+      const refusal = this.refuseLink();
+      if (refusal !== null) return refusal;
       this.#forget(key, 'succeeded');
       // Before the client knows of it: its next connection may come to another worker.
       this.#directory?.announce(hello.linkId, greeted.token);

@@ -80,7 +80,7 @@ export class BackendConnection implements TunnelConnection, StreamHandler {
   /** The socket has its descriptor once the system has been asked to connect, or by the time it is connected when a name had to be resolved. */
   readonly #checkRoom = (): void => {
     if (this.#over || this.#bridge !== null) return;
-    const shortage = this.#origin.shedding.refuse(this.#dial.socket);
+    const shortage = this.#origin.shedding.refuseSocket(this.#dial.socket);
     if (shortage !== null) this.#giveUp(`the server has no room: ${shortage.message}`);
   };
 

@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import type { TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
@@ -10,6 +9,8 @@ import { clientOf } from './connection-log.ts';
 import type { TunnelContext } from './context.ts';
 import { Listeners } from './listeners.ts';
 import type { LoadedAuth } from './security.ts';
+import type { Shortage } from '../resources/room.ts';
+import type { Shedding } from './shedding.ts';
 import type { Supplies } from './supplies.ts';
 import type { SettingsChange } from './tunnel.ts';
 import { WatchedSet } from './watched-set.ts';
@@ -17,8 +18,8 @@ import { WatchedSet } from './watched-set.ts';
 export interface LinkServerHandler {
   /** What its links are used for besides what clients open; nothing when left out. */
   readonly use?: LinkUse;
-  /** As in `LinkListener`. */
-  hasRoom(socket: Socket | null): boolean;
+  /** Refuses clients while the process has too little of something. */
+  readonly shedding: Shedding;
   /** A client is here. Its streams come from now on. */
   onLink?(link: Link): void;
   /** A client opened a stream; `account` is null for a client without a name. The callee sets `stream.handler`, or resets the stream. */
@@ -52,7 +53,8 @@ export class LinkServer {
     this.#handler = handler;
     this.#listeners = new Listeners(
       {
-        hasRoom: (socket) => handler.hasRoom(socket),
+        hasRoom: (socket) => handler.shedding.refuseSocket(socket) === null,
+        refuseLink: () => refusalOf(handler.shedding.refuseLink()),
         onLink: (link) => this.#handleLink(link),
         onTurnedAway: (error, peer, port) => this.#handleFailure(port, error, peer),
         onRefusal: (transport: Link['transport'], refusal: Refusal) => context.metrics.strangerRefused(transport, refusal),
@@ -163,6 +165,10 @@ function calling({ client = '', peer }: Link): string {
 
 function nameOf(link: Link): string {
   return link.transport === 'quic' ? 'QUIC' : 'TLS';
+}
+
+function refusalOf(shortage: Shortage | null): QtunnelError | null {
+  return shortage === null ? null : new QtunnelError('SERVER_BUSY', `The server has no room: ${shortage.message}.`);
 }
 
 const REMOVED = new QtunnelError('AUTH_REJECTED', 'The client is not in -clients any more.');

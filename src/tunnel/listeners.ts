@@ -13,7 +13,9 @@ import type { Supplies } from './supplies.ts';
 export interface ListenersHandler {
   onLink(link: Link): void;
   /** As in `LinkListener`. */
-  hasRoom(socket: Socket | null): boolean;
+  hasRoom(socket: Socket): boolean;
+  /** As in `LinkListener`. */
+  refuseLink(): QtunnelError | null;
   /** Somebody came to this port and was turned away, or gave up; `peer` is `host:port`. */
   onTurnedAway(error: QtunnelError, peer: string, port: number): void;
   onRefusal(transport: Transport, refusal: Refusal): void;
@@ -121,6 +123,7 @@ export class Listeners {
     const { port } = listener.address;
     listener.onHandshakeFailure = (error, peer) => this.#handler.onTurnedAway(error, peer, port);
     listener.hasRoom = (socket) => this.#handler.hasRoom(socket);
+    listener.refuseLink = () => this.#handler.refuseLink();
     listener.onRefusal = (refusal) => this.#handler.onRefusal(transport, refusal);
   }
 

@@ -4,9 +4,10 @@ import { QtunnelError } from '../errors.ts';
 import { closeWorkers } from '../identity/workers.ts';
 import { formatAddress } from '../link/address.ts';
 import { Metrics } from '../observe/metrics.ts';
-import { addRestarts } from '../observe/process-metrics.ts';
+import { addMaxMemory, addRestarts } from '../observe/process-metrics.ts';
 import { type ObserveServer, startObserveServer } from '../observe/server.ts';
 import { OWN_PORTS, type Ports } from '../ports/ports.ts';
+import { ROOM } from '../resources/room.ts';
 import type { Workers } from '../workers/workers.ts';
 import { ClientTunnel } from './client.ts';
 import type { TunnelContext } from './context.ts';
@@ -21,6 +22,8 @@ export interface RunContext {
   readonly metrics: Address | null;
   /** Threads that share the tunnels; one when left out. */
   readonly workers?: number;
+  /** Bytes of memory that the process may have; null, or left out, for as many as there are. */
+  readonly maxMemory?: number | null;
   /** This process's own when left out. */
   readonly ports?: Ports;
   /** How often the process has been started again under supervision; null, or left out, without it. */
@@ -76,7 +79,9 @@ class TunnelSet implements RunningTunnels {
   }
 
   async start(tunnels: readonly TunnelSettings[]): Promise<void> {
-    const { log, metrics, ports = OWN_PORTS, restarts = null } = this.#context;
+    const { log, metrics, ports = OWN_PORTS, restarts = null, maxMemory = null } = this.#context;
+    ROOM.memory.cap = maxMemory ?? Infinity;
+    if (maxMemory !== null) addMaxMemory(this.#metrics.registry, maxMemory);
     if (restarts !== null) addRestarts(this.#metrics.registry, restarts);
     if (metrics !== null) {
       this.#observer = await startObserveServer(metrics, this.#metrics, ports.listen);

@@ -45,7 +45,7 @@ export class ServerTunnel implements Tunnel {
     this.#connections = new Connections(supplies.count);
     this.#shedding = new Shedding(supplies.room, context);
     this.#server = new LinkServer(settings, context, supplies, {
-      hasRoom: (socket) => socket === null || this.#shedding.refuse(socket) === null,
+      shedding: this.#shedding,
       onStream: (link, stream, request, account) => this.#handleStream(link, stream, request, account),
       announce: (...about) => announceServer(context.log, ...about),
     });

@@ -28,20 +28,30 @@ export class Shedding {
     this.#now = now;
   }
 
-  /** Why a connection that is there already cannot be kept; null when it can. `due` as in `Room`. */
+  /** Why an application's connection that is there already cannot be kept; null when it can. `due` as in `Room`. */
   refuse(socket: Socket, due = 0): Shortage | null {
-    return this.#judge(this.#room.shortageFor(socket, due));
+    return this.#judge(this.#room.memoryShortage() ?? this.#room.descriptorShortageFor(socket, due));
+  }
+
+  /** The same of a connection that belongs to something that has been taken already. */
+  refuseSocket(socket: Socket): Shortage | null {
+    return this.#judge(this.#room.descriptorShortageFor(socket));
   }
 
   /** Why no connection can be made now; null when one can. */
   refuseToMake(): Shortage | null {
-    return this.#judge(this.#room.shortage());
+    return this.#judge(this.#room.memoryShortage() ?? this.#room.descriptorShortage());
+  }
+
+  /** Why no further link can be had. What it is over has its descriptor. */
+  refuseLink(): Shortage | null {
+    return this.#judge(this.#room.memoryShortage());
   }
 
   /** The system itself has refused a descriptor for a connection. */
   handleOutOfDescriptors(): void {
     this.#room.descriptors.handleRefusal();
-    const shortage = this.#room.shortage();
+    const shortage = this.#room.descriptorShortage();
     if (shortage !== null) this.#shed(shortage);
   }
 

@@ -14,6 +14,8 @@ export interface WorkerTask {
   readonly index: number;
   readonly count: number;
   readonly logLevel: ProcessSettings['logLevel'];
+  /** Bytes of memory that the process may have; Infinity for as many as there are. */
+  readonly memoryCap: number;
 }
 
 /** Settings for a worker's part of a tunnel, with what the main thread has loaded and opened for them. */

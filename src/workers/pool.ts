@@ -6,6 +6,7 @@ import { Piscina } from 'piscina';
 import type { ProcessSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { writeLine } from '../observe/log.ts';
+import { ROOM } from '../resources/room.ts';
 import { CallPort } from './calls.ts';
 import type { MainServices, WorkerServices, WorkerTask } from './messages.ts';
 
@@ -82,7 +83,8 @@ export class WorkerPool {
 
   #start(place: Pick<WorkerTask, 'index' | 'count'>, log: Logger): { port: WorkerPort; task: Promise<unknown> } {
     const { port1, port2 } = new MessageChannel();
-    const task: WorkerTask = { ...place, port: port2, logLevel: log.level as ProcessSettings['logLevel'] };
+    const logLevel = log.level as ProcessSettings['logLevel'];
+    const task: WorkerTask = { ...place, port: port2, logLevel, memoryCap: ROOM.memory.cap };
     const port: WorkerPort = new CallPort<WorkerServices, MainServices>(port1, {
       log: ({ level, line }) => writeLine(log, level, line),
       udpClosed: (ear) => this.#onUdpClosed.forEach((tell) => tell(ear)),

@@ -40,7 +40,7 @@ export class ShardedServer implements Tunnel {
     this.#ports = ports;
     this.#parts = new WorkerParts(pool, calls, context);
     this.#listeners = new Listeners(
-      { onLink: (link) => link.drain(), onTurnedAway() {}, hasRoom: () => true, onRefusal() {} },
+      { onLink: (link) => link.drain(), onTurnedAway() {}, hasRoom: () => true, refuseLink: () => null, onRefusal() {} },
       this.#openEars(),
     );
     this.#forgetUdp = pool.onUdpClosed(this.#handleUdpClosed);
@@ -163,6 +163,7 @@ class UdpEar implements LinkListener<QuicListenOptions> {
   onLink = (): void => {};
   onHandshakeFailure = (): void => {};
   hasRoom = (): boolean => true;
+  refuseLink = (): null => null;
   onRefusal = (): void => {};
   readonly #group: UdpGroup;
   #open: number;

@@ -63,7 +63,8 @@ export class WorkerParts {
   /** Gives an accepted TCP connection to the worker that has the fewest. `ear` is the server's listener; null for a client, whose connections count. */
   give(socket: Socket, ear: number | null): void {
     socket.on('error', () => {});
-    if (this.#shedding.refuse(socket) !== null) return void socket.resetAndDestroy();
+    const shortage = ear === null ? this.#shedding.refuse(socket) : this.#shedding.refuseSocket(socket);
+    if (shortage !== null) return void socket.resetAndDestroy();
     const fd = this.#calls.duplicate(descriptorOf(socket));
     socket.destroy();
     if (fd < 0) {

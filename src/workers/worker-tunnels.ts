@@ -2,6 +2,7 @@ import net from 'node:net';
 import type { Logger } from 'pino';
 import { makeLogger } from '../observe/log.ts';
 import { TunnelMetrics } from '../observe/tunnel-metrics.ts';
+import { ROOM } from '../resources/room.ts';
 import { ClientTunnel } from '../tunnel/client.ts';
 import type { TunnelContext } from '../tunnel/context.ts';
 import { NO_EVENTS } from '../tunnel/events.ts';
@@ -26,6 +27,7 @@ export class WorkerTunnels {
 
   constructor(task: WorkerTask) {
     this.#task = task;
+    ROOM.memory.cap = task.memoryCap;
     let end!: () => void;
     this.ended = new Promise((resolve) => (end = resolve));
     this.#main = new CallPort<MainServices, WorkerServices>(task.port, {

@@ -13,6 +13,7 @@ const PROCESS: ProcessSettings = {
   metrics: null,
   workers: 1,
   supervise: false,
+  maxMemory: null,
   hangTimeout: 10_000,
   logto: 'stderr',
   logLevel: 'info',

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { type Test, test } from 'tap';
 import { parseArguments } from '../../src/cli/arguments.ts';
-import { defaultStateDir } from '../../src/config/defaults.ts';
+import { defaultMaxMemory, defaultStateDir } from '../../src/config/defaults.ts';
 import { type Configuration, loadConfiguration } from '../../src/config/load.ts';
 import type { TunnelSettings } from '../../src/config/settings.ts';
 
@@ -183,6 +183,15 @@ test('the state directory: systemd, XDG, home, root without a home', (t) => {
   t.end();
 });
 
+test('the memory that a process may have: what its cgroup may, unless that is none or too little to do anything', (t) => {
+  const G = 1024 ** 3;
+  t.equal(defaultMaxMemory(2 * G, 8 * G), 2 * G);
+  t.equal(defaultMaxMemory(0, 8 * G), null);
+  t.equal(defaultMaxMemory(2 ** 64, 8 * G), null);
+  t.equal(defaultMaxMemory(64 * 1024 ** 2, 8 * G), null);
+  t.end();
+});
+
 const HEAD = 'tunnels:\n  web: { listen: ":1" }\n';
 
 /** The file, flags beside -conf, and the sentence after the file's name. */
@@ -200,7 +209,7 @@ const REFUSED: [string, string[], string][] = [
   [
     `${HEAD}xyz: 1\n`,
     [],
-    ':3: xyz: unknown key; expected one of workers, supervise, hang-timeout, metrics, logto, log-level, log-format, defaults, tunnels',
+    ':3: xyz: unknown key; expected one of max-memory, workers, supervise, hang-timeout, metrics, logto, log-level, log-format, defaults, tunnels',
   ],
   [`${HEAD}listen: ":1"\n`, [], ':3: listen: concerns a tunnel: move it under defaults or under a tunnel'],
   [`${HEAD}conf: a\n`, [], ':3: conf: is not for a file: give it on the command line'],

@@ -59,18 +59,27 @@ export interface RunOptions extends ProcessOptions {
   readonly secret?: string | null;
   /** The most file descriptors that it may have; needs the program prlimit, and Node 130 for its modules. */
   readonly descriptors?: number;
+  /** A module that the process loads first: the URL of a file. */
+  readonly preload?: string;
 }
 
 /** Starts the command as a user would, with the log in JSON, at debug level unless told otherwise. */
 export function startQtunnel(
   t: Owner,
   flags: readonly string[],
-  { secret = SECRET, descriptors, env, ...options }: RunOptions = {},
+  { secret = SECRET, descriptors, preload, env, ...options }: RunOptions = {},
 ): Qtunnel {
   const level = flags.some((flag) => flag.startsWith('-log-level')) ? [] : ['-log-level=debug'];
   // `hub` and the like stand before all flags.
   const words = flags.slice(0, flags[0]?.startsWith('-') === false ? 1 : 0);
-  const args = [COMMAND, ...words, '-log-format=json', ...level, ...flags.slice(words.length)];
+  const args = [
+    ...(preload === undefined ? [] : [`--import=${preload}`]),
+    COMMAND,
+    ...words,
+    '-log-format=json',
+    ...level,
+    ...flags.slice(words.length),
+  ];
   const secretEnv = secret === null ? {} : { QTUNNEL_SECRET: secret };
   const [command, prefix] =
     descriptors === undefined ? [process.execPath, []] : ['prlimit', [`--nofile=${descriptors}:${descriptors}`, process.execPath]];

@@ -9,7 +9,11 @@ test('one line for the first, one with the count every ten seconds, one when it 
   const clock = { time: 0 };
   const { context, metrics, lines } = watched();
   const shedding = new Shedding(
-    { shortageFor: () => room.short, shortage: () => room.short } as unknown as Room,
+    {
+      memoryShortage: () => null,
+      descriptorShortageFor: () => room.short,
+      descriptorShortage: () => room.short,
+    } as unknown as Room,
     context,
     () => clock.time,
   );
@@ -34,5 +38,21 @@ test('one line for the first, one with the count every ten seconds, one when it 
   shedding.refuse(socket);
   t.equal(lines.length, 3);
   t.same([...metrics.shed], [['descriptors', 51]]);
+  t.end();
+});
+
+test('what needs memory is refused without it; a socket of something that was taken already is not', (t) => {
+  const { context, metrics } = watched();
+  const memory: Shortage = { resource: 'memory', message: 'full' };
+  const shedding = new Shedding(
+    { memoryShortage: () => memory, descriptorShortageFor: () => null, descriptorShortage: () => null } as unknown as Room,
+    context,
+  );
+  const socket = new Socket();
+  t.equal(shedding.refuse(socket), memory);
+  t.equal(shedding.refuseToMake(), memory);
+  t.equal(shedding.refuseLink(), memory);
+  t.equal(shedding.refuseSocket(socket), null);
+  t.same([...metrics.shed], [['memory', 3]]);
   t.end();
 });

@@ -1,5 +1,8 @@
 import type { FlagShape } from './shape.ts';
 
+/** Bytes: a process that does nothing has 97 MB. */
+export const LEAST_MEMORY = 128 * 1024 ** 2;
+
 /** Limits, times, and how traffic is carried. */
 export const LIMITS = [
   {
@@ -96,6 +99,16 @@ export const LIMITS = [
     max: 1024 ** 3,
     default: '16M',
     help: 'bytes held for a connection whose reader does not read',
+  },
+  {
+    name: 'max-memory',
+    group: 'Limits and times',
+    scope: 'process',
+    kind: 'size',
+    min: LEAST_MEMORY,
+    max: 1024 ** 4,
+    computed: "the cgroup's limit, else none",
+    help: 'memory that the process may have (RSS); near it new connections are refused',
   },
   {
     name: 'workers',
