@@ -14,6 +14,8 @@ import { OWN, type Supplies } from '../tunnel/supplies.ts';
 import type { SettingsChange } from '../tunnel/tunnel.ts';
 import type { UplinkHandler } from '../tunnel/uplink.ts';
 import { Uplinks } from '../tunnel/uplinks.ts';
+import type { Address } from '../config/settings.ts';
+import { AgentConversation } from './agent-conversation.ts';
 import { forbidden } from './allow-list.ts';
 import { Registrar } from './registrar.ts';
 import { HUB_LINKS } from './registration.ts';
@@ -49,6 +51,11 @@ export class AgentTunnel {
 
   get settings(): AgentSettings {
     return this.#settings;
+  }
+
+  /** Connections that are open through it, and conversations over UDP. */
+  get connections(): number {
+    return this.#connections.size;
   }
 
   get uplink(): Uplinks {
@@ -131,8 +138,7 @@ export class AgentTunnel {
   #handleStream(link: Link, stream: LinkStream, request: OpenRequest): void {
     if (this.#stopping) return stream.reset('SHUTDOWN', 'the agent is being stopped');
     const target = decodeTarget(request.target);
-    if (target === null || target.protocol !== 'tcp')
-      return stream.reset('NO_BACKEND', 'the agent does not understand this target');
+    if (target === null) return stream.reset('NO_BACKEND', 'the agent does not understand this target');
     const judged = this.#judge(target);
     if (judged === null) return this.#forbid(link, stream, request, target);
     const shortage = this.#shedding.refuseToMake();
@@ -143,6 +149,7 @@ export class AgentTunnel {
       this.#log.warn('limit', { event: 'limit', tag: request.tag, link: link.id }, message);
       return stream.reset('LIMIT', message);
     }
+    if (target.protocol === 'udp') return this.#converse(link, stream, request, { target: target.address, ...judged });
     new BackendConnection(throttled(stream, [this.#bandwidth]), {
       account: null,
       backend: target.address,
@@ -154,6 +161,16 @@ export class AgentTunnel {
       shedding: this.#shedding,
       ...judged,
     });
+  }
+
+  #converse(
+    link: Link,
+    stream: LinkStream,
+    { tag }: OpenRequest,
+    to: { readonly target: Address; readonly lookup?: LookupFunction },
+  ): void {
+    const shared = { context: this.#context, connections: this.#connections, bandwidth: this.#bandwidth };
+    new AgentConversation(stream, { ...to, tag, link, ...shared });
   }
 
   /** How a target may be dialled; null when it may not. What was typed after `-R` is this side's own wish. */

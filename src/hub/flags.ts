@@ -19,6 +19,14 @@ const HUB_OWN = [
     default: 'true',
     help: 'take agents; without it the hub only forwards directly',
   },
+  {
+    name: 'udp-timeout',
+    group: 'Hub',
+    scope: 'tunnel',
+    kind: 'duration',
+    default: '2m',
+    help: 'how long a UDP port remembers a client that neither says nor hears anything',
+  },
 ] as const satisfies readonly FlagShape[];
 
 /** What only `qtunnel agent` has. */
@@ -39,7 +47,7 @@ const AGENT_OWN = [
     kind: 'list',
     metavar: 'PORT:HOST:PORT',
     default: '',
-    help: "ask for this port of the hub's and have it lead to this address, as with ssh -R; may be given several times",
+    help: "ask for this port of the hub's and have it lead to this address, as with ssh -R; may be given several times; with /udp behind it for UDP",
   },
   {
     name: 'allow',

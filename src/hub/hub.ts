@@ -62,7 +62,10 @@ export class Hub implements Publisher {
       bandwidth: this.#bandwidth,
       shedding,
       listen: supplies.listen,
-      limits: () => this.#settings.tunnel,
+      limits: () => {
+        const { udpTimeout, tunnel } = this.#settings;
+        return { maxConnections: tunnel.maxConnections, dialTimeout: tunnel.dialTimeout, udpTimeout };
+      },
       ended: (connection) => this.#tellEnd(connection),
     };
   }
@@ -160,7 +163,6 @@ export class Hub implements Publisher {
       );
     const there = this.#ports.get(key);
     if (there !== undefined) throw new QtunnelError('PORT_TAKEN', `The public port ${key} is mapped already, ${ownerOf(there)}.`);
-    if (mapping.protocol === 'udp') throw new QtunnelError('LISTEN_FAILED', 'UDP ports cannot be published by this version.');
     const port = await PublishedPort.open(mapping, origin, host, this.#around);
     if (this.#stopping) return port.close();
     this.#ports.set(key, port);

@@ -16,6 +16,7 @@ import { isIn, parseNetworks } from './allow-list.ts';
 import { describeMapping, type Mapping, mappingKey } from './mapping.ts';
 import { peerOf, PublicConnection } from './public-connection.ts';
 import type { ConnectionState, MappingState } from './publisher.ts';
+import { UdpEar } from './udp-ear.ts';
 
 /** What all ports of a hub share. */
 export interface HubSurroundings {
@@ -28,9 +29,15 @@ export interface HubSurroundings {
   readonly bandwidth: Bandwidth;
   readonly shedding: Shedding;
   readonly listen: Listen;
-  limits(): { readonly maxConnections: number; readonly dialTimeout: number };
+  /** Times are milliseconds. */
+  limits(): { readonly maxConnections: number; readonly dialTimeout: number; readonly udpTimeout: number };
   /** A connection that was carried has ended. */
   ended(connection: ConnectionState): void;
+}
+
+/** What listens. */
+interface Ear {
+  close(): unknown;
 }
 
 /** A connection of a public port, or a conversation over UDP. */
@@ -46,7 +53,7 @@ export class PublishedPort {
   #mapping: Mapping;
   #networks: BlockList | null;
   readonly #log: Logger;
-  #server: net.Server | null = null;
+  #ear: Ear | null = null;
   readonly #connections = new Set<Carried>();
   connectionsTotal = 0;
   refusedTotal = 0;
@@ -72,7 +79,10 @@ export class PublishedPort {
   ): Promise<PublishedPort> {
     const port = new PublishedPort(mapping, origin, around);
     const address = { host, port: mapping.port };
-    port.#server = await listenTcp(address, around.log, (socket) => port.#accept(socket), around.listen, 'port');
+    port.#ear =
+      mapping.protocol === 'udp'
+        ? await UdpEar.open(address, port)
+        : await listenTcp(address, around.log, (socket) => port.#accept(socket), around.listen, 'port');
     port.#log.info({ event: 'published', mapping: mappingKey(mapping) }, `public port ${describeMapping(mapping)}`);
     return port;
   }
@@ -139,17 +149,17 @@ export class PublishedPort {
 
   /** Listens no more; the port is free at once. With `reason` its connections are cut off, otherwise they go on. */
   close(reason?: string): void {
-    const server = this.#server;
-    this.#server = null;
-    if (server === null) return;
-    server.close();
+    const ear = this.#ear;
+    this.#ear = null;
+    if (ear === null) return;
+    ear.close();
     if (reason !== undefined) for (const connection of this.#connections) connection.abort('SHUTDOWN', reason);
     const key = mappingKey(this.#mapping);
     this.#log.info({ event: 'withdrawn', mapping: key }, `public port ${key} is closed`);
   }
 
   #accept(socket: net.Socket): void {
-    const refusal = this.#refusal(socket);
+    const refusal = this.refusalFor(socket.remoteAddress ?? '', socket);
     if (refusal === null) {
       adoptSocket(socket);
       new PublicConnection(socket, this);
@@ -160,21 +170,27 @@ export class PublishedPort {
 
   /** Resets a connection that cannot be carried. */
   refuse(socket: net.Socket, kind: string, message: string): void {
-    this.refusedTotal++;
-    this.failed(message);
-    const mapping = mappingKey(this.#mapping);
-    this.around.log.warn(`refused ${kind}`, { event: 'refused', mapping, kind, peer: peerOf(socket) }, `${mapping}: ${message}`);
+    this.refused(kind, message, peerOf(socket));
     socket.on('error', () => {}).resetAndDestroy();
   }
 
-  #refusal(socket: net.Socket): { readonly kind: string; readonly message: string } | null {
+  /** Counts and says that a client, `host:port`, was refused. */
+  refused(kind: string, message: string, peer: string): void {
+    this.refusedTotal++;
+    this.failed(message);
+    const mapping = mappingKey(this.#mapping);
+    this.around.log.warn(`refused ${kind}`, { event: 'refused', mapping, kind, peer }, `${mapping}: ${message}`);
+  }
+
+  /** Why a client at this address cannot come in; null when it can. `socket` is its connection; null over UDP. */
+  refusalFor(host: string, socket: net.Socket | null): { readonly kind: string; readonly message: string } | null {
     const { connections, shedding } = this.around;
-    if (this.#networks !== null && !isIn(this.#networks, socket.remoteAddress ?? ''))
-      return { kind: 'not_allowed', message: `A client at ${peerOf(socket)} is in none of the networks that may connect.` };
+    if (this.#networks !== null && !isIn(this.#networks, host))
+      return { kind: 'not_allowed', message: `A client at ${host} is in none of the networks that may connect.` };
     const { maxConnections } = this.around.limits();
     if (!connections.admit(maxConnections))
       return { kind: 'limit', message: `${maxConnections} connections are open (-max-connections).` };
-    const shortage = shedding.refuse(socket);
+    const shortage = socket === null ? shedding.refuseToMake() : shedding.refuse(socket);
     if (shortage === null) return null;
     connections.forgo();
     return { kind: 'shed', message: shortage.message };

@@ -19,6 +19,8 @@ export interface HubSettings {
   readonly tunnel: TunnelSettings;
   readonly takesAgents: boolean;
   readonly ports: PortRange;
+  /** Milliseconds without a datagram after which a conversation over UDP is over. */
+  readonly udpTimeout: number;
 }
 
 /** What `qtunnel agent` is told. */
@@ -51,6 +53,7 @@ export function settleHub(words: Words, environment: Environment): Settled<HubSe
     tunnel: { ...settleTunnel('hub', [role(false), ...layers], environment), backend: null },
     takesAgents: own<boolean>('tunnel').value,
     ports: parsed(own<string>('ports'), parsePorts),
+    udpTimeout: own<number>('udp-timeout').value,
   };
   return { tunnels: [settings], process: settleProcess(layers, onTerminal), warnings: warningsFor(words) };
 }

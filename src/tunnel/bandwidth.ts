@@ -78,6 +78,13 @@ export class Gate {
     this.#waiting.delete(waiter);
   }
 
+  /** Lets these bytes pass if some may pass now, before those that wait: for what is dropped rather than held back. */
+  tryPass(bytes: number): boolean {
+    if (this.#bucket.available(this.#timers.now()) <= 0) return false;
+    this.#bucket.take(bytes);
+    return true;
+  }
+
   pass(bytes: number): void {
     this.#bucket.take(bytes);
   }

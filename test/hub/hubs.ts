@@ -19,13 +19,19 @@ export interface RunningHub {
 }
 
 /** A hub in this process, ended with the test. */
-export async function startHub(t: Test, settings: Partial<TunnelSettings> = {}): Promise<RunningHub> {
+export async function startHub(
+  t: Test,
+  settings: Partial<TunnelSettings> = {},
+  own: Partial<HubSettings> = {},
+): Promise<RunningHub> {
   const { context, lines } = watched();
   const listen = { host: '127.0.0.1', port: await freePort() };
   const all: HubSettings = {
     tunnel: tunnelSettings(t, { tag: 'hub', listen, backend: null, keepalive: 1_000, ...settings }),
     takesAgents: true,
     ports: { host: '127.0.0.1', first: 10_000, last: 30_000 },
+    udpTimeout: 120_000,
+    ...own,
   };
   const hub = new Hub(all, context);
   (await hub.prepare(all)).takeEffect();

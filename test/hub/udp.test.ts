@@ -1,0 +1,100 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { type Test, test } from 'tap';
+import { eventually, withDeadline } from '../support/deadline.ts';
+import { freePort } from '../support/tcp.ts';
+import { MODES } from '../tunnel/tunnels.ts';
+import { isReady, mapping, startAgent, startHub, stateOf } from './hubs.ts';
+
+/** A UDP socket of this test on 127.0.0.1. */
+async function udpSocket(t: Test): Promise<Socket> {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: 4 * 1024 * 1024 });
+  t.teardown(() => socket.close());
+  await once(socket.bind(0, '127.0.0.1'), 'listening');
+  return socket;
+}
+
+/** A UDP service that answers with what it gets. */
+async function udpEcho(t: Test): Promise<number> {
+  const socket = await udpSocket(t);
+  socket.on('message', (datagram, { port, address }) => socket.send(datagram, port, address));
+  return socket.address().port;
+}
+
+async function answer(client: Socket, port: number, datagram: Buffer): Promise<Buffer> {
+  const answered = once(client, 'message') as Promise<[Buffer]>;
+  client.send(datagram, port, '127.0.0.1');
+  return (await withDeadline(answered, () => `an answer from UDP port ${port}`))[0];
+}
+
+function sum(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+for (const { name, ...mode } of MODES) {
+  void test(`${name}: -R PORT:HOST:PORT/udp: datagrams of every size whole and apart, each client its own conversation`, async (t) => {
+    const hub = await startHub(t, mode);
+    const port = await freePort();
+    await startAgent(t, hub, { wishes: [`${port}:127.0.0.1:${await udpEcho(t)}/udp`] });
+    await stateOf(hub, port, isReady);
+    const [one, two] = [await udpSocket(t), await udpSocket(t)];
+    for (const size of [1, 0, 500, 1_200, 1_472, 1_500, 9_000, 65_507]) {
+      const datagram = randomBytes(size);
+      t.equal(sum(await answer(one, port, datagram)), sum(datagram), `${size} bytes`);
+    }
+    t.equal((await answer(two, port, Buffer.from('two'))).toString(), 'two');
+    t.match(await stateOf(hub, port), { connections: 2, origin: 'agent', mapping: { protocol: 'udp' } });
+    t.match(hub.hub.connections(), [
+      { protocol: 'udp', agent: 'box', peer: `127.0.0.1:${one.address().port}` },
+      { protocol: 'udp', bytesIn: 3, bytesOut: 3, peer: `127.0.0.1:${two.address().port}` },
+    ]);
+    await hub.hub.withdraw('udp', port);
+    t.strictSame(hub.hub.connections(), []);
+  });
+}
+
+void test('a conversation of which nobody says anything is over, on both sides; the next datagram begins another', async (t) => {
+  const hub = await startHub(t, {}, { udpTimeout: 400 });
+  const port = await freePort();
+  const { agent } = await startAgent(t, hub, { wishes: [`${port}:127.0.0.1:${await udpEcho(t)}/udp`] });
+  await stateOf(hub, port, isReady);
+  const client = await udpSocket(t);
+  t.equal((await answer(client, port, Buffer.from('a'))).toString(), 'a');
+  await stateOf(hub, port, ({ connections }) => connections === 0);
+  await eventually('the agent’s end', () => agent.connections === 0);
+  t.equal((await answer(client, port, Buffer.from('b'))).toString(), 'b');
+  t.match(await stateOf(hub, port), { connectionsTotal: 2 });
+});
+
+void test('a direct UDP mapping, networks, and a target where nobody listens', async (t) => {
+  const hub = await startHub(t);
+  const [open, closed, nowhere] = [await freePort(), await freePort(), await freePort()];
+  const udp = { protocol: 'udp', via: 'direct' } as const;
+  const echo = await udpEcho(t);
+  await hub.hub.publish(mapping(open, echo, udp));
+  await hub.hub.publish(mapping(closed, echo, { ...udp, allow: ['192.0.2.0/24'] }));
+  await hub.hub.publish(mapping(nowhere, await freePort(), udp));
+  const client = await udpSocket(t);
+  const datagram = randomBytes(65_507);
+  t.equal(sum(await answer(client, open, datagram)), sum(datagram));
+  client.send('x', closed, '127.0.0.1');
+  t.match(await stateOf(hub, closed, ({ refusedTotal }) => refusedTotal > 0), { connections: 0, connectionsTotal: 0 });
+  client.send('x', nowhere, '127.0.0.1');
+  t.match((await stateOf(hub, nowhere, ({ lastError }) => lastError !== null)).lastError?.message, /ECONNREFUSED/);
+  await t.rejects(hub.hub.publish(mapping(open, echo, udp)), { code: 'PORT_TAKEN' });
+  await hub.hub.publish(mapping(open, echo, { via: 'direct' }));
+  t.equal(hub.hub.mappings().length, 4, 'TCP and UDP of one number are two ports');
+  const taken = (await udpSocket(t)).address().port;
+  const wide = await startHub(t, {}, { ports: { host: '127.0.0.1', first: 1_024, last: 65_535 } });
+  await t.rejects(wide.hub.publish(mapping(taken, echo, udp)), { code: 'LISTEN_FAILED', message: /another program uses it/ });
+});
+
+void test('clients without an end: a port remembers no more of them than -max-connections, and no more than 1,024: the latest', async (t) => {
+  const hub = await startHub(t, { maxConnections: 20 });
+  const port = await freePort();
+  await hub.hub.publish(mapping(port, await udpEcho(t), { protocol: 'udp', via: 'direct' }));
+  const clients = await Promise.all(Array.from({ length: 25 }, () => udpSocket(t)));
+  for (const client of clients) await answer(client, port, Buffer.from('x'));
+  t.match(await stateOf(hub, port), { connections: 20, connectionsTotal: 25 });
+});
