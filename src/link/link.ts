@@ -87,6 +87,11 @@ export interface LinkStream {
    * caller may reuse the chunk. When it took less than all, `onWritable` is called once when there is room again.
    */
   write(chunk: Uint8Array): number;
+  /**
+   * Sends a copy of a datagram of up to 65,507 bytes (RFC 768 over IPv4) besides the stream's bytes: it may be lost, overtaken, or dropped at once where there is
+   * no room, in which case this returns false. Nothing goes to a peer that does not take any (`LinkOptions.datagrams`). Left out where a stream has none.
+   */
+  sendDatagram?(datagram: Uint8Array): boolean;
   /** Says that no more will be written. Everything written before arrives first. */
   end(): void;
   /** Cuts off both directions. The peer's handler gets `onReset` with this reason; this side's handler is not called again. */
@@ -97,6 +102,8 @@ export interface StreamHandler {
   /** Something can be read (bytes or the end). Called again as long as something is left unread and the stream has a turn. */
   onReadable(): void;
   onWritable(): void;
+  /** A datagram of the peer's, valid during the call only. */
+  onDatagram?(datagram: Uint8Array): void;
   /** The peer cut the stream off, or the link was lost. Nothing is called after it. */
   onReset(reason: ResetReason, message: string): void;
 }
@@ -116,6 +123,8 @@ export interface LinkStats {
   /** Parity shards sent, and lost shards that the peer's parity brought back; NaN where there is no parity. */
   readonly paritySent: number;
   readonly shardsRestored: number;
+  /** Datagrams of streams that this side has dropped: for want of room, of a part, or of their stream. */
+  readonly datagramsDropped: number;
   /** Bytes on the wire as far as the transport counts them. */
   readonly bytesSent: number;
   readonly bytesReceived: number;

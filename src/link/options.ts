@@ -8,6 +8,8 @@ import type { Link } from './link.ts';
 export interface LinkUse {
   /** Whether the server may open streams, too; false when left out. */
   readonly serverOpens?: boolean;
+  /** Whether streams may have datagrams besides their bytes; false when left out. */
+  readonly datagrams?: boolean;
 }
 
 /** What both sides of a link need to know, whatever carries it. */

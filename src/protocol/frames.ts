@@ -17,6 +17,7 @@ export const FRAME = {
   MOVE: 0x16,
   ATTACH: 0x17,
   READY: 0x18,
+  DATAGRAM: 0x19,
 } as const;
 
 export const FRAME_HEADER = 4;

@@ -20,6 +20,8 @@ export interface LinkSettings {
   readonly shards: number;
   /** 1 when this side takes parity shards, otherwise 0 (QUIC only). */
   readonly parity: number;
+  /** Bytes of the largest datagram of a stream that this side takes; 0 for none. */
+  readonly datagrams: number;
   /** 1 at a client that takes streams of the server's, and at a server that may open some; otherwise 0. */
   readonly serverOpens: number;
   /** 1 when this side takes one stream after another on a TLS connection, otherwise 0 (TLS only). */
@@ -235,6 +237,8 @@ function writeSettings(writer: ByteWriter, settings: LinkSettings): ByteWriter {
     .varint(settings.parity)
     .varint(SETTING.SERVER_OPENS)
     .varint(settings.serverOpens)
+    .varint(SETTING.DATAGRAMS)
+    .varint(settings.datagrams)
     .varint(SETTING.REUSE)
     .varint(settings.reuse)
     .varint(SETTING.LANE)
@@ -262,6 +266,7 @@ function settingsFrom(values: ReadonlyMap<number, number>): LinkSettings {
     shards: values.get(SETTING.SHARDS) ?? 0,
     parity: values.get(SETTING.PARITY) ?? 0,
     serverOpens: values.get(SETTING.SERVER_OPENS) ?? 0,
+    datagrams: values.get(SETTING.DATAGRAMS) ?? 0,
     reuse: values.get(SETTING.REUSE) ?? 0,
     lane: values.get(SETTING.LANE) ?? 0,
     endpoints: values.get(SETTING.ENDPOINTS) ?? 0,
@@ -285,6 +290,7 @@ const SETTING = {
   SHARDS: 0x04,
   PARITY: 0x05,
   SERVER_OPENS: 0x06,
+  DATAGRAMS: 0x07,
   REUSE: 0x10,
   LANE: 0x11,
   ENDPOINTS: 0x20,

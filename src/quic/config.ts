@@ -13,10 +13,12 @@ export interface QuicTuning {
   readonly earlyData?: boolean;
   /** Milliseconds of silence after which a connection is given up. */
   readonly idleTimeout: number;
+  /** Takes DATAGRAM frames (RFC 9221). */
+  readonly datagrams?: boolean;
 }
 
 /** What of it quiche's own settings depend on. */
-export type NativeTuning = Pick<QuicTuning, 'congestion' | 'blocks' | 'idleTimeout' | 'earlyData'>;
+export type NativeTuning = Pick<QuicTuning, 'congestion' | 'blocks' | 'idleTimeout' | 'earlyData' | 'datagrams'>;
 
 /**
  * quiche's settings for every connection of a client. One is shared by all connections: that is what makes session tickets work.
@@ -66,6 +68,7 @@ function tune(config: Config, tuning: NativeTuning): Config {
     config.setCcAlgorithmName(congestion);
   }
   if (tuning.earlyData === true) config.enableEarlyData();
+  if (tuning.datagrams === true) config.enableDgram(true, MOST_DATAGRAMS, MOST_DATAGRAMS);
   config.enablePacing(false);
   config.setDisableActiveMigration(false);
   // The tunnel bounds streams and bytes itself (protocol/credit.ts): quiche's own windows collapse once they are used up, and it never repeats a
@@ -102,5 +105,7 @@ export const DATAGRAM_SIZES: readonly number[] = [MAX_DATAGRAM, 1452, 1472, 8216
 /** Bytes: a tenth of the first window, which a path of 1 Gbit/s and 100 ms does not fill. */
 const LARGEST_NAMED = 1_600_000;
 const UNLIMITED = 2 ** 50;
+/** DATAGRAM frames that wait in each direction: some turns' worth. */
+const MOST_DATAGRAMS = 1024;
 /** The control stream is the only one in both directions. */
 const CONTROL_STREAMS = 1;

@@ -240,12 +240,12 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
 }
 
 /** quiche's settings are shared by all connections with the same tuning and the same certificate. */
-function configFor({ congestion, blocks, idleTimeout, tickets, auth: { certificate } }: QuicConnectOptions): Config {
+function configFor({ congestion, blocks, idleTimeout, datagrams, tickets, auth: { certificate } }: QuicConnectOptions): Config {
   const earlyData = tickets !== null && tickets !== undefined;
-  const key = `${congestion} ${blocks} ${idleTimeout} ${earlyData} ${certificate?.fingerprint}`;
+  const key = `${congestion} ${blocks} ${idleTimeout} ${datagrams === true} ${earlyData} ${certificate?.fingerprint}`;
   let config = configs.get(key);
   if (config === undefined) {
-    config = clientConfig({ congestion, blocks, idleTimeout, earlyData }, certificate ?? undefined);
+    config = clientConfig({ congestion, blocks, idleTimeout, earlyData, datagrams: datagrams === true }, certificate ?? undefined);
     configs.set(key, config);
   }
   return config;

@@ -70,6 +70,8 @@ export class QuicConnection {
   /** Bytes of streams that may be sent before the handshake is complete. */
   #earlyRoom = MOST_EARLY;
   readonly #queue = new WriteQueue();
+  /** quiche may hold datagrams that were not sent. */
+  #holdsDatagrams = false;
   #pathAt = -Infinity;
   /** The packet with CONNECTION_CLOSE, once it was sent, and how many datagrams have come since. */
   #farewell: Uint8Array | null = null;
@@ -240,6 +242,30 @@ export class QuicConnection {
     }
   }
 
+  /** Whether so many bytes of datagrams may wait for the path with those that do. */
+  hasRoomForDatagram(bytes: number): boolean {
+    return this.native.dgramSendQueueByteSize() + bytes <= MOST_DATAGRAM_BYTES;
+  }
+
+  /** Sends a DATAGRAM frame (RFC 9221) with these bytes, at most `DATAGRAM_PART`; false when the peer takes none or too many wait. */
+  sendDatagram(bytes: Uint8Array): boolean {
+    try {
+      if (this.native.dgramSend(bytes) === null) return false;
+    } catch {
+      // The peer takes none, or none as large.
+      return false;
+    }
+    this.#wrote = this.#owes = this.#holdsDatagrams = true;
+    this.scheduleSending();
+    return true;
+  }
+
+  /** The bytes of the next DATAGRAM frame that has come; null when there is none. Valid until the next call, of any connection. */
+  receiveDatagram(): Uint8Array | null {
+    const length = this.native.dgramRecv(DATAGRAM);
+    return length === null ? null : DATAGRAM.subarray(0, length);
+  }
+
   /** Whether anything was written since the last call: something that the peer will acknowledge. */
   takeWrote(): boolean {
     const wrote = this.#wrote;
@@ -397,7 +423,7 @@ export class QuicConnection {
         else {
           if (this.#closing !== null) this.#farewell = packet.slice(0, sent[0]);
           this.#queue.handleSent(sent[0]);
-          packetizer.push(sent[0], this.peer, this.#queue.holdsData);
+          packetizer.push(sent[0], this.peer, this.#queue.holdsData, this.#holdsDatagrams);
         }
       }
     } catch {
@@ -405,6 +431,7 @@ export class QuicConnection {
     }
     if (rest === 'nothing') {
       this.#queue.handleEmpty();
+      this.#holdsDatagrams = false;
       if (!this.#queue.refused) packetizer.handleIdle();
     }
     packetizer.flush(this.peer);
@@ -525,6 +552,12 @@ const MOST_EARLY = 12_000;
 const NO_STREAMS: number[] = [];
 const NOTHING = new Uint8Array(0);
 const RUBBISH = new Uint8Array(65_536);
+/** Bytes: the largest packet's. */
+const DATAGRAM = new Uint8Array(16_384);
+/** Bytes of DATAGRAM frames: small enough that they fit into any packet. */
+export const DATAGRAM_PART = 1_200;
+/** Bytes of datagrams that wait for the path: four of the largest. */
+const MOST_DATAGRAM_BYTES = 256 * 1024;
 /** Milliseconds. Asking quiche costs 7 µs and a dozen objects. */
 const PATH_INTERVAL = 20;
 const MAX_REASON = 200;

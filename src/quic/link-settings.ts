@@ -1,4 +1,5 @@
 import type { LinkOptions } from '../link/options.ts';
+import { MAX_DATAGRAM } from '../protocol/datagrams.ts';
 import type { LinkSettings } from '../protocol/messages.ts';
 import { MAX_SHARDS } from '../protocol/shard.ts';
 import type { UdpKind } from '../udp/open.ts';
@@ -16,6 +17,7 @@ export function settingsOf(options: QuicOptions, rtt: number): LinkSettings {
     shards: usesBlocks(options) ? MAX_SHARDS : 0,
     parity: usesBlocks(options) && options.fec !== 'off' ? 1 : 0,
     serverOpens: options.serverOpens === true ? 1 : 0,
+    datagrams: options.datagrams === true ? MAX_DATAGRAM : 0,
     reuse: 0,
     lane: 0,
     endpoints: options.wantsEndpoints ? 1 : 0,

@@ -1,4 +1,5 @@
 import { formatAddress } from '../link/address.ts';
+import { Datagrams } from '../link/datagrams.ts';
 import { asQtunnelError, QtunnelError } from '../errors.ts';
 import type { Link, LinkHandler, LinkState, LinkStats, LinkStream, OpenRequest } from '../link/link.ts';
 import { CreditBudget, ReceiveCredit, SendCredit } from '../protocol/credit.ts';
@@ -27,7 +28,7 @@ import type { ResetReason } from '../protocol/reset.ts';
 import { StreamNumbers } from '../protocol/stream-numbers.ts';
 import type { UdpAddress } from '../udp/socket.ts';
 import { CLOSE, closeCodeFor } from './close.ts';
-import type { QuicConnection } from './connection.ts';
+import { DATAGRAM_PART, type QuicConnection } from './connection.ts';
 import type { ControlStream } from './control-stream.ts';
 import type { QuicOptions } from './link-settings.ts';
 import { Lingering } from './lingering.ts';
@@ -62,6 +63,8 @@ export class QuicLink implements Link, Stage, StreamHost {
   readonly #streams = new Map<number, QuicStream>();
   readonly #moved: MovedStreams;
   readonly #turns = new StreamTurns();
+  /** Null when this side takes none. */
+  readonly #datagrams: Datagrams | null;
   readonly #lingering: Lingering;
   /** This side, and the peer, has said that it is draining and has no streams left. */
   #saidDrained = false;
@@ -99,6 +102,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#numbers = new StreamNumbers(link.role);
     this.#quicIds = new QuicIds(link.role);
     this.#moved = new MovedStreams(this, this.#quicIds, options.maxStreams);
+    this.#datagrams = link.own.datagrams > 0 ? new Datagrams(this.#datagramHost(), DATAGRAM_PART) : null;
     this.#lingering = new Lingering((id) => connection.isEndPending(id));
     const shards = Math.min(link.own.shards, link.peer.shards);
     // Without blocks a lost packet holds up its own QUIC stream only, which is worth more than fewer packets.
@@ -199,6 +203,7 @@ export class QuicLink implements Link, Stage, StreamHost {
       packetsLost: delivery?.lost ?? lost,
       paritySent: delivery?.parity ?? 0,
       shardsRestored: delivery?.restored ?? 0,
+      datagramsDropped: this.#datagrams?.dropped ?? 0,
       bytesSent: sentBytes,
       bytesReceived: recvBytes,
       deliveryRate: delivery?.deliveryRate ?? path?.deliveryRate ?? Number.NaN,
@@ -217,6 +222,7 @@ export class QuicLink implements Link, Stage, StreamHost {
       // What it says of the other streams comes first: that they are there, and why they were reset.
       if (this.#control.isReadable) this.#control.handleReadable();
       this.#moved.read();
+      if (this.#datagrams !== null) this.#readDatagrams(this.#datagrams);
     });
   }
 
@@ -274,6 +280,10 @@ export class QuicLink implements Link, Stage, StreamHost {
     return quicStream;
   }
 
+  sendDatagram(id: number, datagram: Uint8Array): boolean {
+    return this.#datagrams?.send(id, datagram, this.#peer.datagrams) ?? false;
+  }
+
   sendFin(id: number): void {
     this.#guard(() => this.#control.send(encodeFin(id)));
   }
@@ -297,6 +307,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     else this.#accepted--;
     this.#turns.forget(stream);
     this.#moved.forget(stream.input);
+    this.#datagrams?.forget(stream.id);
     stream.receiveCredit.release();
     if (!reset && stream.output >= 0) this.#lingering.add(stream.output);
     if (this.#state === 'draining') this.connection.schedule();
@@ -385,6 +396,24 @@ export class QuicLink implements Link, Stage, StreamHost {
     if (this.#peerGoesAway) return this.sendReset(id, 'SHUTDOWN', 'this side takes no new streams');
     this.#accepted++;
     this.handler.onStream(this.#addStream(id), request);
+    this.#datagrams?.handleOpen(id);
+  }
+
+  #datagramHost(): ConstructorParameters<typeof Datagrams>[0] {
+    return {
+      hasRoom: (bytes) => this.connection.hasRoomForDatagram(bytes),
+      sendPart: (part) => this.connection.sendDatagram(part),
+      handlerOf: (id) => this.#streams.get(id)?.handler,
+      isAhead: (id) => this.#numbers.isAhead(id),
+    };
+  }
+
+  #readDatagrams(datagrams: Datagrams): void {
+    while (this.#state !== 'closed') {
+      const part = this.connection.receiveDatagram();
+      if (part === null) return;
+      datagrams.handlePart(part);
+    }
   }
 
   #addStream(id: number): QuicStream {

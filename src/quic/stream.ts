@@ -13,6 +13,7 @@ export interface StreamHost {
   trySendSmall(id: number, bytes: Uint8Array): boolean;
   /** Tells the peer that what follows in this direction comes on a QUIC stream of its own, and returns that one's id. */
   moveOut(id: number): number;
+  sendDatagram(id: number, datagram: Uint8Array): boolean;
   sendFin(id: number): void;
   sendReset(id: number, reason: ResetReason, message: string): void;
   /** Whether it is this stream's turn to write: others that wait for room come first. */
@@ -108,6 +109,10 @@ export class QuicStream implements LinkStream {
       if (taken < allowed) this.#host.waitForCapacity(this, taken);
     }
     return taken;
+  }
+
+  sendDatagram(datagram: Uint8Array): boolean {
+    return !this.#over && this.#host.sendDatagram(this.id, datagram);
   }
 
   end(): void {

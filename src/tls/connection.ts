@@ -97,6 +97,20 @@ export class TlsConnection implements FrameHandler, TurnTaker {
     return true;
   }
 
+  /** Whether `trySend` takes frames with so many bytes in all now. */
+  hasRoomFor(bytes: number): boolean {
+    return this.#underWay.length === 0 || this.#batched + bytes <= BATCH;
+  }
+
+  /** Sends a copy of a control frame together with others of this turn, or nothing when there is no room until `onDrain`. */
+  trySend(type: number, payload: Uint8Array): boolean {
+    if (this.#ended || !this.#reserve(FRAME_HEADER + payload.length, BATCH)) return false;
+    writeFrameHeader(this.#batch!, this.#batched, type, payload.length);
+    this.#batch!.set(payload, this.#batched + FRAME_HEADER);
+    this.#batched += FRAME_HEADER + payload.length;
+    return true;
+  }
+
   handleTurn(): void {
     if (this.#underWay.length === 0 && !this.#ended) this.#sendBatch();
   }

@@ -1,6 +1,7 @@
 import { createHash, type X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { LinkOptions } from '../link/options.ts';
+import { MAX_DATAGRAM } from '../protocol/datagrams.ts';
 import type { HandshakeContext } from '../protocol/handshake.ts';
 
 /** What a side brings to HELLO and WELCOME; `certificate` is the hash of the server's certificate in this connection. */
@@ -14,6 +15,7 @@ export function handshakeContext(options: LinkOptions, certificate: Uint8Array, 
     shards: 0,
     parity: 0,
     serverOpens: options.serverOpens === true ? 1 : 0,
+    datagrams: options.datagrams === true ? MAX_DATAGRAM : 0,
     reuse: 1,
     lane: options.lane === false ? 0 : 1,
     endpoints: wantsEndpoints ? 1 : 0,

@@ -60,6 +60,16 @@ export class Control implements ConnectionHandler {
     return this.#connection.sendSmall(stream, bytes);
   }
 
+  /** Whether so many bytes of frames would not wait for long. */
+  hasRoomFor(bytes: number): boolean {
+    return this.#connection.hasRoomFor(bytes);
+  }
+
+  /** Sends a part of a datagram, or nothing when the connection is backed up. */
+  sendPart(part: Uint8Array): boolean {
+    return this.#connection.trySend(FRAME.DATAGRAM, part);
+  }
+
   /** Sends a frame with others of this turn. A peer that asks for such frames but does not take them loses the connection. */
   sendSoon(bytes: Uint8Array): void {
     if (this.#connection.queued <= MOST_QUEUED) return this.#connection.sendSoon(bytes);

@@ -1,7 +1,8 @@
 import { QtunnelError } from '../errors.ts';
+import { Datagrams } from '../link/datagrams.ts';
 import type { Link, LinkHandler, LinkState, LinkStats, LinkStream, OpenRequest } from '../link/link.ts';
 import type { LinkOptions } from '../link/options.ts';
-import { FRAME, frame } from '../protocol/frames.ts';
+import { FRAME, frame, MAX_CONTROL } from '../protocol/frames.ts';
 import { decodeAttach, decodeOpen, encodeGoAway, encodeOpen, encodeReset, type LinkSettings } from '../protocol/messages.ts';
 import { STALL } from '../protocol/liveness.ts';
 import type { ResetReason } from '../protocol/reset.ts';
@@ -59,6 +60,8 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   });
   readonly #numbers: StreamNumbers;
   readonly #lanes: Lanes;
+  /** Null when this side takes none. */
+  readonly #datagrams: Datagrams | null;
   /** Whether the server opens streams as well. */
   readonly #serverOpens: boolean;
   /** Whether the client's connections come to where the server's streams are. */
@@ -105,6 +108,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     this.#serverOpens = options.serverOpens === true && link.peer.serverOpens === 1;
     this.#numbers = new StreamNumbers(link.makeSource === null ? 'server' : 'client', !this.#serverOpens);
     this.#lanes = new Lanes(this.#control, this.#numbers);
+    this.#datagrams = options.datagrams === true ? new Datagrams(this.#datagramHost(), MAX_CONTROL) : null;
     this.#canAttach = options.lane !== false && link.peer.lane === 1;
     this.#source = link.makeSource?.(this) ?? null;
   }
@@ -182,7 +186,8 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   }
 
   stats(): LinkStats {
-    return { ...UNKNOWN, rtt: this.#control?.rtt ?? Number.NaN, ...this.#connections.bytes };
+    const datagramsDropped = this.#datagrams?.dropped ?? 0;
+    return { ...UNKNOWN, datagramsDropped, rtt: this.#control?.rtt ?? Number.NaN, ...this.#connections.bytes };
   }
 
   /** Counts `connection` as one of this link's. */
@@ -204,6 +209,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   forget(stream: TlsStream): void {
     if (!this.#streams.delete(stream)) return;
     this.#lanes.forget(stream);
+    this.#datagrams?.forget(stream.id);
     if (this.#isOwn(stream)) this.#opened--;
     this.#closeIfDrained();
   }
@@ -227,6 +233,10 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     this.#source.takeReady(connection);
   }
 
+  sendDatagram(id: number, datagram: Uint8Array): boolean {
+    return this.#datagrams?.send(id, datagram, this.#peerSettings.datagrams) ?? false;
+  }
+
   waitForRoom(stream: TlsStream): void {
     this.#lanes.waitForRoom(stream);
   }
@@ -238,6 +248,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   onStreamFrame(type: number, payload: Uint8Array): void {
     if (this.#state === 'closed') return;
     if (type === FRAME.OPEN) this.#acceptLane(payload);
+    else if (type === FRAME.DATAGRAM && this.#datagrams !== null) this.#datagrams.handlePart(payload);
     else this.#lanes.handleFrame(type, payload);
   }
 
@@ -275,6 +286,16 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
       else stream.handleControlLost(error.message);
     }
     this.#startDraining();
+  }
+
+  #datagramHost(): ConstructorParameters<typeof Datagrams>[0] {
+    return {
+      hasRoom: (bytes) => this.#control?.hasRoomFor(bytes) ?? false,
+      sendPart: (part) => this.#control?.sendPart(part) ?? false,
+      handlerOf: (id) => this.#lanes.get(id)?.handler,
+      // They come behind the stream's opening.
+      isAhead: () => false,
+    };
   }
 
   get #isOpen(): boolean {

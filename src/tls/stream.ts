@@ -18,6 +18,7 @@ export interface StreamHost {
   wantConnection(stream: TlsStream): void;
   /** The server does not need the stream's connection, and is ready for another stream on it. */
   takeReady(connection: TlsConnection): void;
+  sendDatagram(id: number, datagram: Uint8Array): boolean;
   /** The lane has no room: call `handleRoom` when it has. */
   waitForRoom(stream: TlsStream): void;
 }
@@ -124,6 +125,10 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     const taken = this.#send(chunk);
     if (taken < chunk.length) this.#wantsWrite = true;
     return taken;
+  }
+
+  sendDatagram(datagram: Uint8Array): boolean {
+    return !this.#over && this.#lane !== null && this.#host.sendDatagram(this.id, datagram);
   }
 
   end(): void {

@@ -80,6 +80,7 @@ class Case {
       shards: 16,
       parity: 0,
       serverOpens: 1,
+      datagrams: 0,
       reuse: 0,
       lane: 0,
       endpoints: 0,

@@ -12,7 +12,12 @@ export interface LinkPair {
 }
 
 /** Makes two ends of a link that is up. Options not given are the implementation's own choice (at least 256 streams). */
-export type MakePair = (options?: { maxStreams?: number; buffer?: number; serverOpens?: boolean }) => Promise<LinkPair>;
+export type MakePair = (options?: {
+  maxStreams?: number;
+  buffer?: number;
+  serverOpens?: boolean;
+  datagrams?: boolean;
+}) => Promise<LinkPair>;
 
 /** What the tunnel may expect of any link (src/link/link.ts), whichever side opens the streams. */
 export function linkContract(suite: Test, makePair: MakePair): void {
@@ -23,6 +28,114 @@ export function linkContract(suite: Test, makePair: MakePair): void {
     });
   }
   twoWayContract(suite, makePair);
+}
+
+/** What it may expect of the datagrams of streams, where these begin on the link's control connection. */
+export function datagramContract(suite: Test, makePair: MakePair): void {
+  const check = (name: string, run: (t: Test, up: Ends, down: Ends) => Promise<void>, options?: Parameters<MakePair>[0]): void => {
+    void suite.test(name, async (t) => {
+      const pair = await makePair({ serverOpens: true, datagrams: true, ...options });
+      t.teardown(() => pair.close());
+      const [client, server] = [new LinkRecorder(pair.client), new LinkRecorder(pair.server)];
+      await run(t, new Ends(client, server), new Ends(server, client));
+    });
+  };
+
+  check('datagrams of all sizes arrive whole, both ways, whoever opened the stream', async (t, ...both) => {
+    for (const ends of both) {
+      const here = ends.open();
+      const { recorder: there } = await ends.taker.accept();
+      for (const length of [1, 0, 1188, 1189, 1500, 9000, 65_507]) {
+        for (const [from, to] of [
+          [here, there],
+          [there, here],
+        ] as const)
+          t.ok(await comes(ends, from, to, randomBytes(length)), `${length} bytes`);
+      }
+      here.stream.reset('RESET');
+    }
+  });
+
+  check('datagrams belong to their stream, and do it no harm', async (t, ends) => {
+    const streams = Array.from({ length: 20 }, () => ends.open());
+    const there = new Map<number, StreamRecorder>();
+    for (let n = 0; n < 20; n++) {
+      const { recorder } = await ends.taker.accept();
+      there.set(recorder.stream.id, recorder);
+    }
+    for (const here of streams) t.ok(await comes(ends, here, there.get(here.stream.id)!, Buffer.from(`for ${here.stream.id}`)));
+    for (const { stream, datagrams } of there.values())
+      t.ok(datagrams.every((datagram) => Buffer.from(datagram).toString() === `for ${stream.id}`));
+    const [here] = streams;
+    const bytes = randomBytes(100_000);
+    const sent = sendAndEnd(here!, bytes);
+    for (let n = 0; n < 50; n++) here!.stream.sendDatagram!(randomBytes(1000));
+    const recorder = there.get(here!.stream.id)!;
+    await Promise.all([sent, recorder.end()]);
+    t.equal(sha256(recorder.bytes), sha256(bytes));
+  });
+
+  check('a datagram that is sent at once finds the stream that was just opened', async (t, ends) => {
+    let found = 0;
+    for (let n = 0; n < 10; n++) {
+      const here = ends.open();
+      here.stream.sendDatagram!(Buffer.from('the first'));
+      const { recorder: there } = await ends.taker.accept();
+      await ends.roundTrip();
+      found += there.datagrams.length;
+      here.stream.reset('RESET');
+    }
+    t.ok(found >= 8, `${found} of 10`);
+  });
+
+  check('more than there is room for is dropped and counted, and the link goes on', async (t, ends) => {
+    const here = ends.open();
+    const { recorder: there } = await ends.taker.accept();
+    const chunk = randomBytes(60_000);
+    let dropped = 0;
+    for (let n = 0; n < 200; n++) if (!here.stream.sendDatagram!(chunk)) dropped++;
+    t.ok(dropped > 100, `${dropped} of 200`);
+    t.equal(ends.opener.link.stats().datagramsDropped, dropped);
+    t.ok(await comes(ends, here, there, Buffer.from('still here')));
+    t.ok(there.datagrams.filter(({ length }) => length === chunk.length).length <= 200 - dropped);
+  });
+
+  check('what is too large is dropped, and what is for a stream that has ended', async (t, ends) => {
+    const here = ends.open();
+    t.equal(here.stream.sendDatagram!(new Uint8Array(65_508)), false);
+    const { recorder: there } = await ends.taker.accept();
+    there.stream.sendDatagram!(Buffer.from('under way'));
+    here.stream.reset('RESET');
+    t.equal(here.stream.sendDatagram!(Buffer.from('x')), false);
+    await there.reset();
+    t.equal(there.stream.sendDatagram!(Buffer.from('x')), false);
+    const { calls } = there;
+    await ends.roundTrip();
+    t.equal(there.calls, calls);
+    t.equal(ends.opener.link.state, 'up');
+  });
+
+  check(
+    'nothing is sent where none are wanted',
+    async (t, ends) => {
+      const here = ends.open();
+      t.equal(here.stream.sendDatagram!(Buffer.from('x')), false);
+      const { recorder: there } = await ends.taker.accept();
+      await ends.roundTrip();
+      t.equal(there.datagrams.length, 0);
+    },
+    { datagrams: false },
+  );
+}
+
+/** Sends a datagram until it has come: once, where nothing is lost. */
+async function comes(ends: Ends, from: StreamRecorder, to: StreamRecorder, datagram: Uint8Array): Promise<boolean> {
+  for (let attempts = 20; attempts > 0; attempts--) {
+    from.stream.sendDatagram!(datagram);
+    await ends.roundTrip();
+    if (to.datagrams.some((other) => Buffer.compare(other, datagram) === 0)) return true;
+  }
+  return false;
 }
 
 function oneWayContract(suite: Test, opens: 'client' | 'server', makePair: MakePair): void {

@@ -41,6 +41,7 @@ export class StreamRecorder implements StreamHandler {
   received = 0;
   ended = false;
   resets: { reason: ResetReason; message: string }[] = [];
+  readonly datagrams: Uint8Array[] = [];
   /** Calls of the handler so far. */
   calls = 0;
   /** Reads nothing while true. */
@@ -76,6 +77,12 @@ export class StreamRecorder implements StreamHandler {
   onWritable(): void {
     this.calls++;
     this.#writableCalls++;
+    this.#watch.notify();
+  }
+
+  onDatagram(datagram: Uint8Array): void {
+    this.calls++;
+    this.datagrams.push(Uint8Array.from(datagram));
     this.#watch.notify();
   }
 

@@ -131,6 +131,7 @@ function linkWith(
     packetsLost: 2,
     paritySent: 4,
     shardsRestored: 3,
+    datagramsDropped: 0,
     bytesSent: 1000,
     bytesReceived: 500,
     deliveryRate: 1,

@@ -25,6 +25,7 @@ const settings = {
   shards: 16,
   parity: 1,
   serverOpens: 1,
+  datagrams: 9_000,
   reuse: 1,
   lane: 1,
   endpoints: 0,

@@ -40,6 +40,7 @@ const settings = {
   shards: 12,
   parity: 1,
   serverOpens: 1,
+  datagrams: 9_000,
   reuse: 1,
   lane: 1,
   endpoints: 0,
@@ -51,6 +52,7 @@ const defaults = {
   shards: 0,
   parity: 0,
   serverOpens: 0,
+  datagrams: 0,
   reuse: 0,
   lane: 0,
   endpoints: 0,
@@ -146,7 +148,7 @@ test('bytes after the known fields are ignored', async (t) => {
 test('settings: the bytes on the wire', async (t) => {
   const withoutSettings = 1 + 8 + 16 + 33 + 1 + hello.software.length;
   const list = encodeHello(hello).subarray(FRAME_HEADER + withoutSettings);
-  t.equal(toHex(list), ['0180100000', '025000', '0380007531', '040c', '0501', '0601', '1001', '1101', '2000'].join(''));
+  t.equal(toHex(list), ['0180100000', '025000', '0380007531', '040c', '0501', '0601', '076328', '1001', '1101', '2000'].join(''));
 });
 
 test('settings: unknown ones are ignored, missing ones have their defaults', async (t) => {
@@ -158,6 +160,7 @@ test('settings: unknown ones are ignored, missing ones have their defaults', asy
   t.same(read(new ByteWriter().varint(4).varint(16)), { ...defaults, shards: 16 });
   t.same(read(new ByteWriter().varint(5).varint(1)), { ...defaults, parity: 1 });
   t.same(read(new ByteWriter().varint(6).varint(1)), { ...defaults, serverOpens: 1 });
+  t.same(read(new ByteWriter().varint(7).varint(9_000)), { ...defaults, datagrams: 9_000 });
   t.same(read(new ByteWriter().varint(16).varint(1)), { ...defaults, reuse: 1 });
   t.same(read(new ByteWriter().varint(17).varint(1)), { ...defaults, lane: 1 });
   t.same(read(new ByteWriter().varint(32).varint(1)), { ...defaults, endpoints: 1 });
@@ -217,6 +220,6 @@ function filled(length: number, value: number): Uint8Array<ArrayBuffer> {
 /** Where the list of the four settings above may end: before it, and after each pair (the ids take one byte). */
 function settingsEnds(payload: Uint8Array): number[] {
   const ends = [payload.length];
-  for (const pair of [1 + 1, 1 + 1, 1 + 1, 1 + 1, 1 + 1, 1 + 1, 1 + 4, 1 + 2, 1 + 4]) ends.unshift(ends[0]! - pair);
+  for (const pair of [1 + 1, 1 + 1, 1 + 1, 1 + 2, 1 + 1, 1 + 1, 1 + 1, 1 + 4, 1 + 2, 1 + 4]) ends.unshift(ends[0]! - pair);
   return ends;
 }

@@ -17,7 +17,7 @@ export class RawClient {
   constructor(world: World, udp: UdpSocket, alpn: string) {
     this.#world = world;
     this.#udp = udp;
-    const config = clientConfig({ congestion: 'cubic', blocks: 'off', idleTimeout: 30_000 });
+    const config = clientConfig({ congestion: 'cubic', blocks: 'off', idleTimeout: 30_000, datagrams: true });
     config.setApplicationProtos([alpn]);
     // A first window with room for all that a test says at once.
     config.setMaxSendUdpPayloadSize(16_384);
@@ -76,6 +76,7 @@ export class RawClient {
         shards: 0,
         parity: 0,
         serverOpens: 1,
+        datagrams: 0,
         reuse: 0,
         lane: 0,
         endpoints: 0,
@@ -86,6 +87,11 @@ export class RawClient {
 
   send(stream: number, bytes: Uint8Array, fin: boolean): void {
     this.native.streamSend(stream, bytes, fin);
+    this.flush();
+  }
+
+  sendDatagram(bytes: Uint8Array): void {
+    this.native.dgramSend(bytes);
     this.flush();
   }
 

@@ -1,9 +1,10 @@
 import { test } from 'tap';
-import { linkContract } from '../link/contract.ts';
+import { datagramContract, linkContract } from '../link/contract.ts';
 import { makePair } from './pair.ts';
 
 void test('a TLS link keeps the contract', (t) => {
   linkContract(t, makePair);
+  datagramContract(t, makePair);
   t.end();
 });
 

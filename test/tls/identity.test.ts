@@ -68,6 +68,7 @@ void test('a server that does not know the secret is found out', async (t) => {
     shards: 0,
     parity: 0,
     serverOpens: 0,
+    datagrams: 0,
     reuse: 0,
     lane: 0,
     endpoints: 0,

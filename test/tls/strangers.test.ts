@@ -205,6 +205,7 @@ async function badHellos(): Promise<Record<string, Uint8Array>> {
     shards: 0,
     parity: 0,
     serverOpens: 0,
+    datagrams: 0,
     reuse: 0,
     lane: 0,
     endpoints: 0,

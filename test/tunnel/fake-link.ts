@@ -40,6 +40,7 @@ export class FakeLink implements Link {
       packetsLost: this.lost,
       paritySent: 0,
       shardsRestored: 0,
+      datagramsDropped: 0,
       bytesSent: 10,
       bytesReceived: 20,
       deliveryRate: none,

@@ -90,9 +90,9 @@ export class BlockPacketizer implements Packetizer {
     return this.#delivery === null || this.#finishing ? this.#run.next() : this.#delivery.packetBuffer();
   }
 
-  push(length: number, to: UdpAddress, hasData: boolean): void {
+  push(length: number, to: UdpAddress, hasData: boolean, hasDatagrams = false): void {
     if (this.#delivery === null || this.#finishing) this.#run.push(length, to);
-    else this.#delivery.push(length, to, hasData);
+    else this.#delivery.push(length, to, hasData, hasDatagrams);
   }
 
   handleMove(): void {

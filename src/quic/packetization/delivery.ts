@@ -148,9 +148,13 @@ export class Delivery {
     return this.#buffer.subarray(0, size);
   }
 
-  push(length: number, to: UdpAddress, hasData: boolean): void {
+  push(length: number, to: UdpAddress, hasData: boolean, hasDatagrams: boolean): void {
     this.#to = to;
-    if (!hasData && length <= this.#payload && this.#flight.bytes < QUIET) return this.#pushAsIs(length, to);
+    if (!hasData && length <= this.#payload && this.#flight.bytes < (hasDatagrams ? 1 : QUIET)) {
+      // Nobody waits for a datagram, but it has its share of the path.
+      if (hasDatagrams) this.#pacer.handleSent(length);
+      return this.#pushAsIs(length, to);
+    }
     if (length > BUNDLED) {
       this.#sendBundle();
       return this.#sendBlock(this.#keep(length), length, to);

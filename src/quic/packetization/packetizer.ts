@@ -25,8 +25,11 @@ export interface Packetizer {
   handleIdle(): void;
   /** Where the next packet is to be written; its length is the largest size that the packet should have now. Valid until the next call. */
   packetBuffer(): Uint8Array;
-  /** The first `length` bytes of the last `packetBuffer()` are a packet for `to`; without `hasData` it acknowledges at most, and may get lost. */
-  push(length: number, to: UdpAddress, hasData: boolean): void;
+  /**
+   * The first `length` bytes of the last `packetBuffer()` are a packet for `to`; without `hasData` it holds acknowledgements at most, with `hasDatagrams` datagrams
+   * besides, and may get lost.
+   */
+  push(length: number, to: UdpAddress, hasData: boolean, hasDatagrams?: boolean): void;
   /** This side has another address: the peer is to hear of it, and what shows it that this is no stranger, in this turn. */
   handleMove(): void;
   /** Ends a turn: sends what is still held back for a fuller datagram or run, and what is due to the peer. */
