@@ -4,7 +4,7 @@ import type { LookupFunction } from 'node:net';
 import type { Address } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
-import { END, type LinkStream, NOTHING_YET, type StreamHandler } from '../link/link.ts';
+import { END, type LinkStream, type StreamHandler } from '../link/link.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 
 /** One end of a conversation over UDP. */
@@ -22,13 +22,10 @@ export interface DatagramHandler {
   onClose(reason: ResetReason | null, message: string): void;
 }
 
-/** Datagrams on a stream, each behind its length (u16): whole, in order, up to 65,535 bytes. */
+/** The datagrams of a stream that carries nothing else. */
 export class StreamDatagrams implements DatagramEnd, StreamHandler {
   readonly #stream: LinkStream;
   readonly #handler: DatagramHandler;
-  /** What the stream did not take of the last datagram; others are dropped until it has. */
-  #rest: Uint8Array | null = null;
-  #input = Buffer.alloc(0);
   #over = false;
 
   constructor(stream: LinkStream, handler: DatagramHandler) {
@@ -38,56 +35,36 @@ export class StreamDatagrams implements DatagramEnd, StreamHandler {
   }
 
   send(datagram: Uint8Array): void {
-    if (this.#rest !== null || this.#over || datagram.length > LARGEST) return;
-    const framed = Buffer.allocUnsafe(LENGTH + datagram.length);
-    framed.writeUInt16BE(datagram.length, 0);
-    framed.set(datagram, LENGTH);
-    const taken = this.#stream.write(framed);
-    if (taken < framed.length) this.#rest = framed.subarray(taken);
+    if (!this.#over) this.#stream.sendDatagram?.(datagram);
   }
 
   close(reason: ResetReason | null, message: string): void {
     if (this.#over) return;
     this.#over = true;
-    if (reason === null && this.#rest === null) this.#stream.end();
-    else this.#stream.reset(reason ?? 'RESET', message);
+    if (reason === null) this.#stream.end();
+    else this.#stream.reset(reason, message);
   }
 
+  onDatagram(datagram: Uint8Array): void {
+    if (!this.#over) this.#handler.onDatagram(datagram);
+  }
+
+  /** Bytes mean nothing here. The end has to be read, for the stream to be over. */
   onReadable(): void {
-    while (!this.#over) {
-      const n = this.#stream.read(READ);
-      if (n === NOTHING_YET) return;
-      if (n === END) {
-        this.#stream.end();
-        return this.#finish(null, '');
-      }
-      this.#take(READ.subarray(0, n));
-    }
-    // Its end has to be read, for the stream to be over.
-    while (this.#stream.read(READ) > 0);
+    let n;
+    do n = this.#stream.read(READ);
+    while (n > 0);
+    if (n !== END || this.#over) return;
+    this.#stream.end();
+    this.#finish(null, '');
   }
 
   onWritable(): void {
-    const rest = this.#rest;
-    if (rest === null || this.#over) return;
-    const taken = this.#stream.write(rest);
-    this.#rest = taken < rest.length ? rest.subarray(taken) : null;
+    // Nothing is written here.
   }
 
   onReset(reason: ResetReason, message: string): void {
     this.#finish(reason, message);
-  }
-
-  #take(bytes: Buffer): void {
-    let input = this.#input.length === 0 ? bytes : Buffer.concat([this.#input, bytes]);
-    while (input.length >= LENGTH) {
-      const end = LENGTH + input.readUInt16BE(0);
-      if (input.length < end) break;
-      this.#handler.onDatagram(input.subarray(LENGTH, end));
-      if (this.#over) return;
-      input = input.subarray(end);
-    }
-    this.#input = Buffer.from(input);
   }
 
   #finish(reason: ResetReason | null, message: string): void {
@@ -165,8 +142,6 @@ const REASONS: Readonly<Record<string, ResetReason>> = {
   EMFILE: 'RESOURCE',
   ENFILE: 'RESOURCE',
 };
-const LENGTH = 2;
-const LARGEST = 65_535;
 /** Datagrams that wait for the target's address. */
 const MOST_EARLY = 16;
-const READ = Buffer.allocUnsafeSlow(65_536);
+const READ = new Uint8Array(4_096);

@@ -16,7 +16,7 @@ export type Register = Extract<AgentMessage, { type: 'register' }>;
 export type Registered = Extract<HubMessage, { type: 'registered' }>;
 
 /** What the links of agents are used for. */
-export const HUB_LINKS: LinkUse = { serverOpens: true };
+export const HUB_LINKS: LinkUse = { serverOpens: true, datagrams: true };
 /** Where an agent's OPEN leads that is its control stream. No backend has such a name. */
 export const CONTROL_TARGET = 'hub/control';
 export const VERSION = 1;
