@@ -340,8 +340,9 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     if (known === undefined && this.#taken >= maxStreams)
       return this.#refuse(id, 'LIMIT', `this side allows ${maxStreams} streams at once`);
     const stream = known ?? this.#makeLane(id);
-    this.handler.onStream(stream, request);
+    // Before the handler, which may write at once.
     known?.answerAttach();
+    this.handler.onStream(stream, request);
   }
 
   #refuse(id: number, reason: ResetReason, message: string): void {

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { type Test, test } from 'tap';
-import type { Link } from '../../src/link/link.ts';
+import type { Link, LinkStream } from '../../src/link/link.ts';
 import { FRAME, frame } from '../../src/protocol/frames.ts';
 import {
   encodeAttach,
@@ -100,6 +100,31 @@ void test('nothing is lost or out of order when a connection is ahead of the con
   there.stream.end();
   await here.end();
 });
+
+for (const [what, answers] of [
+  ['answers', (stream: LinkStream) => void stream.write(Buffer.from('at once'))],
+  ['resets', (stream: LinkStream) => stream.reset('NO_BACKEND', 'at once')],
+] as const) {
+  void test(`a side that ${what} while it is told of a stream whose connection is ahead is heard`, async (t) => {
+    const { client, server, relay } = await ready(t);
+    relay.connections[0]!.client.pause();
+    const here = open(client.link);
+    await here.write(randomBytes(100_000));
+    await eventually('the connection to be taken', () => server.link.streams === 1);
+    const { onStream } = server;
+    server.onStream = (stream, request) => {
+      onStream.call(server, stream, request);
+      answers(stream);
+    };
+    relay.connections[0]!.client.resume();
+    await here.until('the answer', () => here.received > 0 || here.resets.length > 0);
+    t.strictSame(
+      [here.text, here.resets],
+      what === 'resets' ? ['', [{ reason: 'NO_BACKEND', message: 'at once' }]] : ['at once', []],
+    );
+    t.equal(client.link.state, 'up');
+  });
+}
 
 void test('a stream that was reset before it is known there is not kept', async (t) => {
   const { client, server, relay } = await ready(t);
