@@ -4,6 +4,7 @@ import type { Layer } from '../config/layer.ts';
 import { type Configuration, loadConfiguration } from '../config/load.ts';
 import { lookUp } from '../config/settle.ts';
 import { createLog } from '../observe/log.ts';
+import { MANAGE_WORDS } from '../hub/manage/flags.ts';
 import type { Supervised } from '../supervise/supervised.ts';
 import { VERSION } from '../version.ts';
 import { parseArguments } from './arguments.ts';
@@ -32,6 +33,10 @@ export async function main(
     if (words[0] === 'hub' || words[0] === 'agent') {
       const { [words[0]]: command } = await import('../hub/command.ts');
       return await command(words.slice(1), environment);
+    }
+    if (MANAGE_WORDS.has(words[0] ?? '')) {
+      const { manage } = await import('../hub/manage/command.ts');
+      return await manage(words, environment);
     }
     return await run(words, environment, supervised);
   } catch (error) {

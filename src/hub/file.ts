@@ -24,7 +24,7 @@ export function readSettingsFile(file: string, flags: readonly FlagShape[], comm
 interface Group {
   readonly keys: readonly string[];
   /** The flags and their values as on a command line. */
-  readonly flags: (given: Readonly<Record<string, string>>) => Readonly<Record<string, string>>;
+  readonly flags: (given: Readonly<Record<string, string>>, folder: string) => Readonly<Record<string, string>>;
 }
 
 function schemaFor(known: readonly FlagShape[], groups: Readonly<Record<string, Group>>, folder: string) {
@@ -62,7 +62,7 @@ function groupedValues(
     const given = data[name] as Readonly<Record<string, string>> | undefined;
     if (given === undefined) return [];
     const where = `${file}:${yaml.lineOf([name])}: ${name}`;
-    return Object.entries(group.flags(given)).map(([flagName, text]): [string, LayerValue] => {
+    return Object.entries(group.flags(given, path.resolve(path.dirname(file)))).map(([flagName, text]): [string, LayerValue] => {
       const flag = flags.find((one) => one.name === flagName)!;
       return [flagName, readValue(flag, text, where, 'CONFIG_INVALID')];
     });
@@ -92,6 +92,20 @@ const GROUPS: Readonly<Record<string, Group>> = {
     flags: ({ enabled, listen_port: port }) => ({
       ...(enabled !== undefined && { tunnel: enabled }),
       ...(port !== undefined && { listen: `:${port}` }),
+    }),
+  },
+  api: {
+    keys: ['listen', 'listen_port'],
+    flags: ({ listen, listen_port: port }) => ({
+      ...(port !== undefined && { api: `127.0.0.1:${port}` }),
+      ...(listen !== undefined && { api: listen }),
+    }),
+  },
+  database: {
+    keys: ['path', 'url'],
+    flags: ({ path: file, url }, folder) => ({
+      ...(file !== undefined && { database: path.resolve(folder, file) }),
+      ...(url !== undefined && { database: url }),
     }),
   },
 };

@@ -31,16 +31,19 @@ What connects to a public port of the hub reaches a service inside. While the
 agent of a port is away, connections to it are reset.
 `;
 
-const HUB_EXAMPLES = `  qtunnel hub -listen=:9000 -ports=10000-10100 -secret=S
+const HUB_EXAMPLES = `  qtunnel hub -listen=:9000 -ports=10000-10100 -api=127.0.0.1:8080 -secret=S
   qtunnel agent -server=hub:9000 -secret=S -R 10022:127.0.0.1:22
   ssh -p 10022 user@hub
 
   The first on the public server, the second inside: it asks for port 10022 of
-  the hub and has it lead to its own port 22. The third from anywhere.
+  the hub and has it lead to its own port 22. The third from anywhere. Over the
+  API the hub itself makes such mappings: qtunnel mapping create -help.
 `;
 
 const HUB_FILE = `  port_range: { from: 10000, end: 10100 }
   tunnel: { enabled: true, listen_port: 9000 }
+  api: { listen_port: 8080 }
+  database: { path: /var/lib/qtunnel/hub.db }
   secret-file: /etc/qtunnel/secret
   log-level: info
 

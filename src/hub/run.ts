@@ -13,6 +13,7 @@ import type { Running } from '../tunnel/run.ts';
 import type { SettingsChange } from '../tunnel/tunnel.ts';
 import { AgentTunnel } from './agent.ts';
 import { Hub } from './hub.ts';
+import { Management } from './management.ts';
 import { addHubMetrics } from './metrics.ts';
 import type { AgentSettings, HubSettings } from './settings.ts';
 
@@ -26,16 +27,32 @@ export interface RunContext {
 
 /** Starts a hub. @throws QtunnelError when it cannot start. */
 export async function runHub(settings: HubSettings, context: RunContext): Promise<Running<HubSettings>> {
-  return await run(settings, context, (around, metrics) => {
+  const make = (around: TunnelContext, metrics: Metrics): Hub => {
     const hub = new Hub(settings, around);
     addHubMetrics(metrics.registry, hub);
     return hub;
-  });
+  };
+  // Before agents come in, so that none asks for the port of a mapping that is kept.
+  const manage = async (hub: Hub): Promise<Attachment | null> => {
+    const { management, tunnel: identity, takesAgents: tunnelEnabled } = settings;
+    return await Management.start({ settings: management, identity, publisher: hub, tunnelEnabled, log: context.log });
+  };
+  return await run(settings, context, make, manage);
 }
 
 /** Starts an agent. The hub may come up later. @throws QtunnelError when it cannot start. */
 export async function runAgent(settings: AgentSettings, context: RunContext): Promise<Running<AgentSettings>> {
   return await run(settings, context, (around) => new AgentTunnel(settings, around));
+}
+
+/** What goes with one of them. */
+interface Attachment {
+  /** It works. */
+  serve(): Promise<void>;
+  /** It is to end. */
+  stop(): Promise<void>;
+  /** It has ended. */
+  close(): Promise<void>;
 }
 
 /** A hub or an agent. */
@@ -45,10 +62,11 @@ interface Side<Settings> {
   close(reason: QtunnelError): Promise<void>;
 }
 
-async function run<Settings extends HubSettings | AgentSettings>(
+async function run<Settings extends HubSettings | AgentSettings, One extends Side<Settings>>(
   settings: Settings,
   { log, metrics: where, maxMemory }: RunContext,
-  make: (around: TunnelContext, metrics: Metrics) => Side<Settings>,
+  make: (around: TunnelContext, metrics: Metrics) => One,
+  attach: (side: One) => Promise<Attachment | null> = () => Promise.resolve(null),
 ): Promise<Running<Settings>> {
   const metrics = new Metrics();
   ROOM.memory.cap = maxMemory ?? Infinity;
@@ -65,19 +83,24 @@ async function run<Settings extends HubSettings | AgentSettings>(
   };
   log.on('level-change', handleLevel);
   let observer: ObserveServer | null = null;
+  let attachment: Attachment | null = null;
   const reload = async ([next]: readonly Settings[]): Promise<void> => {
     const { takeEffect } = await side.prepare(next!);
     takeEffect();
   };
   const close = async (): Promise<void> => {
+    await attachment?.stop();
     await side.close(new QtunnelError('SHUTTING_DOWN', `The ${tag} was stopped.`));
+    await attachment?.close();
     await observer?.close();
     log.off('level-change', handleLevel);
     await closeWorkers();
   };
   try {
     if (where !== null) observer = await observe(where, metrics, log);
+    attachment = await attach(side);
     await reload([settings]);
+    await attachment?.serve();
   } catch (error) {
     await close();
     throw error;

@@ -1,3 +1,4 @@
+import type { BlockList } from 'node:net';
 import { hostname } from 'node:os';
 import { type Environment, environmentLayer } from '../config/environment.ts';
 import { environmentName, type FlagName, type FlagShape } from '../config/flags.ts';
@@ -7,9 +8,10 @@ import { settleProcess, settleTunnel } from '../config/settle.ts';
 import type { Address, ProcessSettings, TunnelSettings } from '../config/settings.ts';
 import { NAME, type Parsed } from '../config/values.ts';
 import { QtunnelError } from '../errors.ts';
-import { AllowList } from './allow-list.ts';
+import { AllowList, parseNetworks } from './allow-list.ts';
 import { readSettingsFile } from './file.ts';
 import { AGENT_FLAGS, type AgentFlagName, HUB_FLAGS, type HubFlagName, isOwn } from './flags.ts';
+import type { ManagementSettings } from './management.ts';
 import { parsePorts, type PortRange } from './port-range.ts';
 import { parseWish, type Wish } from './wish.ts';
 
@@ -21,6 +23,7 @@ export interface HubSettings {
   readonly ports: PortRange;
   /** Milliseconds without a datagram after which a conversation over UDP is over. */
   readonly udpTimeout: number;
+  readonly management: ManagementSettings;
 }
 
 /** What `qtunnel agent` is told. */
@@ -54,6 +57,14 @@ export function settleHub(words: Words, environment: Environment): Settled<HubSe
     takesAgents: own<boolean>('tunnel').value,
     ports: parsed(own<string>('ports'), parsePorts),
     udpTimeout: own<number>('udp-timeout').value,
+    management: {
+      api: own<Address | null>('api').value,
+      tls: own<boolean>('api-tls').value,
+      tokenFile: own<string | null>('api-token-file').value,
+      networks: networksFrom(own<readonly string[]>('api-allow')),
+      rate: own<number>('api-rate').value,
+      database: own<string | null>('database').value,
+    },
   };
   return { tunnels: [settings], process: settleProcess(layers, onTerminal), warnings: warningsFor(words) };
 }
@@ -120,6 +131,11 @@ function parsed<Given, Value>({ where, value }: { where: string; value: Given },
   const result = parse(value);
   if ('value' in result) return result.value;
   throw new QtunnelError('USAGE', `${where}: expected ${result.expected}, got "${String(value)}"`);
+}
+
+/** Null for none, which means all. */
+function networksFrom(given: { where: string; value: readonly string[] }): BlockList | null {
+  return given.value.length === 0 ? null : parsed(given, parseNetworks);
 }
 
 function wishesFrom({ where, value }: { where: string; value: readonly string[] }): Wish[] {

@@ -6,6 +6,7 @@ import { readTunnelsFile } from '../../src/config/file.ts';
 import { environmentName, findFlag, FLAGS, type FlagShape } from '../../src/config/flags.ts';
 import { readSettingsFile } from '../../src/hub/file.ts';
 import { AGENT_FLAGS, HUB_FLAGS } from '../../src/hub/flags.ts';
+import { MANAGE_FLAGS } from '../../src/hub/manage/flags.ts';
 import { settleAgent, settleHub } from '../../src/hub/settings.ts';
 import { BENCH_FLAGS } from '../../src/measure/flags.ts';
 import { settleBench } from '../../src/measure/settings.ts';
@@ -68,6 +69,11 @@ function parse([first, ...rest]: readonly string[]): unknown {
   if (first === 'hub') return settleHub(readFlags(rest, { flags: HUB_FLAGS, help: '' }), {});
   if (first === 'agent') return settleAgent(readFlags(rest, { flags: AGENT_FLAGS, help: '' }), {});
   if (first === 'bench') return settleBench(readFlags(rest, { flags: BENCH_FLAGS, help: '' }), {});
+  const managing = Object.keys(MANAGE_FLAGS).find((command) => `${[first, ...rest].join(' ')} `.startsWith(`${command} `));
+  if (managing !== undefined) {
+    const flags = MANAGE_FLAGS[managing as keyof typeof MANAGE_FLAGS];
+    return readFlags([first ?? '', ...rest].slice(managing.split(' ').length), { flags, help: '' });
+  }
   return parseArguments(first === undefined ? rest : [first, ...rest]);
 }
 
@@ -128,7 +134,7 @@ function readOrNull(file: string): string | null {
   }
 }
 
-const OTHER_FLAGS = [...BENCH_FLAGS, ...HUB_FLAGS, ...AGENT_FLAGS];
+const OTHER_FLAGS = [...BENCH_FLAGS, ...HUB_FLAGS, ...AGENT_FLAGS, ...Object.values(MANAGE_FLAGS).flat()];
 const DOCUMENTS = [
   'README.md',
   'CHANGELOG.md',

@@ -30,6 +30,7 @@ export async function startHub(
     tunnel: tunnelSettings(t, { tag: 'hub', listen, backend: null, keepalive: 1_000, ...settings }),
     takesAgents: true,
     ports: { host: '127.0.0.1', first: 10_000, last: 30_000 },
+    management: { api: null, tls: false, tokenFile: null, networks: null, rate: 1_000, database: null },
     udpTimeout: 120_000,
     ...own,
   };

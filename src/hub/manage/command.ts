@@ -16,15 +16,20 @@ import { TASKS } from './tasks.ts';
  * @throws QtunnelError `USAGE`, `CONFIG_INVALID`, `FILE_UNREADABLE`, `HUB_UNREACHABLE`, `HUB_REFUSED`, `PIN_MISMATCH`
  */
 export async function manage(words: readonly string[], environment: Environment): Promise<ExitCode> {
+  process.stdout.write(await outputOf(words, environment, wantsColour(process.stdout, environment)));
+  return EXIT.OK;
+}
+
+/** What `manage` prints. */
+export async function outputOf(words: readonly string[], environment: Environment, colour: boolean): Promise<string> {
   const [command, rest] = commandOf(words);
-  const colour = wantsColour(process.stdout, environment);
-  if (command === null) return print(overview(colour));
+  if (command === null) return overview(colour);
   const flags = readFlags(rest, { flags: MANAGE_FLAGS[command], help: `qtunnel ${command} -help` });
-  if (flags.get('help')?.value === true) return print(help(command, colour));
+  if (flags.get('help')?.value === true) return help(command, colour);
   const hub = await hubClientFrom(flags, environment);
   const { ask, show } = TASKS[command];
   const answer = await ask(hub, valuesOf(flags));
-  return print(flags.get('json')?.value === true ? `${JSON.stringify(answer, null, 2)}\n` : show(answer as never));
+  return flags.get('json')?.value === true ? `${JSON.stringify(answer, null, 2)}\n` : show(answer as never);
 }
 
 /** The command and the words after it; null when only help is asked for. */
@@ -55,12 +60,7 @@ function overview(colour: boolean): string {
   return `${bold("Commands that talk to a hub's API:", colour)}\n${lines.join('\n')}\n`;
 }
 
-function print(text: string): ExitCode {
-  process.stdout.write(text);
-  return EXIT.OK;
-}
-
-const MORE = `QTUNNEL_API, QTUNNEL_TOKEN and QTUNNEL_TOKEN_FILE are taken where no flag is given.
+const MORE = `Without a flag QTUNNEL_API, QTUNNEL_TOKEN and QTUNNEL_TOKEN_FILE are taken.
 
 Exit codes: 0 done; 1 the hub is not there, or refused; 2 wrong command line.
 `;

@@ -31,6 +31,7 @@ export class HubClient {
       throw error instanceof QtunnelError ? error : this.#unreachable(error as NodeJS.ErrnoException);
     });
     const content = parse(answer.text);
+    if (answer.status < 300 && content === undefined) throw this.#stranger('no JSON');
     if (answer.status < 300) return content;
     const { detail, message } = (typeof content === 'object' && content !== null ? content : {}) as {
       detail?: unknown;
@@ -58,8 +59,7 @@ export class HubClient {
           ...(body !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
         },
         timeout: PATIENCE_MS,
-        agent: false,
-        ...(socket !== null && { createConnection: (): Socket => socket }),
+        ...(socket === null ? { agent: false as const } : { createConnection: (): Socket => socket }),
       });
       request.on('timeout', () => request.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })));
       request.on('error', reject);

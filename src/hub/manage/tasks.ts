@@ -22,7 +22,7 @@ type Token = z.output<typeof schemas.token>;
 type NewToken = z.output<typeof schemas.newToken>;
 
 const createMapping: Task<Mapping> = {
-  summary: 'makes a mapping: a public port of the hub and where it leads',
+  summary: 'makes a mapping: a public port that leads to a target',
   ask: async (hub, values) => {
     const body = {
       port: needed(values, 'port', 10022),

@@ -1,0 +1,110 @@
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { test, type Test } from 'tap';
+import { callApi } from '../hub/support/api.ts';
+import { missingPostgres, startPostgres } from '../hub/support/postgres.ts';
+import { eventually } from '../support/deadline.ts';
+import { temporaryFolder } from '../support/files.ts';
+import { Program } from '../support/process.ts';
+import { COMMAND, type Qtunnel, startQtunnel } from '../support/qtunnel.ts';
+import { dial, echoes, echoServer, freePort } from '../support/tcp.ts';
+
+const PORTS = '-ports=127.0.0.1:10000-30000';
+
+test('a mapping from the shell, through an agent; the hub killed with -9 is back with it and its counters', async (t) => {
+  const [echo, open, stateDir] = [await echoServer(t), await freePort(), temporaryFolder(t)];
+  const first = await startHub(t, [`-state-dir=${stateDir}`]);
+  startAgent(t, first.port);
+  await first.process.event('agent_here');
+
+  const made = await qtunnel(t, first, ['mapping', 'create', `-port=${open}`, `-target=127.0.0.1:${echo}`, '-note=echo']);
+  t.match(made.stdout, new RegExp(`^PORT .*\\ntcp/${open} +127.0.0.1:${echo} +any agent +ready `));
+  const visitor = await dial(t, open);
+  t.ok(await echoes(visitor, 'hello'));
+  t.match((await qtunnel(t, first, ['agents'])).stdout, /^AGENT .*\nbox +127\.0\.0\.1:\d+ +QUIC /);
+  visitor.end();
+  await eventually('the counters are written', async () => {
+    const { clients } = (await first.call('GET', `/api/v1/mappings/tcp/${open}/clients`)).body;
+    return clients[0]?.traffic.bytes_out === 5;
+  });
+
+  await first.process.kill('SIGKILL');
+  const second = await startHub(t, [`-state-dir=${stateDir}`], first);
+  t.match((await second.call('GET', '/api/v1/mappings')).body, {
+    mappings: [{ port: open, note: 'echo', traffic: { connections: 1, bytes_in: 5, bytes_out: 5 } }],
+  });
+  await second.process.event('agent_here');
+  t.ok(await echoes(await dial(t, open), 'the hub is back'));
+
+  t.equal((await qtunnel(t, second, ['mapping', 'remove', `-port=${open}`])).stdout, `tcp/${open} is gone\n`);
+  await t.rejects(dial(t, open));
+  t.match((await second.call('GET', '/api/v1/audit')).body, {
+    entries: [{ action: 'mapping.remove' }, { action: 'mapping.create' }],
+  });
+});
+
+test('a database or API that cannot be had: the hub does not start, and says why', async (t) => {
+  const folder = temporaryFolder(t);
+  const text = path.join(folder, 'text.db');
+  writeFileSync(text, 'no database '.repeat(1_000));
+  const start = (flags: readonly string[]) => startQtunnel(t, ['hub', '-listen=127.0.0.1:0', `-state-dir=${folder}`, ...flags]);
+  const damaged = start([`-database=${text}`]);
+  t.equal((await damaged.end()).code, 1);
+  t.match(damaged.output, /text\.db cannot be opened \(.*not a database/);
+  const open = start(['-api=0.0.0.0:0']);
+  t.equal((await open.end()).code, 2);
+  t.match(open.output, /there is no token: give -api-token-file/);
+  const taken = start([`-api=127.0.0.1:${await echoServer(t)}`]);
+  t.equal((await taken.end()).code, 1);
+  t.match(taken.output, /another program uses the port/);
+});
+
+test('two hubs on one PostgreSQL: what one is told, the other does within a second', { skip: missingPostgres() }, async (t) => {
+  const { url } = await startPostgres(t);
+  const [echo, open] = [await echoServer(t), await freePort()];
+  // Both on one machine, and so each on an address of its own.
+  const flags = (address: string) => [
+    `-ports=${address}:10000-30000`,
+    '-tunnel=false',
+    `-database=${url}`,
+    `-state-dir=${temporaryFolder(t)}`,
+  ];
+  const [one, other] = [await startHub(t, flags('127.0.0.1')), await startHub(t, flags('127.0.0.2'))];
+  t.equal((await one.call('POST', '/api/v1/mappings', { port: open, target: `127.0.0.1:${echo}` })).status, 201);
+  await other.process.event('mapping_published', { mapping: `tcp/${open}` }, { deadline: 1_000 });
+  t.ok(await echoes(await dial(t, open), 'here'));
+  t.ok(await echoes(await dial(t, open, '127.0.0.2'), 'and there'));
+  const { id } = (await other.call('POST', '/api/v1/tokens', { name: 'ops', role: 'manage' })).body;
+  t.type(id, 'string');
+  await eventually('the token is needed everywhere', async () => (await one.call('GET', '/api/v1/mappings')).status === 401);
+});
+
+interface Hub {
+  readonly process: Qtunnel;
+  /** For agents. */
+  readonly port: number;
+  readonly api: number;
+  readonly call: (method: string, path: string, body?: unknown) => ReturnType<typeof callApi>;
+}
+
+async function startHub(t: Test, flags: readonly string[], { port = 0, api = 0 } = {}): Promise<Hub> {
+  const own = { port: port === 0 ? await freePort() : port, api: api === 0 ? await freePort() : api };
+  const ports = flags.some((flag) => flag.startsWith('-ports')) ? [] : [PORTS];
+  const process = startQtunnel(t, ['hub', `-listen=127.0.0.1:${own.port}`, `-api=127.0.0.1:${own.api}`, ...ports, ...flags]);
+  await process.event('api');
+  return { process, ...own, call: (...words) => callApi(own.api, ...words) };
+}
+
+function startAgent(t: Test, hub: number): Qtunnel {
+  return startQtunnel(t, ['agent', `-server=127.0.0.1:${hub}`, '-name=box', `-state-dir=${temporaryFolder(t)}`]);
+}
+
+/** Runs the command to its end. */
+async function qtunnel(t: Test, hub: Hub, words: readonly string[]) {
+  const program = new Program(process.execPath, [COMMAND, ...words, `-api=127.0.0.1:${hub.api}`], {});
+  t.teardown(() => program.kill());
+  const output = { stdout: '', stderr: '' };
+  program.child.stdout?.on('data', (chunk: Buffer) => (output.stdout += chunk.toString()));
+  program.child.stderr?.on('data', (chunk: Buffer) => (output.stderr += chunk.toString()));
+  return { ...(await program.end()), ...output };
+}
