@@ -33,7 +33,10 @@ test('a mapping from the shell, through an agent; the hub killed with -9 is back
   t.match((await second.call('GET', '/api/v1/mappings')).body, {
     mappings: [{ port: open, note: 'echo', traffic: { connections: 1, bytes_in: 5, bytes_out: 5 } }],
   });
-  await second.process.event('agent_here');
+  await eventually(
+    'the agent is back',
+    async () => (await second.call('GET', `/api/v1/mappings/tcp/${open}`)).body.ready as boolean,
+  );
   t.ok(await echoes(await dial(t, open), 'the hub is back'));
 
   t.equal((await qtunnel(t, second, ['mapping', 'remove', `-port=${open}`])).stdout, `tcp/${open} is gone\n`);
