@@ -21,8 +21,11 @@ test('a peer that makes reports and probes up breaks nothing', async (t) => {
 });
 
 test('frames of a proven peer that means ill end its link at most', async (t) => {
-  const { links, violations, bytes } = fuzzLink(10_000, 1);
-  t.ok(violations > 0 && violations < links && bytes > 100_000, `${violations} of ${links} links ended, ${bytes} bytes`);
+  const { links, violations, bytes, datagrams } = fuzzLink(10_000, 1);
+  t.ok(
+    violations > 0 && violations < links && bytes > 100_000 && datagrams > 100,
+    `${violations} of ${links} links ended, ${bytes} bytes, ${datagrams} datagrams`,
+  );
 });
 
 test('forged datagrams during greetings: the next attempt comes up', async (t) => {

@@ -1,5 +1,7 @@
 import { QtunnelError } from '../../src/errors.ts';
 import { END, type LinkStream, NOTHING_YET } from '../../src/link/link.ts';
+import { ByteWriter } from '../../src/protocol/bytes.ts';
+import { MAX_DATAGRAM } from '../../src/protocol/datagrams.ts';
 import { FRAME, frame } from '../../src/protocol/frames.ts';
 import {
   encodeCredit,
@@ -27,6 +29,8 @@ export interface LinkFuzz {
   /** Links that ended in a violation, and bytes that streams took from the frames. */
   readonly violations: number;
   readonly bytes: number;
+  /** Datagrams that streams got. */
+  readonly datagrams: number;
 }
 
 /**
@@ -35,7 +39,7 @@ export interface LinkFuzz {
  * @throws Error with the seed of the link that did otherwise.
  */
 export function fuzzLink(frames: number, seed: number): LinkFuzz {
-  const sum = { frames: 0, links: 0, violations: 0, bytes: 0 };
+  const sum = { frames: 0, links: 0, violations: 0, bytes: 0, datagrams: 0 };
   for (; sum.frames < frames; sum.links++) {
     const one = new Case(seed + sum.links);
     try {
@@ -45,6 +49,7 @@ export function fuzzLink(frames: number, seed: number): LinkFuzz {
     }
     sum.frames += one.history.length;
     sum.bytes += one.bytes;
+    sum.datagrams += one.datagrams;
     if (one.isViolated) sum.violations++;
   }
   return sum;
@@ -54,6 +59,7 @@ export function fuzzLink(frames: number, seed: number): LinkFuzz {
 class Case {
   readonly history: string[] = [];
   bytes = 0;
+  datagrams = 0;
   readonly #random: () => number;
   readonly #connection: FakeConnection;
   readonly #link: QuicLink;
@@ -80,7 +86,7 @@ class Case {
       shards: 16,
       parity: 0,
       serverOpens: 1,
-      datagrams: 0,
+      datagrams: MAX_DATAGRAM,
       reuse: 0,
       lane: 0,
       endpoints: 0,
@@ -123,6 +129,11 @@ class Case {
         connection.receive(CONTROL_STREAM, bytes);
       }
     }
+    if (random() < 0.2) {
+      const part = random() < this.#careless ? mutate(random, this.#datagramPart(), 5_000) : this.#datagramPart();
+      this.history.push(`datagram ${Buffer.from(part.subarray(0, 40)).toString('hex')}`);
+      connection.datagrams.push(part);
+    }
     if (random() < 0.4) this.#act();
     connection.turn(this.#random() < 0.9);
   }
@@ -142,6 +153,7 @@ class Case {
     const stream = oneOf(random, streams);
     const state = this.#streams.get(stream)!;
     const what = random();
+    if (random() < 0.1) stream.sendDatagram!(new Uint8Array(integerBetween(random, 0, 70_000)));
     if (what < 0.6) stream.write(new Uint8Array(integerBetween(random, 1, random() < 0.7 ? 200 : 100_000)));
     else if (what < 0.8) this.#read(stream, state);
     else if (what < 0.9) stream.end();
@@ -188,6 +200,17 @@ class Case {
     }
   }
 
+  #datagramPart(): Uint8Array {
+    const random = this.#random;
+    const last = oneOf(random, [0, 0, 0, 1, 2, 255]);
+    const writer = new ByteWriter()
+      .varint(this.#someStream())
+      .u8(0)
+      .u8(integerBetween(random, 0, 30));
+    writer.u8(integerBetween(random, 0, last)).u8(last);
+    return writer.raw(randomBytes(random, integerBetween(random, 0, 1_200))).finish();
+  }
+
   /** One that will be past its control stream. */
   #leave(): number {
     const id = this.#someStream(true);
@@ -219,6 +242,10 @@ class Case {
       onWritable: () => {
         if (state.resets > 0) throw new Error(`stream ${stream.id} is written after its end`);
         if (this.#random() < 0.3) stream.write(new Uint8Array(1_000));
+      },
+      onDatagram: (datagram) => {
+        if (state.resets > 0 || datagram.length > MAX_DATAGRAM) throw new Error(`a datagram that stream ${stream.id} must not get`);
+        this.datagrams++;
       },
       onReset: () => void state.resets++,
     };
@@ -255,6 +282,7 @@ class FakeConnection {
   reason: QtunnelError | null = null;
   /** What is taken of each write. */
   room = 1_000_000;
+  readonly datagrams: Uint8Array[] = [];
   #now = 1_000;
   #closed = false;
   readonly #incoming = new Map<number, { bytes: Uint8Array[]; fin: boolean; cut: boolean }>();
@@ -321,6 +349,18 @@ class FakeConnection {
 
   writeStream(_id: number, bytes: Uint8Array): number {
     return Math.min(bytes.length, this.room);
+  }
+
+  receiveDatagram(): Uint8Array | null {
+    return this.datagrams.shift() ?? null;
+  }
+
+  hasRoomForDatagram(bytes: number): boolean {
+    return bytes <= this.room;
+  }
+
+  sendDatagram(part: Uint8Array): boolean {
+    return part.length <= this.room;
   }
 
   hasRoom(bytes: number): boolean {

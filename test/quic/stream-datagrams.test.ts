@@ -52,6 +52,20 @@ void test('a datagram that does not parse ends that link', async (t) => {
   t.equal(world.links[0]!.closes[0]?.code, 'PROTOCOL_VIOLATION');
 });
 
+void test('without blocks large datagrams come as well', async (t) => {
+  const { world, client, server } = await makeWorld({ link: { datagrams: true, blocks: 'off' } });
+  const here = new StreamRecorder(client.link.open(REQUEST));
+  const { recorder: there } = await world.until(server.accept());
+  await world.clock.advance(100);
+  for (const length of [0, 1_500, 65_507]) {
+    const datagram = new Uint8Array(length).fill(length);
+    here.stream.sendDatagram!(datagram);
+    await world.clock.advance(500);
+    t.equal(Buffer.compare(there.datagrams.at(-1) ?? Buffer.from('none'), datagram), 0, `${length} bytes`);
+  }
+  client.link.close(OVER);
+});
+
 void test('a flood of datagrams takes no more than its bounds, and the link goes on', async (t) => {
   const { world, client, server } = await makeWorld({ link: { datagrams: true } });
   const here = new StreamRecorder(client.link.open(REQUEST));

@@ -150,8 +150,8 @@ export class Delivery {
 
   push(length: number, to: UdpAddress, hasData: boolean, hasDatagrams: boolean): void {
     this.#to = to;
-    if (!hasData && length <= this.#payload && this.#flight.bytes < (hasDatagrams ? 1 : QUIET)) {
-      // Nobody waits for a datagram, but it has its share of the path.
+    if (!hasData && length <= this.#payload && this.#isQuiet(hasDatagrams)) {
+      // What is lost of them nobody sends again, but they have their share of the path.
       if (hasDatagrams) this.#pacer.handleSent(length);
       return this.#pushAsIs(length, to);
     }
@@ -163,6 +163,11 @@ export class Delivery {
     if (this.#bundle.add(packet, this.#payload)) return;
     this.#sendBundle();
     if (!this.#bundle.add(packet, this.#payload)) this.#sendBlock(this.#keep(length), length, to);
+  }
+
+  /** Whether a packet may overtake what is under way. The loss of one that overtakes data and is acknowledged would be taken for the loss of that. */
+  #isQuiet(isAcknowledged: boolean): boolean {
+    return isAcknowledged ? this.#flight.bytes === 0 && this.#bundle.isEmpty : this.#flight.bytes < QUIET;
   }
 
   #sendBundle(): void {
