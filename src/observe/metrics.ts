@@ -180,6 +180,13 @@ const FAMILIES: readonly Family[] = [
   },
   {
     kind: Counter,
+    name: 'link_datagrams_dropped_total',
+    help: 'Datagrams of UDP mappings that this side dropped: for want of room, or of a part.',
+    labels: ['transport'],
+    samples: (tunnel) => perTransport((transport) => tunnel.linkTotal(transport, 'datagramsDropped')),
+  },
+  {
+    kind: Counter,
     name: 'link_bytes_sent_total',
     help: 'Bytes sent on the wire, as far as the transport counts them.',
     labels: ['transport'],

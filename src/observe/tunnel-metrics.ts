@@ -262,7 +262,7 @@ type LinkTotals = Record<Link['transport'], Record<LinkCounter, number>>;
 type Count = (typeof COUNTS)[number];
 
 function noTotals(): Record<LinkCounter, number> {
-  return { packetsSent: 0, packetsLost: 0, paritySent: 0, shardsRestored: 0, bytesSent: 0, bytesReceived: 0 };
+  return { packetsSent: 0, packetsLost: 0, paritySent: 0, shardsRestored: 0, datagramsDropped: 0, bytesSent: 0, bytesReceived: 0 };
 }
 
 function countReason(counts: Map<string, number>, reason: string, count = 1): void {
@@ -278,6 +278,14 @@ function numberOr(value: number, otherwise: number): number {
 }
 
 const NO_HANDSHAKES: Handshakes = { quic: 0, tls: 0 };
-const LINK_COUNTERS = ['packetsSent', 'packetsLost', 'paritySent', 'shardsRestored', 'bytesSent', 'bytesReceived'] as const;
+const LINK_COUNTERS = [
+  'packetsSent',
+  'packetsLost',
+  'paritySent',
+  'shardsRestored',
+  'datagramsDropped',
+  'bytesSent',
+  'bytesReceived',
+] as const;
 const CLIENT_COUNTS = ['opened', 'closed', 'sent', 'received'] as const;
 const COUNTS = ['sent', 'received', 'opened', 'closed', 'reconnects', 'moves'] as const;

@@ -36,6 +36,7 @@ test('every family of a tunnel appears under its tag, in text that parses', asyn
   t.equal(value('link_packets_lost_total', { transport: 'quic' }), 2);
   t.equal(value('link_parity_sent_total', { transport: 'quic' }), 4);
   t.equal(value('link_shards_restored_total', { transport: 'quic' }), 3);
+  t.equal(value('link_datagrams_dropped_total', { transport: 'quic' }), 5);
   t.equal(value('link_bytes_sent_total', { transport: 'quic' }), 1000);
   t.equal(value('link_bytes_received_total', { transport: 'quic' }), 500);
   t.equal(value('payload_bytes_total', { direction: 'sent' }), 123);
@@ -131,7 +132,7 @@ function linkWith(
     packetsLost: 2,
     paritySent: 4,
     shardsRestored: 3,
-    datagramsDropped: 0,
+    datagramsDropped: 5,
     bytesSent: 1000,
     bytesReceived: 500,
     deliveryRate: 1,
