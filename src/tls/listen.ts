@@ -166,19 +166,30 @@ class TlsListener implements TlsAcceptor {
     const peer = formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 });
     // A reset at any moment is the TLS layer's or the connection's to handle; before and after them it is nobody's.
     socket.on('error', () => {});
+    // Gone already: without the peer's address it cannot be told from others that are.
+    if (socket.remoteAddress === undefined) return void socket.destroy();
     if (!this.hasRoom(socket)) return void socket.resetAndDestroy();
+    const key = addressesOf(socket);
+    this.#dropPredecessor(key);
     const { strangers } = this.#options;
     const source = sourceOf(socket.remoteAddress ?? 'unknown');
     const refusal = this.#sources.judge(source, strangers, performance.now());
     if (refusal !== null) this.onRefusal(refusal);
     if (refusal === 'total') this.#makeRoom();
     else if (refusal !== null) return void socket.resetAndDestroy();
-    const key = addressesOf(socket);
     const timer = setTimeout(() => this.#timeOut(key, strangers.timeout), strangers.timeout);
     this.#sources.begin(source);
     this.#strangers.set(key, { socket, peer, source, certificate: this.#certificate, timer });
-    socket.once('close', () => this.#fail(key, new QtunnelError('LINK_LOST', 'The peer went away during the handshake.')));
+    socket.once('close', () => {
+      if (this.#strangers.get(key)?.socket === socket) this.#fail(key, wentAway());
+    });
     this.#tls.emit('connection', socket);
+  }
+
+  /** A peer that has reset a connection may come again from the same port before Node hears of the reset. */
+  #dropPredecessor(key: string): void {
+    this.#strangers.get(key)?.socket.destroy();
+    this.#fail(key, wentAway());
   }
 
   /** A client's certificate is judged with its HELLO, where the client can be told what is wrong. */
@@ -193,9 +204,10 @@ class TlsListener implements TlsAcceptor {
   /** The longest silent goes: a client proves itself within milliseconds, so those who only hold places lose them to it. */
   #makeRoom(): void {
     const [oldest] = this.#strangers.keys();
+    if (oldest === undefined) return;
     const message = `There are more than ${this.#options.strangers.maxHandshakes} connections that have not proven themselves (-max-handshakes); the oldest was closed.`;
-    this.#strangers.get(oldest!)!.socket.resetAndDestroy();
-    this.#fail(oldest!, new QtunnelError('SERVER_BUSY', message));
+    this.#strangers.get(oldest)!.socket.resetAndDestroy();
+    this.#fail(oldest, new QtunnelError('SERVER_BUSY', message));
   }
 
   #greet(socket: TLSSocket): void {
@@ -311,6 +323,10 @@ class TlsListener implements TlsAcceptor {
     this.#sources.settle(stranger.source, outcome, this.#options.strangers, performance.now());
     return stranger;
   }
+}
+
+function wentAway(): QtunnelError {
+  return new QtunnelError('LINK_LOST', 'The peer went away during the handshake.');
 }
 
 function addressesOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { connect as connectRaw, type ConnectionOptions } from 'node:tls';
 import { type Test, test } from 'tap';
 import { type ErrorCode, QtunnelError } from '../../src/errors.ts';
@@ -8,7 +8,7 @@ import type { LinkListener } from '../../src/link/options.ts';
 import { hmacSha256 } from '../../src/identity/secret.ts';
 import { ALPN, ClientHandshake } from '../../src/protocol/handshake.ts';
 import { encodePing } from '../../src/protocol/messages.ts';
-import { listenTls } from '../../src/tls/listen.ts';
+import { acceptTls, listenTls } from '../../src/tls/listen.ts';
 import { LIMITS } from '../link/limits.ts';
 import { eventually } from '../support/deadline.ts';
 import { freePort, listen } from '../support/tcp.ts';
@@ -143,6 +143,39 @@ void test('strangers are limited in number, and do not keep clients out', async 
   await eventually('the end of the one that was silent for longest', () => sockets[0]!.closed);
   t.ok(sockets.filter((socket) => socket.closed).length < 10, 'the others keep their places');
   client.close(DONE);
+});
+
+void test('who resets his connection before it is heard, or comes again from the same port, leaves nothing', async (t) => {
+  const directory = { announce() {}, withdraw() {}, find: () => undefined, onWithdrawn() {}, close() {} };
+  const strangers = { ...LIMITS, maxHandshakes: 2 };
+  const acceptor = acceptTls({ host: '127.0.0.1', port: 0 }, await serverKeys(), linkOptions({ strangers }), directory);
+  t.teardown(() => acceptor.close());
+  const taken: Socket[] = [];
+  const server = createServer({ pauseOnConnect: true }, (socket) => taken.push(socket)).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  /** A connection that the server has and has not heard of the reset of. */
+  const come = async (localPort = 0, isKnown = false): Promise<Socket> => {
+    const socket = connect({ port, host: '127.0.0.1', localPort });
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    const { localPort: from = 0 } = socket;
+    const there = await eventually('the connection', () => taken.pop());
+    // Node asks once who the peer is.
+    if (isKnown) t.equal(there!.remotePort, from);
+    socket.resetAndDestroy();
+    await once(socket, 'close');
+    return there!;
+  };
+  for (let n = 0; n < 3; n++) {
+    const samePort = await freePort();
+    const first = await come(samePort, true);
+    const [gone, alsoGone, again] = [await come(), await come(), await come(samePort, true)];
+    for (const socket of [first, gone, alsoGone, again]) acceptor.accept(socket);
+    await eventually('them to be gone', () => [first, gone, alsoGone, again].every(({ closed }) => closed));
+    t.equal(acceptor.handshakes, 0);
+  }
 });
 
 void test('the client says what is wrong with the way', async (t) => {
