@@ -15,6 +15,8 @@ export interface ControlHandler {
   onGoAway(): void;
   /** The peer was silent for too long. */
   onDead(): void;
+  /** The peer has taken in all that was sent before `askForTaken`. */
+  onTaken(): void;
   onControlLost(error: QtunnelError): void;
 }
 
@@ -29,6 +31,7 @@ export class Control implements ConnectionHandler {
   #pings = 0;
   #pingAt = 0;
   #stalled = false;
+  #asksForTaken = false;
   #timer: NodeJS.Timeout | null = null;
 
   /** `keepalive` and `idleTimeout` are milliseconds. Asks at once, to learn the round-trip time. */
@@ -74,6 +77,13 @@ export class Control implements ConnectionHandler {
   sendSoon(bytes: Uint8Array): void {
     if (this.#connection.queued <= MOST_QUEUED) return this.#connection.sendSoon(bytes);
     this.#connection.fail(new QtunnelError('PROTOCOL_VIOLATION', 'The peer does not take what the control connection has for it.'));
+  }
+
+  /** Has `onTaken` called once, unless the connection is lost before. */
+  askForTaken(): void {
+    if (this.#asksForTaken) return;
+    this.#asksForTaken = true;
+    this.#sendPing(performance.now());
   }
 
   /** Ends the connection after what was sent. */
@@ -123,6 +133,9 @@ export class Control implements ConnectionHandler {
     if (opaque[0] !== this.#ping[0]) return;
     const sample = performance.now() - this.#pingAt;
     this.rtt = Number.isNaN(this.rtt) ? sample : this.rtt + (sample - this.rtt) / 8;
+    if (!this.#asksForTaken) return;
+    this.#asksForTaken = false;
+    this.#handler.onTaken();
   }
 
   #sendPing(now: number): void {

@@ -15,6 +15,7 @@ export class Lanes implements LaneHost {
   /** Streams that could write if the control connection had room, longest waiting first. */
   readonly #waiting = new Set<TlsStream>();
   readonly #numbers: StreamNumbers;
+  #wereUsed = false;
 
   constructor(control: Control | null, numbers: StreamNumbers) {
     this.#control = control;
@@ -25,7 +26,13 @@ export class Lanes implements LaneHost {
     return this.#streams.get(id);
   }
 
+  /** Whether there have been any. */
+  get wereUsed(): boolean {
+    return this.#wereUsed;
+  }
+
   add(id: number, stream: TlsStream): void {
+    this.#wereUsed = true;
     this.#streams.set(id, stream);
   }
 

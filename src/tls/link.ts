@@ -73,6 +73,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   #unnumbered = 0;
   /** Whether the peer may open streams: at the server also after its GOAWAY, because on another connection OPEN may have been overtaken by it. */
   #accepts = true;
+  #isControlLost = false;
   /** Whether the end of the last stream closes a link that drains. */
   #closesWhenIdle = false;
   #drainReason = new QtunnelError('LINK_CLOSED', 'The link was drained.');
@@ -269,6 +270,10 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     if (isNews && this.#serverOpens) this.#control?.send(encodeGoAway('no more from this side'));
   }
 
+  onTaken(): void {
+    if (this.#isDrained) this.close(this.#drainReason);
+  }
+
   onDead(): void {
     this.close(new QtunnelError('LINK_LOST', `Nothing was heard from ${this.peer} for the idle timeout.`));
   }
@@ -276,6 +281,7 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   onControlLost(error: QtunnelError): void {
     if (this.#state === 'closed') return;
     if (this.#isOpen) this.#drainReason = error;
+    this.#isControlLost = true;
     this.#accepts = false;
     this.#setState('draining');
     this.#source?.close();
@@ -355,15 +361,17 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
   #attach(connection: TlsConnection, payload: Uint8Array): void {
     const { stream: id, offset, ended } = decodeAttach(payload);
     const stream = this.#lanes.get(id);
-    if (stream !== undefined || this.#numbers.isAhead(id)) this.#connections.take(connection);
-    if (stream !== undefined) {
-      stream.attach(connection, offset, ended);
-      return stream.answerAttach();
-    }
-    if (this.#numbers.isAhead(id)) return this.#attachAhead(connection, id, offset, ended);
+    if (stream === undefined && !this.#numbers.isAhead(id)) return this.#answerLate(connection, id, ended);
+    this.#connections.take(connection);
+    if (stream === undefined) return this.#attachAhead(connection, id, offset, ended);
+    stream.attach(connection, offset, ended);
+    stream.answerAttach();
+  }
+
+  /** ATTACH for a stream that has ended: if well, the client has nothing more to say on this connection. A client that does not take that in gets no more of it. */
+  #answerLate(connection: TlsConnection, id: number, ended: boolean): void {
     this.#numbers.expectUsed(id);
-    // It has ended: if well, the client has nothing more to say on this connection.
-    if (ended) connection.send(READY);
+    if (ended && connection.queued <= MOST_READY) connection.send(READY);
     else connection.destroy();
   }
 
@@ -395,8 +403,15 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     this.#closeIfDrained();
   }
 
+  get #isDrained(): boolean {
+    return this.#state === 'draining' && this.#closesWhenIdle && this.#streams.size === 0;
+  }
+
+  /** What ended in a lane has only been written; to close the connection could cost its last bytes. */
   #closeIfDrained(): void {
-    if (this.#state === 'draining' && this.#closesWhenIdle && this.#streams.size === 0) this.close(this.#drainReason);
+    if (!this.#isDrained) return;
+    if (this.#lanes.wereUsed && !this.#isControlLost) this.#control?.askForTaken();
+    else this.close(this.#drainReason);
   }
 
   #setState(state: LinkState): void {
@@ -420,5 +435,7 @@ const UNKNOWN = {
   shardsRestored: Number.NaN,
   deliveryRate: Number.NaN,
 };
+/** Bytes of answers that may wait for the kernel on one connection. */
+const MOST_READY = 4_096;
 /** Control, the client's warm pool (64), and connections of ended streams that linger for a second. */
 const SPARE_CONNECTIONS = 1024;

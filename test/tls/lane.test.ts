@@ -247,6 +247,33 @@ void test('what was said before the link drained is all there, however late it i
   t.ok(there.bytes.equals(bytes));
 });
 
+void test('a link that drains waits until the other side has taken what its streams said last', async (t) => {
+  const { client, server, relay } = await ready(t);
+  const streams = Array.from({ length: 200 }, () => open(client.link));
+  for (const { stream } of streams) stream.write(Buffer.from('x'));
+  for (const recorder of streams) {
+    (await server.accept()).recorder.stream.end();
+    await recorder.end();
+  }
+  const [{ client: way }] = relay.connections as [Relay['connections'][number]];
+  way.pause();
+  // As much as there is room for on the way, and then what waits for it in this process.
+  let taken = 0;
+  for (const { stream } of streams) {
+    if (stream.write(Buffer.alloc(16_000, 'y')) < 16_000) stream.reset('RESET', 'no room');
+    else taken++;
+    stream.end();
+  }
+  t.ok(taken > 0 && taken < streams.length, `${taken} of ${streams.length}`);
+  client.link.drain();
+  t.equal(client.link.state, 'draining');
+  t.equal(client.link.streams, 0);
+  way.resume();
+  await Promise.all([client.closed(), server.closed()]);
+  const whole = server.accepted.filter(({ recorder }) => recorder.ended && recorder.received === 16_001);
+  t.equal(whole.length, taken);
+});
+
 void test('a reader that does not read holds up nobody else, and a lane’s worth is all that waits', async (t) => {
   const { client, server } = await ready(t);
   server.options = { holding: true };
@@ -351,6 +378,24 @@ void test('what does not belong on a stream’s own connection resets it, or end
   await eventually('it to be taken', () => idle(server) === 0);
   control.send(small(id, 'abc'));
   t.equal((await server.closed()).code, 'PROTOCOL_VIOLATION');
+});
+
+void test('a client that asks for one stream again and again and does not listen loses the connection', async (t) => {
+  const { server, control, join } = await rawClient(t);
+  control.send(Buffer.concat([opening(1), encodeFin(1)]));
+  const { recorder } = await server.accept();
+  await recorder.end();
+  recorder.stream.end();
+  await eventually('it to be over', () => server.link.streams === 0);
+  const connection = await join();
+  const before = connections(server);
+  connection.pause();
+  const attach = Buffer.concat(Array.from({ length: 10_000 }, () => encodeAttach(1, 0, true)));
+  await eventually('the end of the connection', () => {
+    if (connection.queued < 1_000_000) connection.send(attach);
+    return connections(server) < before;
+  });
+  t.equal(server.link.state, 'up');
 });
 
 void test('connections that are ahead of streams that never come are bounded', async (t) => {
