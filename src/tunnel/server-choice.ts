@@ -23,9 +23,6 @@ export interface MarkChange {
 export class ServerChoice {
   readonly #servers: Server[];
   #preferred = 0;
-  /** Which server has been clearly nearer than the preferred one, and since when. */
-  #nearer: Server | null = null;
-  #nearerSince = 0;
 
   constructor(count: number) {
     this.#servers = Array.from({ length: count }, () => new Server());
@@ -57,17 +54,17 @@ export class ServerChoice {
     const nearest = this.#nearest(({ isUp }) => isUp);
     if (nearest === null) return;
     if (!present.isUp) return this.#prefer(this.#nearest((server) => server.isSettled(now)) ?? nearest);
-    const candidate = this.#nearest((server) => server.isSettled(now) && isClearlyNearer(server, present));
-    if (candidate !== this.#nearer) {
-      this.#nearer = candidate;
-      this.#nearerSince = now;
-    }
-    if (candidate !== null && now - this.#nearerSince >= HOLD) this.#prefer(candidate);
+    // Each by itself: which of several is the nearest may change with each look.
+    for (const server of this.#servers)
+      if (!server.isSettled(now) || !isClearlyNearer(server, present)) server.nearerSince = Infinity;
+      else if (server.nearerSince === Infinity) server.nearerSince = now;
+    const candidate = this.#nearest(({ nearerSince }) => now - nearerSince >= HOLD);
+    if (candidate !== null) this.#prefer(candidate);
   }
 
   #prefer(server: Server): void {
     this.#preferred = this.#servers.indexOf(server);
-    this.#nearer = null;
+    for (const each of this.#servers) each.nearerSince = Infinity;
   }
 
   #nearest(fits: (server: Server) => boolean): Server | null {
@@ -79,6 +76,8 @@ export class ServerChoice {
 class Server {
   isUp = false;
   readonly marks = new Set<ServerMark>();
+  /** Since when it has been clearly nearer than the preferred one; Infinity while it is not. */
+  nearerSince = Infinity;
   /** Milliseconds: smoothed, and its mean deviation. */
   #rtt = Number.NaN;
   #variation = 0;

@@ -68,6 +68,16 @@ void test('little differences, and such that come and go, move nothing', async (
   t.strictSame(changing.moves, []);
 });
 
+void test('a far server is left although the two that are nearer are so by turns', async (t) => {
+  const watch = new Watch(100, 20, 20);
+  watch.run(10_000, (now) => {
+    const isSecond = Math.floor(now / 1_000) % 2 === 0;
+    [watch.rtts[1], watch.rtts[2]] = isSecond ? [19, 21] : [21, 19];
+  });
+  t.not(watch.choice.preferred, 0);
+  t.equal(watch.moves.length, 1);
+});
+
 void test('two that die by turns: nothing goes to and fro', async (t) => {
   const watch = new Watch(30, 31);
   watch.run(600_000, (now) => {
