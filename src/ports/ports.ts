@@ -34,8 +34,13 @@ export const OWN_PORTS: Ports = {
   openUdp: (options, open) => open(options),
   openUdpGroup: async (bind, workers, calls) => {
     const group = await openUdpGroup(bind, workers, calls);
-    steer(group, { workers, first: 0, shared: false }, calls);
-    return group;
+    try {
+      steer(group, { workers, first: 0, shared: false }, calls);
+      return group;
+    } catch (error) {
+      group.close();
+      throw error;
+    }
   },
   place: (index, count) => ({ index, count }),
   linkDirectory: () => null,

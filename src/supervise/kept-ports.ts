@@ -94,13 +94,18 @@ export class KeptPorts implements Ports {
   async openUdp(options: UdpOptions, open: OpenUdp): Promise<UdpSocket> {
     if (this.#calls === null) return await this.#openAlone(options, open);
     const group = await this.openUdpGroup(options.bind, 1, this.#calls);
-    const socket = await open({ ...options, fd: this.#calls.duplicate(group.descriptors[0]!) });
-    const close = socket.close.bind(socket);
-    socket.close = () => {
-      close();
+    try {
+      const socket = await open({ ...options, fd: this.#calls.duplicate(group.descriptors[0]!) });
+      const close = socket.close.bind(socket);
+      socket.close = () => {
+        close();
+        group.close();
+      };
+      return socket;
+    } catch (error) {
       group.close();
-    };
-    return socket;
+      throw error;
+    }
   }
 
   async openUdpGroup(bind: UdpAddress, workers: number, calls: SocketCalls): Promise<UdpGroup> {
@@ -109,10 +114,15 @@ export class KeptPorts implements Ports {
     const keys = Array.from({ length: count }, (_, index) => `${name} ${index}/${count}`);
     const whole = await this.#takeGroup(keys, bind, calls);
     const steerIt = (): void => steer(whole, { workers, first: this.#generation * workers, shared: this.#shares }, calls);
-    steerIt();
     this.#used.set(name, keys);
-    this.#steered.add(steerIt);
     const close = this.#released(name, whole.close);
+    try {
+      steerIt();
+    } catch (error) {
+      close();
+      throw error;
+    }
+    this.#steered.add(steerIt);
     const descriptors = whole.descriptors.slice(this.#generation * workers, (this.#generation + 1) * workers);
     return {
       address: whole.address,
@@ -137,8 +147,14 @@ export class KeptPorts implements Ports {
       return await adoptUdpGroup(descriptors, calls);
     }
     const group = await openUdpGroup(bind, keys.length, calls);
-    for (const [index, key] of keys.entries()) await this.#keepDescriptor(key, group.descriptors[index]!, calls);
-    return group;
+    try {
+      for (const [index, key] of keys.entries()) await this.#keepDescriptor(key, group.descriptors[index]!, calls);
+      return group;
+    } catch (error) {
+      group.close();
+      for (const key of keys) this.#tell({ type: 'release', key });
+      throw error;
+    }
   }
 
   /** Node sends no bare descriptors. */
@@ -151,10 +167,16 @@ export class KeptPorts implements Ports {
   async #openAlone(options: UdpOptions, open: OpenUdp): Promise<UdpSocket> {
     const key = this.#nameFor('udp', options.bind);
     const handle = this.#take(key) ?? (await this.#bind(key, options));
-    const socket = await open({ ...options, fd: handle.fd });
-    this.#used.set(key, [key]);
-    socket.close = this.#released(key, socket.close.bind(socket));
-    return socket;
+    try {
+      const socket = await open({ ...options, fd: handle.fd });
+      this.#used.set(key, [key]);
+      socket.close = this.#released(key, socket.close.bind(socket));
+      return socket;
+    } catch (error) {
+      handle.close();
+      this.#tell({ type: 'release', key });
+      throw error;
+    }
   }
 
   /** Node's socket is only there to be bound. It keeps its descriptor, which the other one closes. */

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { EXIT, type ExitCode } from '../cli/exit.ts';
 import { Backoff } from '../protocol/backoff.ts';
-import type { Child, ChildEnd, StartChild } from './child.ts';
+import type { Child, ChildEnd, ChildHandler, StartChild } from './child.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { KeptSockets } from './kept-sockets.ts';
 import type { FromChild, Generation, SocketHandle } from './messages.ts';
@@ -94,8 +94,8 @@ export class Supervisor {
   }
 
   #start(generation: Generation): Ward {
-    const { start, hangTimeout } = this.#options;
-    const child = start({
+    const { hangTimeout } = this.#options;
+    const child = this.#startChild({
       onMessage: (message, socket) => this.#handleMessage(ward, message, socket),
       onExit: (end) => this.#handleExit(ward, end),
     });
@@ -110,6 +110,17 @@ export class Supervisor {
     };
     this.#log.debug({ event: 'child_started', pid: child.pid }, `process ${child.pid} is started`);
     return ward;
+  }
+
+  /** Where no process can be made, for want of memory as a rule, it is as if one had died at once. */
+  #startChild(handler: ChildHandler): Child {
+    try {
+      return this.#options.start(handler);
+    } catch (err) {
+      this.#log.error({ event: 'warning', err }, 'no process can be started');
+      queueMicrotask(() => handler.onExit({ code: EXIT.FAILED, signal: null }));
+      return NO_CHILD;
+    }
   }
 
   #handleMessage(ward: Ward, message: FromChild, socket: SocketHandle | undefined): void {
@@ -284,6 +295,7 @@ function howItEnded({ code, signal }: ChildEnd): string {
   return signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`;
 }
 
+const NO_CHILD: Child = { pid: 0, tell() {}, kill() {} };
 /** Milliseconds. */
 const FIRST_DELAY = 100;
 const LONGEST_DELAY = 10_000;

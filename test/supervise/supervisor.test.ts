@@ -238,11 +238,31 @@ test('stop while one is leaving: it drains on, and the exit code is the worst', 
   t.equal(await supervisor.ended, 1);
 });
 
-function supervise(t: Test, { hangTimeout = 60_000 } = {}) {
+test('where no process can be started, it is tried again; at the very beginning that is an error', async (t) => {
+  const { next, events, failing, children, supervisor } = supervise(t);
+  const first = await next();
+  first.say({ type: 'ready', keys: [], obstacle: null });
+  failing.left = 2;
+  first.end({ code: null, signal: 'SIGKILL' });
+  t.ok(await next(), 'as soon as it can be');
+  t.equal(events('restarting').length, 3);
+  t.equal(children.length, 2);
+  failing.left = 1;
+  children[1]!.say({ type: 'ready', keys: [], obstacle: null });
+  supervisor.upgrade();
+  await eventually('the upgrade to fail', () => events('upgrade_failed').length === 1);
+  const hopeless = supervise(t, { cannotStart: 1 });
+  t.equal(await hopeless.supervisor.ended, 1);
+});
+
+function supervise(t: Test, { hangTimeout = 60_000, cannotStart = 0 } = {}) {
+  /** How often the next start fails. */
+  const failing = { left: cannotStart };
   const children: FakeChild[] = [];
   const lines: Record<string, unknown>[] = [];
   const log = pino({ level: 'debug' }, { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) });
   const start = (handler: ChildHandler): Child => {
+    if (failing.left-- > 0) throw new Error('spawn ENOMEM');
     const child = new FakeChild(handler, children.length + 1);
     children.push(child);
     return child;
@@ -258,5 +278,5 @@ function supervise(t: Test, { hangTimeout = 60_000 } = {}) {
     const index = taken++;
     return (await eventually('a child', () => children[index]))!;
   };
-  return { supervisor, children, next, events: (name: string) => lines.filter((line) => line['event'] === name) };
+  return { supervisor, children, failing, next, events: (name: string) => lines.filter((line) => line['event'] === name) };
 }
