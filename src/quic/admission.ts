@@ -21,10 +21,10 @@ import type { QuicConnection } from './connection.ts';
  * With a secret only a client that proves in its first packet that it knows the secret gets so far; to all others the port is silent.
  */
 export class Admission {
-  /** Somebody was turned away who may be told of in the log; not called for each of a flood. */
   /** The sender is to show first that he is where he says, with a token of `retryToken`. */
   onRetry: (header: LongHeader, from: UdpAddress) => void = () => {};
   onRefusal: (refusal: Refusal) => void = () => {};
+  /** Somebody was turned away who may be told of in the log; not called for each of a flood. */
   onTurnedAway: (error: QtunnelError, from: UdpAddress) => void = () => {};
   readonly #date: () => number;
   readonly #gate = new InitialGate();

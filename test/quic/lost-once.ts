@@ -107,14 +107,14 @@ class Watch {
     return isMeant;
   }
 
-  #handle(kind: Kind): void {
+  #handle(kind: Kind | undefined): void {
     if (kind !== this.#loss.what || this.#done) return;
     this.#done = this.#armed = true;
   }
 
   #tap(connection: QuicConnection): void {
     const { native } = connection;
-    const reader = new FrameReader({ onFrame: (type) => this.#handle(NAMES.get(type) ?? 'OPEN'), onData() {} });
+    const reader = new FrameReader({ onFrame: (type) => this.#handle(NAMES.get(type)), onData() {} });
     const { streamSend } = native;
     native.streamSend = (id, bytes, fin) => {
       const taken = streamSend.call(native, id, bytes, fin);
