@@ -3,6 +3,7 @@ import { fuzzBlocks } from './blocks.ts';
 import { fuzzGreetings, fuzzTransfer } from './connection.ts';
 import { fuzzLink } from './link.ts';
 import { fuzzDatagramParsers } from './parsers.ts';
+import { fuzzTls } from './tls.ts';
 
 // `npm run reliability fuzz` does a million; what fails there gets a case of its own here, by its seed.
 
@@ -25,6 +26,14 @@ test('frames of a proven peer that means ill end its link at most', async (t) =>
   t.ok(
     violations > 0 && violations < links && bytes > 100_000 && datagrams > 100,
     `${violations} of ${links} links ended, ${bytes} bytes, ${datagrams} datagrams`,
+  );
+});
+
+test('frames over TLS, before and after the proof, end what they came on at most', async (t) => {
+  const { links, violations, refusals, bytes } = await fuzzTls(6_000, 1);
+  t.ok(
+    violations > 0 && refusals > 0 && bytes > 100_000,
+    `${violations} violations, ${refusals} refusals, ${links} links, ${bytes} bytes`,
   );
 });
 

@@ -2,6 +2,7 @@ import { fuzzBlocks } from '../fuzz/blocks.ts';
 import { fuzzGreetings, fuzzTransfer } from '../fuzz/connection.ts';
 import { fuzzLink } from '../fuzz/link.ts';
 import { fuzzDatagramParsers } from '../fuzz/parsers.ts';
+import { fuzzTls } from '../fuzz/tls.ts';
 import type { Experiment } from './experiment.ts';
 
 /** A million inputs that somebody has changed. What fails says its seed, which then becomes a test in test/fuzz. */
@@ -28,6 +29,11 @@ export function fuzz(): Experiment {
       await trial.part(`${thousands(300_000)} frames of a proven peer that means ill`, async () => {
         const { links, violations } = fuzzLink(300_000, seed);
         return `${thousands(links)} links, of which ${thousands(violations)} were closed for it; nothing broke, no stream was left`;
+      });
+      await trial.part(`${thousands(300_000)} frames into the TLS driver, before and after the proof`, async () => {
+        const { links, violations, refusals, bytes } = await fuzzTls(300_000, seed);
+        const carried = `${(bytes / 1e6).toFixed(0)} MB carried`;
+        return `${thousands(links)} links; ${thousands(violations)} links and streams ended for it, ${thousands(refusals)} greetings refused; ${carried}; nothing broke, nothing was left`;
       });
       for (const [what, key] of [['with', undefined] as const, ['without', null] as const])
         await trial.part(`${thousands(30_000)} forged datagrams during greetings ${what} a secret, to both sides`, async () => {
