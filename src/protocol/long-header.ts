@@ -6,6 +6,9 @@ export interface LongHeader {
   readonly source: Uint8Array;
   /** Whether the first packet is an Initial, and then its token. */
   readonly token: Uint8Array | null;
+  /** Where the first packet's number begins, and where the packet ends, in the bytes that it was read from. */
+  readonly numberAt: number;
+  readonly end: number;
 }
 
 /**
@@ -29,12 +32,7 @@ export function readLongHeaders(bytes: Uint8Array, offset: number, length: numbe
   return first;
 }
 
-interface Packet extends LongHeader {
-  /** Where the packet ends in `bytes`. */
-  readonly end: number;
-}
-
-function readPacket(bytes: Uint8Array, start: number, end: number): Packet | null {
+function readPacket(bytes: Uint8Array, start: number, end: number): LongHeader | null {
   if (end - start < LEAST_HEADER || (bytes[start]! & FORM_BITS) !== LONG || !isVersion1(bytes, start + 1)) return null;
   const type = (bytes[start]! >>> 4) & 3;
   if (type === RETRY) return null;
@@ -53,10 +51,11 @@ function readPacket(bytes: Uint8Array, start: number, end: number): Packet | nul
     at += varintLength(bytes, at) + size;
   }
   const rest = readVarint(bytes, at, end);
-  const packetEnd = at + varintLength(bytes, at) + rest;
+  const numberAt = at + varintLength(bytes, at);
+  const packetEnd = numberAt + rest;
   // NaN, where a number does not fit, is not in the datagram either.
   if (rest < LEAST_REST || !(packetEnd <= end)) return null;
-  return { destination, source, token, end: packetEnd };
+  return { destination, source, token, numberAt, end: packetEnd };
 }
 
 function isVersion1(bytes: Uint8Array, at: number): boolean {

@@ -24,6 +24,7 @@ import { type ConnectionHost, QuicConnection } from './connection.ts';
 import { environmentFor, type QuicEnvironment } from './environment.ts';
 import { type GreetingOutcome, ServerGreeting } from './greeting.ts';
 import type { QuicOptions } from './link-settings.ts';
+import { ServerConfigs } from './server-configs.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
 import { BlockPacketizer } from './packetization/blocks.ts';
 import { Turns } from './turns.ts';
@@ -37,8 +38,8 @@ export async function listenQuic(
   options: QuicListenOptions,
   environment: QuicEnvironment = environmentFor(options.udp),
 ): Promise<LinkListener<QuicListenOptions>> {
-  const config = configOf(options, keys);
-  return new QuicListener(await environment.openUdp({ bind: address }), environment, config, keys, options);
+  const configs = configsOf(options, keys);
+  return new QuicListener(await environment.openUdp({ bind: address }), environment, configs, keys, options);
 }
 
 /** One socket for all clients. Packets find their connection by the connection id that this side gave it. */
@@ -56,7 +57,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   readonly #router = new ConnectionIdRouter<QuicConnection>();
   readonly #ids = new Map<QuicConnection, Uint8Array[]>();
   readonly #admission: Admission;
-  #config: Config;
+  #configs: ServerConfigs;
   #keys: ServerKeys;
   #issuer: ConnectionIdIssuer;
   #accepting = true;
@@ -67,14 +68,14 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   constructor(
     udp: UdpSocket,
     { clock, date, place }: QuicEnvironment,
-    config: Config,
+    configs: ServerConfigs,
     keys: ServerKeys,
     options: QuicListenOptions,
   ) {
     this.udp = udp;
     this.clock = clock;
     this.#place = place ?? ALONE;
-    this.#config = config;
+    this.#configs = configs;
     this.#keys = keys;
     this.#options = options;
     this.#issuer = issuerFor(keys, options, udp.address.port);
@@ -96,7 +97,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   }
 
   setIdentity(keys: ServerKeys): void {
-    this.#config = configOf(this.#options, keys);
+    this.#configs = configsOf(this.#options, keys);
     this.#keys = keys;
     this.#issuer = issuerFor(keys, this.#options, this.udp.address.port);
   }
@@ -158,15 +159,16 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   #judge(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
     if (!this.#accepting) return;
     const candidate = this.#admission.judge(bytes, offset, length, from);
-    const connection = candidate === null ? null : this.#accept(candidate, from);
+    if (candidate === null) return;
+    const connection = this.#accept(candidate, this.#configs.configFor(bytes, offset, candidate.header), from);
     if (connection !== null) this.#pass(connection, bytes, offset, length, from);
   }
 
-  #accept(candidate: Candidate, from: UdpAddress): QuicConnection | null {
+  #accept(candidate: Candidate, config: Config, from: UdpAddress): QuicConnection | null {
     const { header, original } = candidate;
     // After Retry the client uses the id that came with it.
     const id = original === null ? this.#issueId() : Uint8Array.from(header.destination);
-    const native = this.#acceptNative(id, original, from);
+    const native = this.#acceptNative(id, original, config, from);
     if (native === null) return null;
     const server = { certificateDer: this.#keys.certificateDer, resetToken: this.#issuer.resetToken(id) };
     const options = this.#options;
@@ -181,9 +183,9 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   }
 
   /** Null for an address that quiche cannot parse, such as a link-local one with its interface. */
-  #acceptNative(id: Uint8Array, original: Uint8Array | null, from: UdpAddress): QuicheConnection | null {
+  #acceptNative(id: Uint8Array, original: Uint8Array | null, config: Config, from: UdpAddress): QuicheConnection | null {
     try {
-      return quiche.Connection.accept(id, original, this.udp.address, from, this.#config);
+      return quiche.Connection.accept(id, original, this.udp.address, from, config);
     } catch {
       return null;
     }
@@ -226,7 +228,8 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
 
   /** Tells a client of an earlier run of this server, and nobody else, that its connection is gone (docs/PROTOCOL.md). */
   #sendReset(id: Uint8Array, length: number, to: UdpAddress): void {
-    if (length <= MIN_STATELESS_RESET + 1 || !this.#resets.take() || !this.#issuer.isOwn(id)) return;
+    // Only answers count: what strangers make up must not use up those of clients.
+    if (length <= MIN_STATELESS_RESET + 1 || !this.#issuer.isOwn(id) || !this.#resets.take()) return;
     // Shorter than what it answers, so that two that do not know each other fall silent (RFC 9000 §10.3.3).
     const packet = statelessReset(randomBytes(Math.min(length - 1, MAX_RESET)), this.#issuer.resetToken(id));
     this.udp.sendBuffer.set(packet);
@@ -240,10 +243,13 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   }
 }
 
-function configOf(options: QuicListenOptions, keys: ServerKeys): Config {
+function configsOf(options: QuicListenOptions, keys: ServerKeys): ServerConfigs {
+  const { auth } = options;
   // What makes early data safe is that the first packet shows the secret, and can be played once (Admission).
-  const earlyData = options.earlyData === true && !isOpen(options.auth);
-  return serverConfig({ ...options, earlyData }, keys, wantsCertificates(options.auth));
+  const takesEarlyData = options.earlyData === true && !isOpen(auth);
+  return new ServerConfigs(auth.hmac, takesEarlyData, (earlyData) =>
+    serverConfig({ ...options, earlyData }, keys, wantsCertificates(auth)),
+  );
 }
 
 /**

@@ -139,6 +139,19 @@ void test('a first flight that is played again is not delivered again', async (t
   t.equal(heard(world, before).filter((text) => text.includes('hello')).length, 1);
 });
 
+void test('a ticket is good for one first flight: with a used one the client is served as if it had none', async (t) => {
+  const { world, tickets } = await visited();
+  const { kept } = tickets;
+  t.ok((await timeToFirstByte(world, tickets)) < 2);
+  await world.clock.advance(2 * DELAY);
+  const before = world.links.length;
+  tickets.kept = kept;
+  const trips = await timeToFirstByte(world, tickets);
+  t.ok(trips > 2, `${trips} trips`);
+  t.equal(world.links.length, before + 1);
+  t.same(heard(world, before), ['hello'], 'once');
+});
+
 void test('early data that a restarted server does not take is sent again, and nothing is lost', async (t) => {
   const { world, tickets } = await visited();
   await world.until(world.listener.close());

@@ -119,6 +119,25 @@ void test('a server that was restarted with the same identity ends the link at o
   t.match(client.closes[0]?.message, /restarted/);
 });
 
+void test('made-up ids do not keep a restarted server from telling its clients', async (t) => {
+  const { world, client } = await makeWorld();
+  kill(world);
+  await world.listen(quicOptions(), { ...newKeys(world.keys.nodeKey) });
+  const server = { host: '127.0.0.1', port: PORT };
+  const stranger = await world.network.open({ bind: { host: '', port: 0 }, connect: server });
+  const random = seededRandom(1);
+  const { sent } = world.network.down;
+  for (let n = 0; n < 300; n++) {
+    stranger.sendBuffer.set([0x40, ...randomBytes(random, 50)]);
+    stranger.send(51, 51, server);
+  }
+  await world.clock.advance(1);
+  t.equal(world.network.down.sent, sent);
+  client.link.open(REQUEST);
+  await world.clock.advance(50);
+  t.match(client.closes[0]?.message, /restarted/);
+});
+
 void test('a server with another identity answers nothing to a client that it does not know', async (t) => {
   const { world, client } = await makeWorld();
   kill(world);
