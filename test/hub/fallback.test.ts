@@ -1,0 +1,46 @@
+import { connect } from 'node:net';
+import { test } from 'tap';
+import { dial, echoes, echoServer, freePort, listen } from '../support/tcp.ts';
+import { eventually } from '../support/deadline.ts';
+import { UdpRelay } from '../support/udp-relay.ts';
+import { isReady, startAgent, startHub, stateOf } from './hubs.ts';
+
+void test('UDP stops passing: the agent’s ports move to its link over TLS, and back when UDP passes again; what is open stays', async (t) => {
+  const hub = await startHub(t, { keepalive: 200 });
+  const relay = await UdpRelay.open(t, hub.settings.tunnel.listen.port);
+  await listen(t, (socket) => forward(socket, hub.settings.tunnel.listen.port), relay.port);
+  const port = await freePort();
+  const server = { host: '127.0.0.1', port: relay.port };
+  const { lines } = await startAgent(t, hub, {
+    wishes: [`${port}:127.0.0.1:${await echoServer(t)}`],
+    tunnel: { backend: server, keepalive: 200, idleTimeout: 20_000 },
+  });
+  const isOver = (transport: string) => () => hub.hub.agents()[0]?.transport === transport;
+  await eventually('QUIC', isOver('quic'));
+  await stateOf(hub, port, isReady);
+  const first = await dial(t, port);
+  t.ok(await echoes(first, 'over QUIC'));
+
+  relay.passes = false;
+  await eventually('TLS', isOver('tls'));
+  const second = await dial(t, port);
+  t.ok(await echoes(second, 'over TLS'));
+  t.equal(hub.hub.connections().length, 2);
+
+  relay.passes = true;
+  await eventually('QUIC again', isOver('quic'));
+  const third = await dial(t, port);
+  for (const socket of [first, second, third]) t.ok(await echoes(socket, 'all three'));
+  t.notOk(
+    lines.some(({ event }) => event === 'agent_refused' || event === 'port_refused'),
+    'nothing was refused',
+  );
+  t.equal(hub.lines.filter(({ event }) => event === 'withdrawn').length, 0, 'the port was never closed');
+});
+
+function forward(socket: ReturnType<typeof connect>, port: number): void {
+  const far = connect({ port, host: '127.0.0.1' });
+  socket.pipe(far).pipe(socket);
+  far.on('error', () => socket.destroy());
+  socket.on('close', () => far.destroy());
+}
