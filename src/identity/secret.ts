@@ -1,4 +1,4 @@
-import { timingSafeEqual as compareSameLength, createHmac, randomBytes } from 'node:crypto';
+import { timingSafeEqual as compareSameLength, createHmac, hash, randomBytes } from 'node:crypto';
 import { QtunnelError } from '../errors.ts';
 import { readPrivateText } from './files.ts';
 import { runInWorker } from './workers.ts';
@@ -55,8 +55,33 @@ export function stretchSecret(secret: string): Promise<Uint8Array> {
   return stretching;
 }
 
-/** HMAC-SHA256 over the parts one after another: 32 bytes. */
+/**
+ * HMAC-SHA256 over the parts one after another: 32 bytes. Short ones, which strangers' datagrams and reports come with by the thousand, are put together of two
+ * hashes (RFC 2104): `createHmac` makes objects that keep the garbage collector busy, 3 µs each against 1.3.
+ */
 export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
+  let end = HASHED_BLOCK;
+  for (const part of parts) end += part.length;
+  if (key.length > HASHED_BLOCK || end > INNER.length) return hmacOfAnyLength(key, parts);
+  for (let i = 0; i < HASHED_BLOCK; i++) {
+    const byte = key[i] ?? 0;
+    INNER[i] = byte ^ 0x36;
+    OUTER[i] = byte ^ 0x5c;
+  }
+  let at = HASHED_BLOCK;
+  for (const part of parts) {
+    INNER.set(part, at);
+    at += part.length;
+  }
+  // As text of one byte a character: a buffer would cost more than the hash.
+  OUTER.write(hash('sha256', INNER.subarray(0, end), 'binary'), HASHED_BLOCK, 'latin1');
+  const digest = hash('sha256', OUTER, 'binary');
+  const bytes = new Uint8Array(DIGEST);
+  for (let i = 0; i < DIGEST; i++) bytes[i] = digest.charCodeAt(i);
+  return bytes;
+}
+
+function hmacOfAnyLength(key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array {
   const hmac = createHmac('sha256', key);
   for (const part of parts) hmac.update(part);
   return new Uint8Array(hmac.digest());
@@ -71,5 +96,11 @@ export function timingSafeEqual(a: Uint8Array, b: Uint8Array): boolean {
 const stretched = new Map<string, Promise<Uint8Array>>();
 const CACHE_KEY = randomBytes(32);
 const MOST_SECRETS = 2;
+/** Bytes that SHA-256 takes at a time, and makes. */
+const HASHED_BLOCK = 64;
+const DIGEST = 32;
+/** What the two hashes are of; the longest that comes often is a report, in a datagram. */
+const INNER = Buffer.alloc(2048);
+const OUTER = Buffer.alloc(HASHED_BLOCK + DIGEST);
 /** What the UTF-8 decoder puts in the place of bytes that are none. */
 const REPLACEMENT_CHARACTER = '\uFFFD';

@@ -1,4 +1,4 @@
-import { createHmac, scryptSync } from 'node:crypto';
+import { createHmac, randomBytes, scryptSync } from 'node:crypto';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import tap, { test } from 'tap';
@@ -70,9 +70,24 @@ test('stretching that failed is tried again', async (t) => {
 test('hmacSha256 joins its parts', async (t) => {
   const key = Buffer.from('key');
   const whole = createHmac('sha256', key).update('abc').digest();
-  t.same(Buffer.from(hmacSha256(key, Buffer.from('a'), new Uint8Array(), Buffer.from('bc'))), whole);
-  t.notSame(Buffer.from(hmacSha256(key, Buffer.from('ab'))), whole);
+  t.equal(hexOf(hmacSha256(key, Buffer.from('a'), new Uint8Array(), Buffer.from('bc'))), whole.toString('hex'));
+  t.not(hexOf(hmacSha256(key, Buffer.from('ab'))), whole.toString('hex'));
 });
+
+test('hmacSha256 is HMAC-SHA256 whatever the lengths of key and parts are, and each result is its own', async (t) => {
+  const results = new Map<Uint8Array, string>();
+  for (const keyLength of [0, 1, 32, 63, 64, 65, 200])
+    for (const length of [0, 1, 12, 63, 64, 1400, 1984, 1985, 10_000]) {
+      const [key, part, last] = [randomBytes(keyLength), randomBytes(length), randomBytes(5)];
+      const expected = createHmac('sha256', key).update(part).update(last).digest('hex');
+      results.set(hmacSha256(key, part, last), expected);
+    }
+  for (const [result, expected] of results) t.equal(hexOf(result), expected);
+});
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
 
 test('timingSafeEqual takes any lengths', async (t) => {
   t.ok(timingSafeEqual(Buffer.from('ab'), Buffer.from('ab')));
