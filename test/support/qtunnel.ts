@@ -113,7 +113,7 @@ export async function startServer(t: Owner, options: ServerOptions): Promise<Run
     [`-listen=${listen}`, `-backend=${address}`, `-quic=${mode === 'quic'}`, `-state-dir=${stateDir}`, ...flags],
     rest,
   );
-  const listening = await process.event('listening');
+  const listening = await process.event('listening', {}, { deadline: START_MS });
   return { process, port: portOf(listening['tcp'] ?? listening['udp']), fingerprint: String(listening['fingerprint']), stateDir };
 }
 
@@ -142,8 +142,8 @@ export async function startClient(t: Owner, options: ClientOptions): Promise<Run
     ['-clientmode', `-listen=${listen}`, `-backend=${address}`, `-quic=${mode === 'quic'}`, `-state-dir=${stateDir}`, ...flags],
     rest,
   );
-  const listening = await process.event('listening');
-  if (waitForLink) await process.event('link_up', { transport: mode });
+  const listening = await process.event('listening', {}, { deadline: START_MS });
+  if (waitForLink) await process.event('link_up', { transport: mode }, { deadline: START_MS });
   return { process, port: portOf(listening['tcp']) };
 }
 
@@ -181,3 +181,6 @@ function parseLine(line: string): LogLine | undefined {
     return undefined;
   }
 }
+
+/** To start takes a second of CPU time, of which a busy machine has little. */
+const START_MS = 120_000;
