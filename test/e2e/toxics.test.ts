@@ -25,4 +25,5 @@ for (const mode of MODES)
       for (const toxic of SURVIVED)
         t.ok((await tunnel.survives(leg, toxic, { connections: 6, bytes: 3_000_000 })).cut > 0, `${leg}: ${toxic.type}`);
     }
+    await tunnel.forgets();
   });

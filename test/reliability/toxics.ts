@@ -28,6 +28,7 @@ export function toxics(): Experiment {
                 cut += outcome.cut;
                 slowest = Math.max(slowest, outcome.seconds);
               }
+              await tunnel.forgets();
               return `${cut} of ${TIMES * SURVIVED_LOAD.connections} connections cut off, all over within ${slowest.toFixed(1)} s; new ones worked each time`;
             });
         }

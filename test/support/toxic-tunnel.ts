@@ -82,7 +82,7 @@ export class ToxicTunnel {
 
   /**
    * Lets it happen to connections in their midst: each of them ends, and none of those between client and server seems to be whole when it is not. After it new
-   * ones work, and nothing of the old ones is left.
+   * ones work.
    */
   async survives(leg: Leg, toxic: Toxic, load: Load): Promise<Outcome> {
     const proxy = this.#proxies.get(leg)!;
@@ -92,10 +92,13 @@ export class ToxicTunnel {
     const outcome = await this.#during(proxy, toxic, () => this.#outcome(results, leg));
     if (outcome.cut === 0) throw new Error('nothing happened to any connection');
     await this.#works();
-    await eventually(`as many descriptors as before (${this.#descriptors.join(', ')})`, () =>
-      this.#open().every((count, index) => count <= this.#descriptors[index]! + SPARE_DESCRIPTORS),
-    );
     return outcome;
+  }
+
+  /** Nothing of connections that are over is left. TCP mode takes half a minute for it: its pool of warm connections shrinks by half every 5 s. */
+  async forgets(): Promise<void> {
+    const isAtRest = () => this.#open().every((count, index) => count <= this.#descriptors[index]! + SPARE_DESCRIPTORS);
+    await eventually(`as many descriptors as before (${this.#descriptors.join(', ')})`, isAtRest, POOL_SHRINKS_MS);
   }
 
   async #during(proxy: ToxicProxy, toxic: Toxic, happens: () => Promise<Ends>): Promise<Outcome> {
@@ -144,3 +147,4 @@ const KINDS: readonly Kind[] = ['upload', 'download', 'echo'];
 const DEADLINE_MS = 60_000;
 /** TCP mode keeps a pool of connections warm, whose number is not always the same. */
 const SPARE_DESCRIPTORS = 16;
+const POOL_SHRINKS_MS = 60_000;
