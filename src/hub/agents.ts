@@ -84,8 +84,10 @@ export class Agents {
 
   /** The link stalls, or is heard again. */
   handleStateChange(link: Link): void {
-    const name = this.#members.get(link)?.register?.name;
-    if (name !== undefined) void this.#promote(name);
+    const member = this.#members.get(link);
+    if (member === undefined) return;
+    if (member.register !== null) void this.#promote(member.register.name);
+    endIfDead(member);
   }
 
   handleClosed(link: Link): void {
@@ -125,6 +127,8 @@ export class Agents {
     this.#active.set(name, member);
     if (before !== member) this.#say('agent_here', member, `agent ${name} (${member.link.peer}) is here`);
     if (before !== undefined && before.register?.instance !== member.register?.instance) {
+      before.hasSuccessor = member.register?.fresh === true;
+      endIfDead(before);
       this.#queue(name).push(before);
       this.#tellWaiting(before, member);
     }
@@ -199,6 +203,8 @@ class Member {
   readonly since = new Date();
   register: Register | null = null;
   connections = 0;
+  /** Whether the agent seems to have been started again since. */
+  hasSuccessor = false;
 
   constructor(link: Link, stream: LinkStream, handler: ConstructorParameters<typeof JsonLines>[1]) {
     this.link = link;
@@ -210,6 +216,12 @@ class Member {
     if (this.register === null) throw new QtunnelError('INTERNAL', 'An agent was asked what it has not said.');
     return this.register;
   }
+}
+
+/** What is open on the link of a process that was killed would otherwise wait for `-idle-timeout`. */
+function endIfDead({ link, hasSuccessor }: Member): void {
+  if (!hasSuccessor || link.state !== 'stalled') return;
+  link.close(new QtunnelError('LINK_LOST', 'The agent was started again, and its process before is not heard any more.'));
 }
 
 /** A link that is not heard may come back, but nobody should wait for that at a public port. */

@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { test } from 'tap';
-import { dial, echoes, echoServer, freePort, listen } from '../support/tcp.ts';
+import { dial, echoes, echoServer, ending, freePort, listen } from '../support/tcp.ts';
 import { eventually } from '../support/deadline.ts';
 import { UdpRelay } from '../support/udp-relay.ts';
 import { isReady, startAgent, startHub, stateOf } from './hubs.ts';
@@ -36,6 +36,26 @@ void test('UDP stops passing: the agent’s ports move to its link over TLS, and
     'nothing was refused',
   );
   t.equal(hub.lines.filter(({ event }) => event === 'withdrawn').length, 0, 'the port was never closed');
+});
+
+void test('what is open on the link of a killed agent is reset once the agent was started again and the link is silent', async (t) => {
+  const hub = await startHub(t, { keepalive: 200 });
+  const relay = await UdpRelay.open(t, hub.settings.tunnel.listen.port);
+  const port = await freePort();
+  const wishes = [`${port}:127.0.0.1:${await echoServer(t)}`];
+  await startAgent(t, hub, { wishes, tunnel: { backend: { host: '127.0.0.1', port: relay.port }, fallback: false } });
+  await stateOf(hub, port, isReady);
+  const client = await dial(t, port);
+  t.ok(await echoes(client, 'hello'));
+  relay.passes = false;
+  await startAgent(t, hub, { wishes });
+  await eventually('the new one', () => hub.hub.links.length === 2);
+  t.equal(await ending(client), 'reset');
+  t.match(
+    hub.lines.filter(({ event }) => event === 'link_down'),
+    [{ msg: /started again/ }],
+  );
+  t.ok(await echoes(await dial(t, port), 'hello again'));
 });
 
 function forward(socket: ReturnType<typeof connect>, port: number): void {
