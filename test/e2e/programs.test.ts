@@ -1,14 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
-import type { Test } from 'tap';
-import { eventually } from '../support/deadline.ts';
 import { temporaryFolder } from '../support/files.ts';
 import { run, start } from '../support/process.ts';
-import { missing, pathOf } from '../support/programs.ts';
+import { missing } from '../support/programs.ts';
 import { MODES, startTunnel } from '../support/qtunnel.ts';
-import { dial, freePort } from '../support/tcp.ts';
+import { startNginx, startSshd } from '../support/services.ts';
+import { freePort } from '../support/tcp.ts';
 
 for (const mode of MODES) {
   test(`${mode}: iperf3, one stream and ten, up and down`, { skip: missing('iperf3') }, async (t) => {
@@ -65,65 +64,4 @@ for (const mode of MODES) {
 interface IperfReport {
   readonly error?: string;
   readonly end: { readonly streams: readonly { readonly receiver: { readonly bytes: number } }[] };
-}
-
-async function startNginx(t: Test, page: Buffer): Promise<number> {
-  const port = await freePort();
-  const folder = temporaryFolder(t);
-  writeFileSync(join(folder, 'page'), page);
-  mkdirSync(join(folder, 'tmp'));
-  // The worker runs as another user when the master is root.
-  chmodSync(folder, 0o755);
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/tmp/${name};`);
-  const user = process.getuid?.() === 0 ? 'user root;' : '';
-  writeFileSync(
-    join(folder, 'nginx.conf'),
-    `daemon off; pid ${folder}/pid; error_log stderr; ${user}
-     events {}
-     http { access_log off; ${temporary.join(' ')} server { listen 127.0.0.1:${port}; root ${folder}; } }`,
-  );
-  const nginx = start(t, pathOf('nginx'), ['-c', join(folder, 'nginx.conf'), '-p', folder]);
-  // A worker outlives a master that is killed; QUIT takes both along.
-  t.teardown(() => nginx.kill('SIGQUIT'));
-  await eventually('nginx listens', () => dial(t, port).catch(() => false));
-  return port;
-}
-
-/** An sshd of its own: a free port, its own host key, and one user key made for this test. */
-async function startSshd(t: Test): Promise<{ port: number; options: string[]; folder: string }> {
-  const port = await freePort();
-  const folder = temporaryFolder(t);
-  for (const key of ['host', 'user']) await run(t, 'ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, key)]);
-  writeFileSync(join(folder, 'authorized'), readFileSync(join(folder, 'user.pub')));
-  for (const file of ['host', 'user', 'authorized']) chmodSync(join(folder, file), 0o600);
-  // Debian's sshd wants this folder even when it is not the system's.
-  if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true });
-
-  const settings = [
-    ['ListenAddress', `127.0.0.1:${port}`],
-    ['HostKey', join(folder, 'host')],
-    ['AuthorizedKeysFile', join(folder, 'authorized')],
-    ['PidFile', 'none'],
-    ['StrictModes', 'no'],
-    ['UsePAM', 'no'],
-    ['PasswordAuthentication', 'no'],
-    ['PermitRootLogin', 'yes'],
-    ['Subsystem', 'sftp internal-sftp'],
-  ];
-  const sshd = start(t, pathOf('sshd'), [
-    '-D',
-    '-e',
-    '-f',
-    '/dev/null',
-    ...settings.flatMap(([key, value]) => ['-o', `${key}=${value}`]),
-  ]);
-  await sshd.line(/Server listening/);
-  const settingsOfClient = [
-    'BatchMode=yes',
-    'LogLevel=ERROR',
-    'StrictHostKeyChecking=no',
-    `UserKnownHostsFile=${join(folder, 'known')}`,
-  ];
-  const options = ['-F', '/dev/null', '-i', join(folder, 'user'), ...settingsOfClient.flatMap((setting) => ['-o', setting])];
-  return { port, options, folder };
 }

@@ -4,6 +4,7 @@ import { churn } from './churn.ts';
 import { crashes } from './crashes.ts';
 import type { Experiment } from './experiment.ts';
 import { fuzz } from './fuzz.ts';
+import { hub } from './hub.ts';
 import { lostOnce } from './lost-once.ts';
 import { nettest } from './nettest.ts';
 import { strangers } from './strangers.ts';
@@ -22,4 +23,5 @@ export const EXPERIMENTS: readonly Experiment[] = [
   strangers(),
   fuzz(),
   api(),
+  hub(),
 ];

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { temporaryFolder } from '../../support/files.ts';
 import { type Owner, run, start } from '../../support/process.ts';
 import { missing } from '../../support/programs.ts';
+import type { Place } from '../../support/services.ts';
 import { freePort } from '../../support/tcp.ts';
 
 /** For a test's `skip` option: why there can be no PostgreSQL here, else false. */
@@ -15,7 +16,10 @@ export function missingPostgres(): string | false {
 }
 
 /** Starts a PostgreSQL of the test's own with an empty database. */
-export async function startPostgres(t: Owner): Promise<{ readonly url: string; readonly stop: () => Promise<unknown> }> {
+export async function startPostgres(
+  t: Owner,
+  place: Place = {},
+): Promise<{ readonly url: string; readonly port: number; readonly stop: () => Promise<unknown> }> {
   const folder = temporaryFolder(t);
   const owner = ownerId();
   if (isRoot() && owner !== null) chownSync(folder, owner, owner);
@@ -26,7 +30,7 @@ export async function startPostgres(t: Owner): Promise<{ readonly url: string; r
   await run(t, program('initdb'), ['-D', data, '-A', 'trust', '-U', USER, '--no-sync', '-E', 'UTF8'], { prefix });
   const settings = { listen_addresses: '127.0.0.1', port, unix_socket_directories: folder, fsync: 'off', max_connections: 30 };
   const words = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  const server = start(t, program('postgres'), ['-D', data, ...words], { prefix });
+  const server = start(t, program('postgres'), ['-D', data, ...words], { prefix: [...(place.prefix ?? []), ...prefix] });
   await server.line(/ready to accept connections/);
   const pid = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n', 1)[0]);
   // Not to runuser, which does not hand it on: the server ends at once and in order.
@@ -36,7 +40,7 @@ export async function startPostgres(t: Owner): Promise<{ readonly url: string; r
     return (stopped ??= server.end());
   };
   t.teardown(stop);
-  return { url: `postgres://${USER}@127.0.0.1:${port}/postgres`, stop };
+  return { url: `postgres://${USER}@127.0.0.1:${port}/postgres`, port, stop };
 }
 
 function isRoot(): boolean {
