@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { root, runAsScript, runTool, setup, TSC } from './setup.mjs';
 
 /**
@@ -10,12 +10,19 @@ export function build() {
   const fresh = `${root}build/dist-${process.pid}`;
   try {
     runTool(TSC, ['-p', 'tsconfig.build.json', '--outDir', fresh]);
+    buildPage(`${fresh}/hub/page`);
     chmodSync(`${fresh}/bin/qtunnel.js`, 0o755);
     rmSync(`${root}dist`, { recursive: true, force: true });
     renameSync(fresh, `${root}dist`);
   } finally {
     rmSync(fresh, { recursive: true, force: true });
   }
+}
+
+/** What the hub serves to browsers, which have other types than Node; and the types of the API beside it, which no browser loads. */
+function buildPage(folder) {
+  runTool(TSC, ['-p', 'src/hub/page/tsconfig.json', '--noEmit', 'false', '--outDir', `${folder}/../..`]);
+  for (const name of ['index.html', 'style.css', 'icon.svg']) copyFileSync(`${root}src/hub/page/${name}`, `${folder}/${name}`);
 }
 
 /** Builds unless the command is there and newer than every source file. */

@@ -2,11 +2,13 @@ import { quote } from '../../config/layer.ts';
 
 /** What a field's error says, whatever is wrong with it: `expected a port from 1 to 65535, got 0`. */
 export interface Expectation {
+  /** `a port from 1 to 65535`; the OpenAPI document has it as `x-expected`. */
+  readonly what: string;
   readonly error: (issue: { readonly input?: unknown }) => string;
 }
 
 export function expected(what: string): Expectation {
-  return { error: ({ input }) => (input === undefined ? `expected ${what}` : `expected ${what}, got ${quote(input)}`) };
+  return { what, error: ({ input }) => (input === undefined ? `expected ${what}` : `expected ${what}, got ${quote(input)}`) };
 }
 
 export const PORT = expected('a port from 1 to 65535');

@@ -1,17 +1,39 @@
 import { z } from 'zod';
 import { NAME as NAME_PATTERN } from '../../config/values.ts';
 import { ROLES } from '../store/store.ts';
-import { expected, HOST, NAME, NETWORK, NETWORKS, NOTE, OBJECT, PORT, PROTOCOL, RATE, ROLE, TARGET, VIA } from './expectations.ts';
+import {
+  type Expectation,
+  expected,
+  HOST,
+  NAME,
+  NETWORK,
+  NETWORKS,
+  NOTE,
+  OBJECT,
+  PORT,
+  PROTOCOL,
+  RATE,
+  ROLE,
+  TARGET,
+  VIA,
+} from './expectations.ts';
+import { NETWORK_PATTERN, RATE_PATTERN, TARGET_PATTERN } from './patterns.ts';
 import { STATUS } from './refusal.ts';
 
 /*
  * What goes over the API: each shape once, for checking requests, for their types and for the OpenAPI document.
  */
 
-const port = z.int(PORT).min(1, PORT).max(65_535, PORT);
-const protocol = z.enum(['tcp', 'udp'], PROTOCOL);
-const name = z.string(NAME).regex(NAME_PATTERN, NAME);
-const limit = z.union([z.int(RATE).min(8_000, RATE).max(1e12, RATE), z.string(RATE).max(32, RATE)], RATE);
+const port = z.int(PORT).min(1, PORT).max(65_535, PORT).meta(says(PORT));
+const protocol = z.enum(['tcp', 'udp'], PROTOCOL).meta(says(PROTOCOL));
+const name = z.string(NAME).regex(NAME_PATTERN, NAME).meta(says(NAME));
+const limit = z
+  .union([z.int(RATE).min(8_000, RATE).max(1e12, RATE), z.string(RATE).max(32, RATE).meta({ pattern: RATE_PATTERN })], RATE)
+  .meta(says(RATE));
+const network = z
+  .string(NETWORK)
+  .max(64, NETWORK)
+  .meta({ ...says(NETWORK), pattern: NETWORK_PATTERN });
 const anyOfProtocols = protocol.optional().meta({ description: '"tcp" when left out.' });
 
 /** Of `POST /api/mapping/create` and `POST /api/v1/mappings`. */
@@ -25,26 +47,35 @@ export const mappingInput = z
         .min(1, TARGET)
         .max(262, TARGET)
         .optional()
-        .meta({ description: 'HOST:PORT, in the place of target_ip and target_port.', examples: ['127.0.0.1:22'] }),
+        .meta({
+          ...says(TARGET),
+          pattern: TARGET_PATTERN,
+          description: 'HOST:PORT, in the place of target_ip and target_port.',
+          examples: ['127.0.0.1:22'],
+        }),
       target_ip: z
         .string(HOST)
         .min(1, HOST)
         .max(253, HOST)
         .optional()
-        .meta({ description: 'The host of the target; 127.0.0.1 when there is only a target_port.' }),
+        .meta({ ...says(HOST), description: 'The host of the target; 127.0.0.1 when there is only a target_port.' }),
       target_port: port.optional().meta({ description: 'The port of the target; the public port when there is only a target_ip.' }),
       via: z
         .enum(['agent', 'direct'], VIA)
         .optional()
-        .meta({ description: 'Who dials the target. Left out: an agent, or the hub itself where it takes no agents.' }),
+        .meta({
+          ...says(VIA),
+          description: 'Who dials the target. Left out: an agent, or the hub itself where it takes no agents.',
+        }),
       agent: name
         .optional()
         .meta({ description: 'Only through the agent of this name; left out: through any that offers the target.' }),
       allow_ips: z
-        .array(z.string(NETWORK).max(64, NETWORK), NETWORKS)
+        .array(network, NETWORKS)
         .max(256, NETWORKS)
         .optional()
         .meta({
+          ...says(NETWORKS),
           description: 'Networks of the clients that may connect; left out or empty: everybody.',
           examples: [['192.0.2.0/24']],
         }),
@@ -52,7 +83,11 @@ export const mappingInput = z
         .nullable()
         .optional()
         .meta({ description: 'The most bits a second in each direction, of all its connections together.', examples: ['10Mbit'] }),
-      note: z.string(NOTE).max(256, NOTE).optional().meta({ description: 'For people.' }),
+      note: z
+        .string(NOTE)
+        .max(256, NOTE)
+        .optional()
+        .meta({ ...says(NOTE), description: 'For people.' }),
     },
     OBJECT,
   )
@@ -201,7 +236,7 @@ export const tokenInput = z
   .strictObject(
     {
       name: name.meta({ description: 'For the audit log.' }),
-      role: z.enum(ROLES, ROLE),
+      role: z.enum(ROLES, ROLE).meta(says(ROLE)),
     },
     OBJECT,
   )
@@ -243,6 +278,11 @@ export function envelope(data: z.ZodType) {
 export const failure = z
   .object({ success: z.literal(false), message: z.string(), data: z.object({ code, errors: z.array(fieldProblem) }) })
   .meta({ id: 'Failure' });
+
+/** What a form can say of a field, in the OpenAPI document. */
+function says({ what }: Expectation): { readonly 'x-expected': string } {
+  return { 'x-expected': what };
+}
 
 /** A number in a query, where all values are text. */
 function count(least: number, most: number) {

@@ -12,6 +12,7 @@ import type { Endpoint } from './endpoint.ts';
 import { endpointsOf } from './endpoints/all.ts';
 import { Guard, isLoopback } from './guard.ts';
 import { checkInput } from './input.ts';
+import { servePage } from './page.ts';
 import type { ApiParts } from './parts.ts';
 import { asRefusal, Refusal } from './refusal.ts';
 
@@ -23,6 +24,8 @@ export interface ApiSettings {
   readonly networks: BlockList | null;
   /** Requests a minute of one address. */
   readonly rate: number;
+  /** The folder of the page; left out: the one that was built beside this module. */
+  readonly page?: string;
 }
 
 export interface Api {
@@ -48,7 +51,7 @@ export async function startApi(settings: ApiSettings, parts: ApiParts, log: Logg
   return { address: { host, port: (app.server.address() as AddressInfo).port }, close: () => app.close() };
 }
 
-async function makeApi({ tls, networks, rate }: ApiSettings, parts: ApiParts, log: Logger): Promise<FastifyInstance> {
+async function makeApi({ tls, networks, rate, page }: ApiSettings, parts: ApiParts, log: Logger): Promise<FastifyInstance> {
   const app = Fastify({
     ...(tls !== null && { https: { cert: tls.certificatePem, key: tls.privateKeyPem, minVersion: 'TLSv1.3' as const } }),
     bodyLimit: MOST_BYTES,
@@ -85,6 +88,7 @@ async function makeApi({ tls, networks, rate }: ApiSettings, parts: ApiParts, lo
     throw new Refusal('METHOD_NOT_ALLOWED', `Expected ${allowed.join(' or ')} for this path.`, { headers });
   });
   for (const one of endpoints) serve(app, one);
+  servePage(app, page);
   return app;
 }
 
