@@ -80,4 +80,5 @@ const PACKAGE_OF = {
   nft: 'nftables',
   gcc: 'gcc',
   openssl: 'openssl',
+  chromium: 'chromium',
 };

@@ -25,7 +25,6 @@ interface Shown {
 
 function agentRow(): Row<Shown> {
   const spark = new Spark(1);
-  const cell = (label: string, type = ''): HTMLTableCellElement => make('td', { 'data-label': label, class: type });
   const [name, transport] = [make('td', { class: 'whole' }), cell('Transport')];
   const [trip, loss, open] = [cell('Round trip', 'number'), cell('Loss', 'number'), cell('Open', 'number')];
   const [since, allow] = [cell('Here for'), cell('May be reached', 'whole')];
@@ -46,6 +45,10 @@ function agentRow(): Row<Shown> {
       spark.draw([trips], SAMPLES);
     },
   };
+}
+
+function cell(label: string, type = ''): HTMLTableCellElement {
+  return make('td', { 'data-label': label, class: type });
 }
 
 /** In an hour of the history. */

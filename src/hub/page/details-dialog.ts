@@ -57,7 +57,6 @@ export class DetailsDialog {
 }
 
 function clientRow({ client, traffic }: ClientTraffic): HTMLTableRowElement {
-  const cell = (label: string, text: string, type = 'number') => make('td', { class: type, 'data-label': label }, text);
   return make(
     'tr',
     {},
@@ -66,6 +65,10 @@ function clientRow({ client, traffic }: ClientTraffic): HTMLTableRowElement {
     cell('In', bytesText(traffic.bytes_in)),
     cell('Out', bytesText(traffic.bytes_out)),
   );
+}
+
+function cell(label: string, text: string, type = 'number'): HTMLTableCellElement {
+  return make('td', { class: type, 'data-label': label }, text);
 }
 
 function factsOf(mapping: Mapping): readonly (readonly [string, string])[] {

@@ -116,23 +116,27 @@ class Page {
     this.#refuseToken(problem);
   }
 
-  /** The mappings and the last hour; what is asked for while it reads is read after that. */
+  /** Reads the mappings and the last hour; what is asked for while it reads is read after that. */
   #read(): Promise<void> {
-    const before = this.#reading ?? Promise.resolve();
-    const reading = before.then(async () => {
-      try {
-        const { mappings } = await this.#api.call<{ mappings: Mapping[] }>('GET', '/api/v1/mappings');
-        this.#mappings = mappings;
-        this.#history = await this.#api.call<History>('GET', '/api/v1/history');
-        this.#showHistory(this.#history);
-        this.#mappingsTable.show(this.#mappings, this.#moment, this.#mayManage);
-        await Promise.all([this.#details.refresh(), this.#tokens.refreshAudit()]);
-      } catch {
-        // The events say that the hub is away, and who has no token any more is asked for one.
-      }
+    const reading = (this.#reading ?? Promise.resolve()).then(() => this.#readOnce());
+    this.#reading = reading;
+    void reading.finally(() => {
       if (this.#reading === reading) this.#reading = null;
     });
-    return (this.#reading = reading);
+    return reading;
+  }
+
+  async #readOnce(): Promise<void> {
+    try {
+      const { mappings } = await this.#api.call<{ mappings: Mapping[] }>('GET', '/api/v1/mappings');
+      this.#mappings = mappings;
+      this.#history = await this.#api.call<History>('GET', '/api/v1/history');
+      this.#showHistory(this.#history);
+      this.#mappingsTable.show(this.#mappings, this.#moment, this.#mayManage);
+      await Promise.all([this.#details.refresh(), this.#tokens.refreshAudit()]);
+    } catch {
+      // The events say that the hub is away, and who has no token any more is asked for one.
+    }
   }
 
   #show(moment: Moment): void {

@@ -6,7 +6,14 @@ test('figures as people read them', async (t) => {
   t.strictSame([0, 999, 1_000, 123_456, 5e12].map(bytesText), ['0 B', '999 B', '1.00 KB', '123 KB', '5.00 TB']);
   t.strictSame([null, 0.042, 12.52, 250.4].map(millisecondsText), ['–', '0.04 ms', '12.5 ms', '250 ms']);
   t.strictSame([null, 0, 0.0031, 0.5].map(percentText), ['–', '0 %', '0.31 %', '50 %']);
-  t.strictSame([-5, 0, 119_000, 120_000, 7_200_000, 180_000_000].map(durationText), ['0 s', '0 s', '119 s', '2 min', '2 h', '2 days']);
+  t.strictSame([-5, 0, 119_000, 120_000, 7_200_000, 180_000_000].map(durationText), [
+    '0 s',
+    '0 s',
+    '119 s',
+    '2 min',
+    '2 h',
+    '2 days',
+  ]);
 });
 
 test('an axis ends at 1, 2 or 5 times a power of ten, not below what it shows', async (t) => {

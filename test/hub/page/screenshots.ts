@@ -92,7 +92,14 @@ async function openDetails(page: Page): Promise<void> {
 const MAPPINGS = [
   { port: 10022, protocol: 'tcp', target: '127.0.0.1:22', agent: 'cellar', note: 'SSH of the backup machine' },
   { port: 10080, protocol: 'tcp', target: '10.0.0.7:80', note: 'Wiki', bandwidth: '50Mbit' },
-  { port: 10432, protocol: 'tcp', target: 'db.lan:5432', agent: 'office', allow_ips: ['192.0.2.0/24'], note: 'PostgreSQL, from the data centre only' },
+  {
+    port: 10432,
+    protocol: 'tcp',
+    target: 'db.lan:5432',
+    agent: 'office',
+    allow_ips: ['192.0.2.0/24'],
+    note: 'PostgreSQL, from the data centre only',
+  },
   { port: 10443, protocol: 'tcp', target: '127.0.0.1:443', agent: 'attic', note: '' },
   { port: 15353, protocol: 'udp', target: '10.0.0.1:53', via: 'direct', note: 'DNS' },
 ];

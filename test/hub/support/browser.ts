@@ -15,7 +15,13 @@ export async function startBrowser(t: Owner): Promise<Browser> {
     executablePath: findBrowser()!,
     userDataDir: temporaryFolder(t),
     // In containers and as root there is no sandbox of its own, and little /dev/shm.
-    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
+    args: [
+      '--no-sandbox',
+      '--disable-dev-shm-usage',
+      '--disable-gpu',
+      '--disable-background-networking',
+      '--disable-component-update',
+    ],
   });
   t.teardown(() => browser.close());
   return browser;
@@ -41,7 +47,7 @@ export function textOf(page: Page, selector: string): Promise<string> {
 
 /** Waits until `expression`, in the page, is true. */
 export async function until(page: Page, expression: string): Promise<void> {
-  await page.waitForFunction(expression, { timeout: 10_000, polling: 50 });
+  await page.waitForFunction(expression, { timeout: 30_000, polling: 50 });
 }
 
 function findBrowser(): string | undefined {
