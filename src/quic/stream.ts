@@ -301,6 +301,8 @@ export class QuicStream implements LinkStream {
 
   #handleCut(error: unknown): void {
     if (!(error instanceof StreamCut)) throw error;
+    // It was not the peer, which has to hear of it.
+    if (error.code < 0 && !this.#over) this.#host.sendReset(this.id, 'RESET', 'the QUIC library failed');
     this.handleReset(resetReason(error.code), '');
   }
 

@@ -12,8 +12,8 @@ import { OVER, quic, quicOptions, REQUEST, World } from './pair.ts';
 const CALLS = {
   recv: [1, 2, 3],
   send: [2, 3],
-  streamSend: [1, 2, 3, 4],
-  streamRecv: [1, 2, 3, 4],
+  streamSend: [1, 2, 3, 4, 5, 6, 7, 8],
+  streamRecv: [1, 2, 3, 4, 5, 6, 7, 8],
   sendAckEliciting: [1],
   close: [1],
   retry: [1],
