@@ -5,7 +5,7 @@ import { formatAddress } from '../link/address.ts';
 import type { UdpAddress, UdpSocket } from '../udp/socket.ts';
 import { AckDelay } from './ack-delay.ts';
 import type { Clock, Timer } from './clock.ts';
-import { closeReason, type CloseCode, streamErrorCode } from './close.ts';
+import { CLOSE, closeReason, type CloseCode, streamErrorCode } from './close.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
 import { CONTROL_STREAM } from './stage.ts';
 import type { Stage } from './stage.ts';
@@ -348,9 +348,11 @@ export class QuicConnection {
   /** A call into quiche that fails where nothing else is to be done about it ends this connection, and no other. */
   #handleFailure(error: unknown): void {
     if (!isFromBinding(error)) throw error;
-    this.abandon(
-      new QtunnelError('INTERNAL', `The QUIC library failed (${error.message}); the link is given up.`, { cause: error }),
-    );
+    const message = `The QUIC library failed (${error.message}); the link is given up.`;
+    const reason = new QtunnelError('INTERNAL', message, { cause: error });
+    this.#sendsLater = false;
+    if (this.#closing === null) this.close(CLOSE.INTERNAL, reason);
+    else this.abandon(reason);
   }
 
   readonly #handlePacket = (packet: Uint8Array): void => {
