@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { quiche, type Config, type Connection as QuicheConnection } from '@matrixai/quic/native/index.js';
-import { QtunnelError } from '../errors.ts';
+import { asQtunnelError, QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import type { CheckServer, LinkAuth, LinkTarget } from '../link/options.ts';
 import { CONNECTION_ID, endsWithToken } from '../protocol/connection-id.ts';
@@ -76,11 +76,17 @@ export async function connectQuic(
         reject(error.code === 'LINK_TIMEOUT' && !connection.established ? noAnswer(options.auth) : error);
       },
     };
-    const connection = new QuicConnection(endpoint, native, peer, (self) =>
-      ticket === null
-        ? new ClientGreeting(self, options, outcome, HANDSHAKE_TIMEOUT)
-        : new EarlyGreeting(self, options, outcome, HANDSHAKE_TIMEOUT, ticket),
-    );
+    let connection: QuicConnection;
+    try {
+      connection = new QuicConnection(endpoint, native, peer, (self) =>
+        ticket === null
+          ? new ClientGreeting(self, options, outcome, HANDSHAKE_TIMEOUT)
+          : new EarlyGreeting(self, options, outcome, HANDSHAKE_TIMEOUT, ticket),
+      );
+    } catch (error) {
+      endpoint.forget();
+      return reject(asQtunnelError(error));
+    }
     signal.addEventListener('abort', abort, { once: true });
     endpoint.run(connection);
   });
@@ -123,13 +129,23 @@ function useTicket(native: QuicheConnection, ticket: Ticket | null): Ticket | nu
 function keepTicket(tickets: TicketStore, place: Place, link: QuicLink, clock: Clock, attempts = TICKET_ATTEMPTS): void {
   clock.setTimer(() => {
     if (link.state === 'closed') return;
-    const { native, established } = link.connection;
-    const session = established ? native.session() : null;
-    const chain = native.peerCertChain();
+    const { session, chain } = madeTicket(link);
     const { wantsEndpoints } = link;
     if (session !== null && chain !== null) void tickets.keep(place.index, { session, chain, wantsEndpoints });
     else if (attempts > 1) keepTicket(tickets, place, link, clock, attempts - 1);
   }, TICKET_DELAY);
+}
+
+/** Nulls as long as there is none; a ticket that quiche does not give is none. */
+function madeTicket({ connection: { native, established } }: QuicLink): {
+  readonly session: Uint8Array | null;
+  readonly chain: Uint8Array[] | null;
+} {
+  try {
+    return { session: established ? native.session() : null, chain: native.peerCertChain() };
+  } catch {
+    return { session: null, chain: null };
+  }
 }
 
 /** A server with a secret hears only clients whose own id shows that they know it. */

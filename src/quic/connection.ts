@@ -91,7 +91,14 @@ export class QuicConnection {
     this.peer = peer;
     this.#addresses = { from: peer, to: host.udp.address };
     this.packetizer = host.makePacketizer(this.#handlePacket);
-    this.stage = stage(this);
+    try {
+      this.stage = stage(this);
+    } catch (error) {
+      // It may have asked for a turn already.
+      this.#closed = true;
+      this.packetizer.close();
+      throw error;
+    }
   }
 
   get clock(): Clock {
@@ -377,6 +384,15 @@ export class QuicConnection {
     if (this.#closing === null) this.stage.onTurn(now);
   }
 
+  /** What quiche has counted; NaN when it does not say. */
+  count(): Counts {
+    try {
+      return this.native.stats();
+    } catch {
+      return UNCOUNTED;
+    }
+  }
+
   /** Asks quiche how the path does; see `path`. */
   refreshPath(): void {
     this.#pathAt = this.clock.now();
@@ -395,9 +411,9 @@ export class QuicConnection {
    */
   #handleElsewhere(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
     const known = from.port === this.peer.port && from.host === this.peer.host;
-    const before = known ? 0 : this.native.stats().recv;
+    const before = known ? 0 : this.count().recv;
     const isGenuine = this.packetizer.handleDatagram(bytes, offset, length);
-    if (known || isGenuine || (this.#established && this.native.stats().recv > before)) this.peer = from;
+    if (known || isGenuine || (this.#established && this.count().recv > before)) this.peer = from;
   }
 
   /** A peer can make these without end (CVE-2026-12707), so they are taken out at each turn. */
@@ -548,6 +564,8 @@ export class StreamCut extends Error {
  * enough that a turn's fixed cost (about 30 µs) is small.
  */
 const PACKETS_PER_TURN = 64;
+type Counts = Pick<ReturnType<QuicheConnection['stats']>, 'recv' | 'sent' | 'lost' | 'sentBytes' | 'recvBytes'>;
+const UNCOUNTED: Counts = { recv: NaN, sent: NaN, lost: NaN, sentBytes: NaN, recvBytes: NaN };
 const MAX_PATH_EVENTS = 64;
 /** Bytes: about as much as ten datagrams carry (RFC 9002 §7.2), and less than a server takes of a stranger. */
 const MOST_EARLY = 12_000;

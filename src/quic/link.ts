@@ -192,7 +192,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   stats(): LinkStats {
-    const { sent, lost, sentBytes, recvBytes } = this.connection.native.stats();
+    const { sent, lost, sentBytes, recvBytes } = this.connection.count();
     const { path } = this.connection;
     const delivery = this.connection.packetizer.path;
     return {

@@ -1,6 +1,6 @@
 import type dgram from 'node:dgram';
 import { getSystemErrorName } from 'node:util';
-import { bindDgram, closeQuietly, IGNORE, isMomentary, SEND_BUFFER, udpError } from './bind.ts';
+import { bindDgram, closeQuietly, IGNORE, isMomentary, SEND_BUFFER, udpError, unusable } from './bind.ts';
 import { descriptorOf, stopReading } from './descriptor.ts';
 import { DgramSocket } from './dgram.ts';
 import { BatchReceiver, SLOTS } from './batch-receiver.ts';
@@ -52,7 +52,7 @@ export function batchUdp(libc: Libc | null = loadLibc()): OpenUdp | null {
     } catch (error) {
       readiness.close();
       closeQuietly(socket);
-      throw udpError(error as Error);
+      throw unusable(error as Error);
     }
     return batch;
   };

@@ -56,6 +56,11 @@ export function udpError(error: NodeJS.ErrnoException): QtunnelError {
   return new QtunnelError(refused ? 'LINK_REFUSED' : 'LINK_LOST', message, { cause: error });
 }
 
+/** The system does not let a socket be used that it has opened. */
+export function unusable(error: NodeJS.ErrnoException): QtunnelError {
+  return new QtunnelError('LINK_LOST', `The UDP socket cannot be used (${error.code ?? error.message}).`, { cause: error });
+}
+
 /**
  * Whether the system refuses a datagram only because it has no room for it now: it is lost, as in a full queue on the way, and another socket would fare no better.
  */
