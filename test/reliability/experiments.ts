@@ -2,6 +2,7 @@ import { api } from './api.ts';
 import { bulk } from './bulk.ts';
 import { churn } from './churn.ts';
 import { crashes } from './crashes.ts';
+import { failingCalls } from './failing-calls.ts';
 import type { Experiment } from './experiment.ts';
 import { fuzz } from './fuzz.ts';
 import { hub } from './hub.ts';
@@ -18,6 +19,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   churn(),
   toxics(),
   crashes(),
+  failingCalls(),
   wan(),
   lostOnce(),
   strangers(),
