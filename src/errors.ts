@@ -49,6 +49,8 @@ export const ERROR_CODES = [
   'DATABASE_FAILED',
   'HUB_UNREACHABLE',
   'HUB_REFUSED',
+  // The machine's service manager
+  'SERVICE_FAILED',
   // Everything else
   'SHUTTING_DOWN',
   'ABORTED',

@@ -109,7 +109,8 @@ const EXAMPLES = `  qtunnel -generate-cert
   yours: see qtunnel bench -help.
 
   qtunnel hub and qtunnel agent open public ports of a server that lead to
-  services behind NAT: see qtunnel hub -help.
+  services behind NAT: see qtunnel hub -help. qtunnel service installs any of
+  these as a service: see qtunnel service -help.
 `;
 
 const FLAG_RULES = `Write a flag with one dash or two, as -flag=value or -flag value; a boolean as

@@ -4,6 +4,7 @@ import type { Configuration } from '../config/load.ts';
 import type { ProcessSettings, TunnelSettings } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import type { Log } from '../observe/log.ts';
+import type { ServiceManager } from '../service/notify.ts';
 import type { Running } from '../tunnel/run.ts';
 import { EXIT, type ExitCode } from './exit.ts';
 
@@ -16,6 +17,8 @@ export interface Life<Settings = TunnelSettings> {
   readonly current: ProcessSettings;
   /** Where signals come from: `process`. */
   readonly signals: Signals;
+  /** Is told when this begins and when it is about to end; left out where somebody else tells it. */
+  readonly manager?: ServiceManager;
 }
 
 /**
@@ -39,6 +42,7 @@ export async function untilStopped<Settings>(running: Running<Settings>, life: L
       return end(EXIT.FAILED);
     }
     draining = true;
+    life.manager?.stopping();
     drain(running, life, signal).then(end, crash);
   };
   for (const signal of STOP) signals.on(signal, stop);
@@ -47,6 +51,7 @@ export async function untilStopped<Settings>(running: Running<Settings>, life: L
   signals.on('SIGUSR2', refuseUpgrade);
   signals.on('uncaughtException', crash);
   running.failed.then(crash, crash);
+  life.manager?.ready();
   try {
     return await ended;
   } finally {

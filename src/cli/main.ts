@@ -5,6 +5,7 @@ import { type Configuration, loadConfiguration } from '../config/load.ts';
 import { lookUp } from '../config/settle.ts';
 import { createLog } from '../observe/log.ts';
 import { MANAGE_WORDS } from '../hub/manage/flags.ts';
+import { serviceManager } from '../service/notify.ts';
 import type { Supervised } from '../supervise/supervised.ts';
 import { VERSION } from '../version.ts';
 import { parseArguments } from './arguments.ts';
@@ -33,6 +34,10 @@ export async function main(
     if (words[0] === 'hub' || words[0] === 'agent') {
       const { [words[0]]: command } = await import('../hub/command.ts');
       return await command(words.slice(1), environment);
+    }
+    if (words[0] === 'service') {
+      const { service } = await import('../service/command.ts');
+      return await service(words.slice(1), environment);
     }
     if (MANAGE_WORDS.has(words[0] ?? '')) {
       const { manage } = await import('../hub/manage/command.ts');
@@ -65,9 +70,9 @@ async function run(words: readonly string[], environment: Environment, supervise
   }
   if (supervised === null && configuration.process.supervise) {
     const { supervise } = await import('../supervise/supervise.ts');
-    return await supervise(words, configuration.process);
+    return await supervise(words, configuration.process, serviceManager(environment));
   }
-  return await serve({ configuration, load, warnings, supervised });
+  return await serve({ configuration, load, warnings, supervised, environment });
 }
 
 interface Serving {
@@ -76,9 +81,10 @@ interface Serving {
   readonly load: () => Configuration;
   readonly warnings: readonly string[];
   readonly supervised: Supervised | null;
+  readonly environment: Environment;
 }
 
-async function serve({ configuration, load, warnings, supervised }: Serving): Promise<ExitCode> {
+async function serve({ configuration, load, warnings, supervised, environment }: Serving): Promise<ExitCode> {
   const log = createLog(configuration.process);
   try {
     for (const warning of warnings) log.log.warn({ event: 'warning' }, warning);
@@ -88,7 +94,9 @@ async function serve({ configuration, load, warnings, supervised }: Serving): Pr
     const running = await runTunnels(configuration.tunnels, context);
     supervised?.handleReady(running);
     const signals = supervised?.signals ?? process;
-    return await untilStopped(running, { log, load, current: configuration.process, signals });
+    // A supervisor speaks for its children.
+    const manager = supervised === null ? { manager: serviceManager(environment) } : {};
+    return await untilStopped(running, { log, load, current: configuration.process, signals, ...manager });
   } catch (err) {
     // Standard error is told by main; who watches a file or syslog looks there.
     if (configuration.process.logto !== 'stderr') log.log.error({ event: 'failed', err }, 'the tunnels did not start');

@@ -6,6 +6,7 @@ import type { Environment } from '../config/environment.ts';
 import type { FlagShape } from '../config/flags.ts';
 import type { LayerValue } from '../config/layer.ts';
 import { createLog } from '../observe/log.ts';
+import { serviceManager } from '../service/notify.ts';
 import type { Running } from '../tunnel/run.ts';
 import { AGENT_FLAGS, HUB_FLAGS } from './flags.ts';
 import { agentHelp, hubHelp } from './help.ts';
@@ -56,7 +57,7 @@ async function command<Settings>(
   try {
     for (const warning of warnings) log.log.warn({ event: 'warning' }, warning);
     const running = await run(tunnels[0], { log: log.log, metrics: ofProcess.metrics, maxMemory: ofProcess.maxMemory });
-    return await untilStopped(running, { log, load, current: ofProcess, signals: process });
+    return await untilStopped(running, { log, load, current: ofProcess, signals: process, manager: serviceManager(environment) });
   } catch (err) {
     // Standard error is told by main; who watches a file or syslog looks there.
     if (ofProcess.logto !== 'stderr') log.log.error({ event: 'failed', err }, `the ${name} did not start`);

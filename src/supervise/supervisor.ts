@@ -15,6 +15,8 @@ export interface SupervisorOptions {
   readonly start: StartChild;
   /** Numbers in [0, 1). */
   readonly random: () => number;
+  /** Called when a child works, for each of them. */
+  readonly onReady?: () => void;
 }
 
 /**
@@ -170,6 +172,7 @@ export class Supervisor {
     ward.keys = new Set(keys);
     ward.obstacle = obstacle;
     this.#hasWorked = true;
+    this.#options.onReady?.();
     if (ward === this.#next) this.#handOver(ward);
     this.#dropUnused();
     if (this.#upgradeWaits) this.upgrade();

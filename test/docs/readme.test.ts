@@ -10,6 +10,7 @@ import { MANAGE_FLAGS } from '../../src/hub/manage/flags.ts';
 import { settleAgent, settleHub } from '../../src/hub/settings.ts';
 import { BENCH_FLAGS } from '../../src/measure/flags.ts';
 import { settleBench } from '../../src/measure/settings.ts';
+import { grammarOf, SERVICE_FLAGS, type Verb } from '../../src/service/flags.ts';
 
 const README = readFileSync('README.md', 'utf8');
 
@@ -68,6 +69,7 @@ function parse([first, ...rest]: readonly string[]): unknown {
   if (rest.some((word) => word.startsWith('-conf=')) && (first === 'hub' || first === 'agent')) return first;
   if (first === 'hub') return settleHub(readFlags(rest, { flags: HUB_FLAGS, help: '' }), {});
   if (first === 'agent') return settleAgent(readFlags(rest, { flags: AGENT_FLAGS, help: '' }), {});
+  if (first === 'service') return serviceFlags(rest);
   if (first === 'bench') return settleBench(readFlags(rest, { flags: BENCH_FLAGS, help: '' }), {});
   const managing = Object.keys(MANAGE_FLAGS).find((command) => `${[first, ...rest].join(' ')} `.startsWith(`${command} `));
   if (managing !== undefined) {
@@ -75,6 +77,11 @@ function parse([first, ...rest]: readonly string[]): unknown {
     return readFlags([first ?? '', ...rest].slice(managing.split(' ').length), { flags, help: '' });
   }
   return parseArguments(first === undefined ? rest : [first, ...rest]);
+}
+
+function serviceFlags([verb, ...rest]: readonly string[]): unknown {
+  const kind = rest[0] === 'hub' || rest[0] === 'agent' ? rest[0] : 'tunnels';
+  return readFlags(kind === 'tunnels' ? rest : rest.slice(1), { flags: grammarOf(kind, verb as Verb), help: '' });
 }
 
 /** The table's cell for a flag's default. */
@@ -134,7 +141,7 @@ function readOrNull(file: string): string | null {
   }
 }
 
-const OTHER_FLAGS = [...BENCH_FLAGS, ...HUB_FLAGS, ...AGENT_FLAGS, ...Object.values(MANAGE_FLAGS).flat()];
+const OTHER_FLAGS = [...BENCH_FLAGS, ...HUB_FLAGS, ...AGENT_FLAGS, ...Object.values(MANAGE_FLAGS).flat(), ...SERVICE_FLAGS];
 const DOCUMENTS = [
   'README.md',
   'CHANGELOG.md',

@@ -1,0 +1,163 @@
+import path from 'node:path';
+import { readClientsFile } from '../config/clients.ts';
+import { environmentName, FLAGS, type FlagName, type FlagShape } from '../config/flags.ts';
+import type { Environment } from '../config/environment.ts';
+import type { LayerValue } from '../config/layer.ts';
+import { loadConfiguration } from '../config/load.ts';
+import type { ProcessSettings, TunnelSettings } from '../config/settings.ts';
+import { formatValue } from '../config/values.ts';
+import { QtunnelError } from '../errors.ts';
+import { settleAgent, settleHub } from '../hub/settings.ts';
+import { flagsOfKind, type Kind } from './flags.ts';
+
+/** A service to be installed. */
+export interface Plan {
+  readonly kind: Kind;
+  /** Of the unit, without `.service`. */
+  readonly unit: string;
+  /** The command line after `qtunnel`, with absolute paths and no secret. */
+  readonly words: readonly string[];
+  /** Files that it reads, now and at each reload. */
+  readonly reads: readonly string[];
+  /** Folders besides its own state that it writes in. */
+  readonly writes: readonly string[];
+  /** Whether it listens on a port that only root may, or who has CAP_NET_BIND_SERVICE. */
+  readonly lowPorts: boolean;
+  /** The longest that it takes to end, in milliseconds. */
+  readonly drainTimeout: number;
+  readonly maxConnections: number;
+  /** Sentences for the user. */
+  readonly warnings: readonly string[];
+}
+
+type Given = ReadonlyMap<string, LayerValue>;
+
+/**
+ * What a service with these flags needs. Reads the files that say so.
+ * @param given the flags without the service's own.
+ * @param environment of who installs; the service does not have it.
+ * @throws QtunnelError `USAGE`, `CONFIG_INVALID`, `FILE_UNREADABLE`: what the command itself would refuse, and a secret on the command line.
+ */
+export async function planService(kind: Kind, name: string | null, given: Given, environment: Environment): Promise<Plan> {
+  const unit = unitName(kind, name);
+  refuseSecrets(kind, given);
+  const absolute = new Map([...given].map(([flag, value]) => [flag, withAbsolutePath(flagOf(kind, flag), value)]));
+  const { tunnels, ofProcess, ports, files, database } = settle(kind, absolute, { STATE_DIRECTORY: stateFolder(unit) });
+  const conf = absolute.get('conf')?.value as string | undefined;
+  const read = [...(conf === undefined ? [] : [conf]), ...(await Promise.all(tunnels.map(filesOf))).flat(), ...files];
+  const folders = [
+    ...tunnels.flatMap(({ stateDir, knownHosts }) => [stateDir, path.dirname(knownHosts)]),
+    ...(ofProcess.logto.includes('/') ? [path.dirname(ofProcess.logto)] : []),
+    ...(database === null || database.includes('://') ? [] : [path.dirname(database)]),
+  ];
+  return {
+    kind,
+    unit,
+    words: [...(kind === 'tunnels' ? [] : [kind]), ...supervised(kind, absolute), ...wordsOf(kind, absolute)],
+    reads: unique(read.map((file) => path.resolve(file))),
+    writes: unique(folders.map((folder) => path.resolve(folder))).filter((folder) => !isWithin(stateFolder(unit), folder)),
+    lowPorts: [...ports, ofProcess.metrics?.port ?? 0].some((port) => port > 0 && port < FIRST_FREE_PORT),
+    drainTimeout: Math.max(...tunnels.map(({ drainTimeout }) => drainTimeout)),
+    maxConnections: tunnels.reduce((sum, { maxConnections }) => sum + maxConnections, 0),
+    warnings: unseen(environment),
+  };
+}
+
+/** `qtunnel`, `qtunnel-NAME`, `qtunnel-hub`, `qtunnel-hub-NAME`. @throws QtunnelError `USAGE` for a name that would be another kind's. */
+export function unitName(kind: Kind, name: string | null): string {
+  if (kind === 'tunnels' && name !== null && /^(hub|agent)(-|$)/.test(name)) {
+    throw new QtunnelError('USAGE', `-name=${name} would be the service of qtunnel ${name.split('-', 1)[0]}: give it another name`);
+  }
+  return ['qtunnel', ...(kind === 'tunnels' ? [] : [kind]), ...(name === null ? [] : [name])].join('-');
+}
+
+/** What systemd makes for the unit (StateDirectory). */
+export function stateFolder(unit: string): string {
+  return `/var/lib/${unit}`;
+}
+
+export function isWithin(folder: string, file: string): boolean {
+  return file === folder || file.startsWith(folder === '/' ? folder : `${folder}/`);
+}
+
+function refuseSecrets(kind: Kind, given: Given): void {
+  for (const [name, { where, value }] of given) {
+    const isSecret = flagOf(kind, name).secret === true && (name !== 'database' || /:\/\/[^/]*:[^/]*@/.test(String(value)));
+    if (!isSecret) continue;
+    const instead = name === 'secret' ? 'use -secret-file' : `write it into a file for -conf, as ${name}`;
+    throw new QtunnelError('USAGE', `${where}: other users of this machine can read a service's unit; ${instead}`);
+  }
+}
+
+interface Settled {
+  readonly tunnels: readonly TunnelSettings[];
+  readonly ofProcess: ProcessSettings;
+  /** That it listens on, besides that of its metrics. */
+  readonly ports: readonly number[];
+  readonly files: readonly string[];
+  readonly database: string | null;
+}
+
+function settle(kind: Kind, given: Given, environment: Environment): Settled {
+  if (kind === 'agent') {
+    const { tunnels, process: ofProcess } = settleAgent(given, environment);
+    return { tunnels: [tunnels[0].tunnel], ofProcess, ports: [], files: [], database: null };
+  }
+  if (kind === 'hub') {
+    const { tunnels, process: ofProcess } = settleHub(given, environment);
+    const [{ tunnel, ports, management }] = tunnels;
+    return {
+      tunnels: [tunnel],
+      ofProcess,
+      ports: [tunnel.listen.port, ports.first, management.api?.port ?? 0],
+      files: management.tokenFile === null ? [] : [management.tokenFile],
+      database: management.database,
+    };
+  }
+  const layer = { shared: false, values: given as ReadonlyMap<FlagName, LayerValue> };
+  const { tunnels, process: ofProcess } = loadConfiguration(layer, environment);
+  return { tunnels, ofProcess, ports: tunnels.map(({ listen }) => listen.port), files: [], database: null };
+}
+
+async function filesOf(settings: TunnelSettings): Promise<string[]> {
+  const { secretFile, certFile, keyFile, clientCa, caFile, clients } = settings;
+  const file = typeof clients === 'string' ? clients : null;
+  const entries = file === null ? (clients as Exclude<typeof clients, string>) : (await readClientsFile(file)).clients;
+  const ofClients = (entries ?? []).map((client) => client.secretFile);
+  return [secretFile, certFile, keyFile, clientCa, caFile, file, ...ofClients].filter((one) => one !== null);
+}
+
+/** Hubs and agents have no supervisor of their own: systemd is theirs. */
+function supervised(kind: Kind, given: Given): string[] {
+  return kind === 'tunnels' && !given.has('supervise') ? ['-supervise'] : [];
+}
+
+function wordsOf(kind: Kind, given: Given): string[] {
+  return [...given].map(([name, { value }]) => {
+    const text = String(formatValue(flagOf(kind, name), value as never));
+    return text === 'true' ? `-${name}` : `-${name}=${text}`;
+  });
+}
+
+/** The service runs in another folder. */
+function withAbsolutePath(flag: FlagShape, given: LayerValue): LayerValue {
+  const text = String(given.value);
+  const isPath = flag.kind === 'path' || flag.kind === 'clients' || flag.name === 'database';
+  return !isPath || flag.words?.includes(text) || text.includes('://') ? given : { ...given, value: path.resolve(text) };
+}
+
+function flagOf(kind: Kind, name: string): FlagShape {
+  return flagsOfKind(kind).find((flag) => flag.name === name)!;
+}
+
+function unseen(environment: Environment): string[] {
+  return FLAGS.map(({ name }) => environmentName(name))
+    .filter((variable) => (environment[variable] ?? '') !== '')
+    .map((variable) => `${variable} is set here, and the service does not see it: give it as a flag, a secret as a file`);
+}
+
+function unique(texts: readonly string[]): string[] {
+  return [...new Set(texts)];
+}
+
+const FIRST_FREE_PORT = 1024;
