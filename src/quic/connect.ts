@@ -221,7 +221,9 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
     const connection = this.#connection;
     if (connection === null) return;
     if (connection.resetToken !== null && endsWithToken(bytes, offset, length, connection.resetToken)) {
-      return connection.abandon(new QtunnelError('LINK_LOST', 'The server was restarted: it does not know this link any more.'));
+      return connection.handleForgotten(
+        new QtunnelError('LINK_LOST', 'The server was restarted: it does not know this link any more.'),
+      );
     }
     connection.handleDatagram(bytes, offset, length, from);
   }

@@ -251,7 +251,12 @@ export class QuicConnection {
 
   /** Whether so many bytes of datagrams may wait for the path with those that do. */
   hasRoomForDatagram(bytes: number): boolean {
-    return this.native.dgramSendQueueByteSize() + bytes <= MOST_DATAGRAM_BYTES;
+    try {
+      return this.native.dgramSendQueueByteSize() + bytes <= MOST_DATAGRAM_BYTES;
+    } catch {
+      // Whatever it is, the next turn meets it as well.
+      return false;
+    }
   }
 
   /** Sends a DATAGRAM frame (RFC 9221) with these bytes, at most `DATAGRAM_PART`; false when the peer takes none or too many wait. */
@@ -343,6 +348,12 @@ export class QuicConnection {
     if (this.#closed) return;
     this.#farewellAgainAt = now + Math.min(LONGEST_CLOSING, this.native.timeout() ?? LONGEST_CLOSING) / 2;
     this.#armTimer(now);
+  }
+
+  /** The peer says that it does not know this connection any more. What it said before that, perhaps just before, comes first. */
+  handleForgotten(reason: QtunnelError): void {
+    if (this.#received) this.turn();
+    this.abandon(reason);
   }
 
   /** Gives the connection up without a word, because the peer said that it does not know it. */

@@ -2,7 +2,7 @@ import { test } from 'tap';
 import { QtunnelError } from '../../src/errors.ts';
 import type { LinkStream, OpenRequest } from '../../src/link/link.ts';
 import { type Accepted, StreamRecorder } from '../link/recorder.ts';
-import { makeWorld, OVER, quicStreamsAlive, REQUEST, type WorldPair } from './pair.ts';
+import { makeWorld, OVER, PORT, quic, quicStreamsAlive, REQUEST, type WorldPair } from './pair.ts';
 
 /** A stream that is open on both sides and has nothing under way after so many bytes each way. */
 async function openStream(pair: WorldPair, bytes: number): Promise<{ here: StreamRecorder; there: StreamRecorder }> {
@@ -178,6 +178,25 @@ void test('drain waits for a slow reader of what was opened before the other sid
     await world.drive(() => client.closes.length > 0 && server.closes.length > 0, 'the link to close');
     t.strictSame([there.received, there.ended, there.resets.length], [5000, true, 0], who);
   }
+});
+
+void test('when a server’s last words and its not knowing the link come at once, the words count', async (t) => {
+  const { world, client, server } = await makeWorld();
+  await world.clock.advance(100);
+  let words = new Uint8Array(0);
+  world.network.onSend = (bytes, { isClient }) => {
+    if (!isClient) words = Uint8Array.from(bytes);
+  };
+  world.network.loses = (_, { isClient }) => !isClient;
+  server.link.close(new QtunnelError('SHUTTING_DOWN', 'Enough.'));
+  const { connection } = quic(client);
+  const { handler } = world.network.clients[0]!;
+  for (const datagram of [words, Uint8Array.of(...new Uint8Array(30).fill(0x41), ...connection.resetToken!)])
+    handler.onDatagram(datagram, 0, datagram.length, { host: '127.0.0.1', port: PORT });
+  t.strictSame(
+    client.closes.map(({ code }) => code),
+    ['SHUTTING_DOWN'],
+  );
 });
 
 void test('a link that its handler closes announces no more streams', async (t) => {
