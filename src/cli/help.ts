@@ -110,7 +110,7 @@ const EXAMPLES = `  qtunnel -generate-cert
 
   qtunnel hub and qtunnel agent open public ports of a server that lead to
   services behind NAT: see qtunnel hub -help. qtunnel service installs any of
-  these as a service: see qtunnel service -help.
+  these as a service, and qtunnel completion has a shell complete the words.
 `;
 
 const FLAG_RULES = `Write a flag with one dash or two, as -flag=value or -flag value; a boolean as

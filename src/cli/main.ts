@@ -39,6 +39,10 @@ export async function main(
       const { service } = await import('../service/command.ts');
       return await service(words.slice(1), environment);
     }
+    if (words[0] === 'completion') {
+      const { completion } = await import('../completion/command.ts');
+      return completion(words.slice(1));
+    }
     if (MANAGE_WORDS.has(words[0] ?? '')) {
       const { manage } = await import('../hub/manage/command.ts');
       return await manage(words, environment);
