@@ -13,8 +13,8 @@ export type Problem = Registered['problems'][number];
 export interface AgentsHandler {
   /** The agent is the one of its name now: gives it the ports that it asks for. Must not reject. */
   onActive(agent: Agent): Promise<readonly Problem[]>;
-  /** It goes, and wants its ports no more. */
-  onLeave(agent: Agent): void;
+  /** The agent of this name goes, and wants its ports no more. */
+  onLeave(name: string): void;
 }
 
 /** An agent as one of its links shows it. */
@@ -108,7 +108,7 @@ export class Agents {
     const { name } = parsed.data;
     if (client !== '' && name !== client)
       return this.#refuse(member, `An agent of the client ${client} has that name too, not ${name}: leave -name out.`);
-    if (member.register !== null && member.register.name !== name) return this.#refuse(member, 'An agent keeps its name.');
+    if (member.register !== null && member.register.name !== name) this.#leaveName(member, member.register.name);
     member.register = parsed.data;
     await this.#place(member, parsed.data);
   }
@@ -146,17 +146,22 @@ export class Agents {
   }
 
   #leave(member: Member): void {
-    const name = member.register?.name;
-    if (name === undefined) return;
-    if (this.#active.get(name) === member) this.#handler.onLeave(member);
+    if (member.register !== null) this.#leaveName(member, member.register.name);
     this.#remove(member);
     member.lines.end();
   }
 
+  #leaveName(member: Member, name: string): void {
+    if (this.#active.get(name) === member) this.#handler.onLeave(name);
+    this.#giveUp(member, name);
+  }
+
   #remove(member: Member): void {
     if (this.#members.get(member.link) === member) this.#members.delete(member.link);
-    const name = member.register?.name;
-    if (name === undefined) return;
+    if (member.register !== null) this.#giveUp(member, member.register.name);
+  }
+
+  #giveUp(member: Member, name: string): void {
     this.#dequeue(name, member);
     if (this.#active.get(name) !== member) return;
     this.#active.delete(name);

@@ -41,7 +41,7 @@ export class Hub implements Publisher {
     const shedding = new Shedding(supplies.room, context);
     this.#agents = new Agents(context.log, {
       onActive: (agent) => this.#inTurn(() => this.#grant(agent)),
-      onLeave: (agent) => void this.#inTurn(() => this.#takeBack(agent.registered.name, [], false)),
+      onLeave: (name) => void this.#inTurn(() => this.#takeBack(name, [], false)),
     });
     this.#server = new LinkServer(settings.tunnel, context, supplies, {
       use: HUB_LINKS,

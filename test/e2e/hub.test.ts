@@ -23,7 +23,7 @@ function agent(t: Test, { port }: Started, flags: readonly string[]): Qtunnel {
   return startQtunnel(t, ['agent', `-server=127.0.0.1:${port}`, `-state-dir=${temporaryFolder(t)}`, ...flags]);
 }
 
-void test('hub and agent: -R, the hub killed with -9 and back, the agent killed and back, metrics, an orderly end', async (t) => {
+test('hub and agent: -R, the hub killed with -9 and back, the agent killed and back, metrics, an orderly end', async (t) => {
   const [echo, open] = [await echoServer(t), await freePort()];
   const ports = '-ports=127.0.0.1:10000-30000';
   const first = await hub(t, [ports]);
@@ -62,20 +62,7 @@ void test('hub and agent: -R, the hub killed with -9 and back, the agent killed 
   t.equal((await second.process.kill('SIGTERM')).code, 0);
 });
 
-void test('a wrong secret, a hub that is none, a port that cannot be had: each says what to do', async (t) => {
-  const it = await hub(t, ['-ports=127.0.0.1:10000-10001']);
-  const refused = agent(t, it, ['-R', '9999:127.0.0.1:22']);
-  t.match(await refused.event('port_refused'), { code: 'PORT_OUTSIDE', level: 'error', msg: /10000 to 10001/ });
-  const plain = startQtunnel(t, ['-listen=127.0.0.1:0', '-quic', '-backend=127.0.0.1:1', `-state-dir=${it.stateDir}`]);
-  const { udp } = await plain.event('listening');
-  const lost = startQtunnel(t, ['agent', `-server=${String(udp)}`, `-state-dir=${temporaryFolder(t)}`]);
-  t.match(await lost.event('agent_refused'), { msg: /no hub/ });
-  const usage = startQtunnel(t, ['agent']);
-  t.equal((await usage.end()).code, 2);
-  t.match(usage.output, /-server=HOST:PORT/);
-});
-
-void test(
+test(
   'in namespaces: a web server that only the agent reaches, through the hub',
   { skip: missingForNamespaces('curl') },
   async (t) => {

@@ -57,7 +57,7 @@ export interface RunningAgent {
 /** An agent in this process, ended with the test. */
 export async function startAgent(
   t: Test,
-  { settings: { tunnel } }: RunningHub,
+  { settings: { tunnel } }: { readonly settings: Pick<HubSettings, 'tunnel'> },
   { name = 'box', allow = ['localhost:*'], wishes = [], tunnel: changes = {} }: AgentOptions = {},
 ): Promise<RunningAgent> {
   const { context, lines } = watched();

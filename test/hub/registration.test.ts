@@ -8,7 +8,7 @@ import { loadRoute } from '../../src/tunnel/route.ts';
 import { OWN } from '../../src/tunnel/supplies.ts';
 import { eventually } from '../support/deadline.ts';
 import { acceptor, dial, echoServer, freePort, receive } from '../support/tcp.ts';
-import { MODES, OVER, tunnelSettings, watched } from '../tunnel/tunnels.ts';
+import { MODES, OVER, server, tunnelSettings, watched } from '../tunnel/tunnels.ts';
 import { isReady, type RunningHub, startAgent, startHub, stateOf } from './hubs.ts';
 
 const REGISTER = {
@@ -102,6 +102,31 @@ void test('who has a name: another link of its own takes over, a stranger to the
   await eventually('its turn', () => other.heard.length === 2);
   t.match(other.heard[1], { state: 'active' });
   t.equal(hub.hub.agents()[0]?.link, third.id);
+});
+
+void test('an agent that is told another name by SIGHUP has that, with its ports, over the same link', async (t) => {
+  const hub = await startHub(t);
+  const port = await freePort();
+  const { agent, settings, lines } = await startAgent(t, hub, { wishes: [`${port}:127.0.0.1:${await echoServer(t)}`] });
+  await stateOf(hub, port, isReady);
+  (await agent.prepare({ ...settings, name: 'other' })).takeEffect();
+  await stateOf(hub, port, ({ ready, mapping }) => ready && mapping.agent === 'other');
+  t.strictSame(
+    hub.hub.agents().map(({ name }) => name),
+    ['other'],
+  );
+  t.equal(hub.hub.links.length, 1);
+  t.notOk(lines.some(({ event }) => event === 'agent_refused'));
+});
+
+void test('a server that is no hub says so, and is asked again later', async (t) => {
+  const plain = await server(t, { quic: false });
+  const { lines } = await startAgent(t, { settings: { tunnel: { ...plain.tunnel.settings, listen: plain.tunnel.address } } });
+  await eventually('the refusal', () => lines.some(({ event }) => event === 'agent_refused'));
+  t.match(
+    lines.find(({ event }) => event === 'agent_refused'),
+    { code: 'AGENT_REFUSED', msg: /no hub/ },
+  );
 });
 
 void test('a named client is an agent of its own name and no other', async (t) => {
