@@ -10,7 +10,9 @@ export function installPrograms() {
   install(() =>
     Object.keys(PACKAGE_OF)
       .filter((program) => !isInstalled(program))
-      .map((program) => PACKAGE_OF[program]),
+      .map((program) => PACKAGE_OF[program])
+      // Debian's has no path to its server: each version has a folder of its own.
+      .concat(existsSync('/usr/lib/postgresql') ? [] : ['postgresql']),
   );
 }
 

@@ -69,7 +69,7 @@ export class TrafficLedger {
   }
 
   async #write(): Promise<void> {
-    for (const connection of this.#publisher.connections()) this.#count(connection);
+    this.#countOpen();
     if (this.#pending.size === 0) return;
     const batch = this.#pending;
     this.#pending = new Map();
@@ -91,6 +91,14 @@ export class TrafficLedger {
     const totals = await this.#store.totals();
     this.#totals = new Map(totals.map((total) => [mappingKey(total), total]));
     for (const traffic of this.#pending.values()) this.#total(traffic);
+  }
+
+  /** One that has carried nothing may still be refused: it counts when it ends, of which nobody tells then. */
+  #countOpen(): void {
+    const open = this.#publisher.connections();
+    for (const connection of open) if (connection.bytesIn + connection.bytesOut > 0) this.#count(connection);
+    const tags = new Set(open.map(({ tag }) => tag));
+    for (const tag of this.#counted.keys()) if (!tags.has(tag)) this.#counted.delete(tag);
   }
 
   #count({ tag, protocol, port, peer, bytesIn, bytesOut }: ConnectionState): void {

@@ -27,6 +27,18 @@ test('counts what open connections carry and what ended ones had carried, each b
   t.match(ledger.totalsOf({ protocol: 'tcp', port: PORT }), { connections: 3, bytesIn: 31, bytesOut: 12 });
 });
 
+test('a connection that is refused in the end is none', async (t) => {
+  const { ledger, publisher, store } = await setUp(t);
+  publisher.connectionStates = [connection('a', PORT), connection('b', PORT)];
+  await ledger.flush();
+  publisher.connectionStates = [connection('b', PORT)];
+  await ledger.flush();
+  t.same(await store.totals(), []);
+  publisher.end(connection('b', PORT));
+  await ledger.flush();
+  t.match(await store.totals(), [{ connections: 1, bytesIn: 0, bytesOut: 0 }]);
+});
+
 test('a restart goes on from what was written', async (t) => {
   const { ledger, publisher, file } = await setUp(t);
   publisher.end(connection('a', PORT, { bytesIn: 30 }));

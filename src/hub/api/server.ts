@@ -63,6 +63,7 @@ async function makeApi({ tls, networks, rate, page }: ApiSettings, parts: ApiPar
     frameworkErrors: (error, request, reply) =>
       void refuse(error, request as FastifyRequest, reply as unknown as FastifyReply, log),
   }) as unknown as FastifyInstance;
+  app.server.maxConnections = MOST_CONNECTIONS;
   // What a browser sends to another origin without asking that one must not pass for JSON.
   app.removeContentTypeParser('text/plain');
   const endpoints = endpointsOf(parts, describe);
@@ -174,6 +175,7 @@ const NOBODY: Author = { actor: 'nobody', peer: '' };
 const MOST_BYTES = 64 * 1024;
 const REQUEST_MS = 10_000;
 const SILENCE_MS = 60_000;
+const MOST_CONNECTIONS = 1_000;
 const LONGEST_PARAMETER = 100;
 /** Whose requests are counted at once. */
 const MOST_ADDRESSES = 5_000;

@@ -45,10 +45,18 @@ class Listener implements Watch {
   }
 
   start(listener: (what: ChangedTable) => void): void {
-    const client = new Client({ connectionString: this.#url, application_name: 'qtunnel', keepAlive: true });
+    const client = new Client({
+      connectionString: this.#url,
+      application_name: 'qtunnel',
+      keepAlive: true,
+      query_timeout: PATIENCE_MS,
+    });
     this.#client = client;
     let over = false;
+    // A connection that has died without a word is found by asking.
+    const asking = setInterval(() => client.query('select 1').catch(again), ASK_MS).unref();
     const again = (): void => {
+      clearInterval(asking);
       if (over || this.#closed) return;
       over = true;
       client.end().catch(() => {});
@@ -92,6 +100,7 @@ const TABLES: readonly ChangedTable[] = ['mappings', 'tokens'];
 const MOST_CONNECTIONS = 4;
 const PATIENCE_MS = 5_000;
 const RETRY_MS = 1_000;
+const ASK_MS = 15_000;
 /** Types of pg_type; the sum of int8 is a numeric. */
 const INT8 = 20;
 const NUMERIC = 1700;

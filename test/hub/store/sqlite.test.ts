@@ -1,8 +1,10 @@
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Kysely, Migrator } from 'kysely';
 import { test } from 'tap';
 import { openStore } from '../../../src/hub/store/open.ts';
+import { openSqlite } from '../../../src/hub/store/sqlite.ts';
 import { temporaryFolder } from '../../support/files.ts';
 import { integerBetween, seededRandom } from '../../support/random.ts';
 import { start } from '../../support/process.ts';
@@ -44,6 +46,21 @@ test('a folder that cannot be written, and a URL of another database, are refuse
   const error = await openStore('mysql://user:password@host/name').catch((thrown: unknown) => thrown);
   t.match(error, { code: 'DATABASE_FAILED', message: /"mysql:/ });
   t.notOk(String(error).includes('password'));
+});
+
+test('a step of the migrations that fails half way has done nothing', async (t) => {
+  const { dialect } = await openSqlite(path.join(temporaryFolder(t), 'hub.db'));
+  const db = new Kysely<unknown>({ dialect });
+  t.teardown(() => db.destroy());
+  const half = {
+    up: async (database: Kysely<unknown>) => {
+      await database.schema.createTable('half').addColumn('id', 'integer').execute();
+      throw new Error('the power is gone');
+    },
+  };
+  const { error } = await new Migrator({ db, provider: { getMigrations: () => Promise.resolve({ half }) } }).migrateToLatest();
+  t.match(error, { message: 'the power is gone' });
+  t.notOk((await db.introspection.getTables()).some(({ name }) => name === 'half'));
 });
 
 test('kill -9 in the middle of writes: what was promised is there, what is there is whole', async (t) => {
