@@ -32,6 +32,7 @@ import { DATAGRAM_PART, type QuicConnection } from './connection.ts';
 import type { ControlStream } from './control-stream.ts';
 import type { QuicOptions } from './link-settings.ts';
 import { Lingering } from './lingering.ts';
+import { statsOf } from './link-stats.ts';
 import { MovedStreams } from './moved-streams.ts';
 import type { BlockPeer } from './packetization/packetizer.ts';
 import { QuicIds } from './quic-ids.ts';
@@ -192,22 +193,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   stats(): LinkStats {
-    const { sent, lost, sentBytes, recvBytes } = this.connection.count();
-    const { path } = this.connection;
-    const delivery = this.connection.packetizer.path;
-    return {
-      // What quiche says before it has measured one is made up.
-      rtt: delivery?.rtt ?? (this.connection.established ? path?.rtt : undefined) ?? Number.NaN,
-      congestionWindow: delivery?.window ?? path?.cwnd ?? Number.NaN,
-      packetsSent: delivery?.sent ?? sent,
-      packetsLost: delivery?.lost ?? lost,
-      paritySent: delivery?.parity ?? 0,
-      shardsRestored: delivery?.restored ?? 0,
-      datagramsDropped: this.#datagrams?.dropped ?? 0,
-      bytesSent: sentBytes,
-      bytesReceived: recvBytes,
-      deliveryRate: delivery?.deliveryRate ?? path?.deliveryRate ?? Number.NaN,
-    };
+    return statsOf(this.connection, this.#datagrams?.dropped ?? 0);
   }
 
   onEstablished(): void {
