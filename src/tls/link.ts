@@ -380,7 +380,14 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     const { maxStreams } = this.#options;
     if (!this.#accepts || this.#control === null || this.#taken >= maxStreams)
       return connection.cutOff(encodeReset(0, this.#accepts ? 'LIMIT' : 'SHUTDOWN', 'this side takes no new streams'));
-    this.#makeLane(id).attach(connection, offset, ended);
+    const stream = this.#makeLane(id);
+    try {
+      stream.attach(connection, offset, ended);
+    } catch (error) {
+      // Nobody has heard of it, and it has no connection that could end it.
+      this.forget(stream);
+      throw error;
+    }
   }
 
   #accept(connection: TlsConnection, request: OpenRequest): void {

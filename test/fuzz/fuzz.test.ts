@@ -37,6 +37,11 @@ test('frames over TLS, before and after the proof, end what they came on at most
   );
 });
 
+// By seed: a wrong ATTACH ahead of its OPEN left a stream without a connection, and OPEN ended the process.
+test('what the fuzzer of the TLS driver has found', async (t) => {
+  for (const seed of [864]) t.ok((await fuzzTls(1, seed)).frames > 0);
+});
+
 test('forged datagrams during greetings: the next attempt comes up', async (t) => {
   for (const key of [undefined, null]) t.ok((await fuzzGreetings(800, 1, key)).links > 0);
 });

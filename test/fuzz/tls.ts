@@ -65,6 +65,8 @@ export async function fuzzTls(frames: number, seed: number): Promise<TlsFuzz> {
 
 /** What the peer knows of a stream. */
 interface Lane {
+  /** OPEN was sent. */
+  isOpen: boolean;
   sent: number;
   /** It has ended its direction, or goes on elsewhere. */
   past: boolean;
@@ -102,6 +104,8 @@ class Case {
   readonly #isClient: boolean;
   readonly #careless: number;
   readonly #usesLanes: boolean;
+  /** Both sides open streams. */
+  readonly #serverOpens: boolean;
   readonly #all: FakeTls[] = [];
   readonly #ways: Way[] = [];
   readonly #lanes = new Map<number, Lane>();
@@ -110,13 +114,15 @@ class Case {
   #link!: TlsLink;
   /** What is to come on the control connection next. */
   readonly #late: Uint8Array[] = [];
-  #nextLane = 1;
+  #nextLane: number;
   #closed: QtunnelError | null = null;
 
   constructor(seed: number) {
     this.#random = seededRandom(seed);
     this.#isClient = this.#random() < 0.4;
     this.#usesLanes = this.#random() < 0.8;
+    this.#serverOpens = this.#usesLanes && this.#random() < 0.4;
+    this.#nextLane = this.#serverOpens && !this.#isClient ? 2 : 1;
     this.#careless = oneOf(this.#random, [0, 0, 0.01, 0.05, 0.3]);
   }
 
@@ -184,7 +190,7 @@ class Case {
   #startLink(connection: TlsConnection, tls: FakeTls): void {
     this.#control = tls;
     const [reuse, lane] = [this.#random() < 0.8 ? 1 : 0, this.#usesLanes ? 1 : 0];
-    const settings = { ...DEFAULT_SETTINGS, maxStreams: 20, reuse, lane };
+    const settings = { ...DEFAULT_SETTINGS, maxStreams: 20, reuse, lane, serverOpens: this.#serverOpens ? 1 : 0 };
     const makeSource = (link: TlsLink): WarmPool =>
       new WarmPool(async (_signal, takeOver) => {
         if (this.#random() < 0.1) throw new QtunnelError('LINK_LOST', 'There is no way.');
@@ -195,7 +201,7 @@ class Case {
         await turn();
         if (!way.destroyed) takeOver(further);
       });
-    this.#link = new TlsLink(connection, linkOptions({ maxStreams: 20, buffer: 262_144 }), {
+    this.#link = new TlsLink(connection, linkOptions({ maxStreams: 20, buffer: 262_144, serverOpens: this.#serverOpens }), {
       id: '00',
       peer: settings,
       rtt: 1,
@@ -269,12 +275,8 @@ class Case {
     switch (integerBetween(random, 0, 9)) {
       case 0:
       case 1:
-        if (this.#isClient || !this.#usesLanes) return encodePing(FRAME.PING, new Uint8Array(8));
-        this.#lanes.set(
-          this.#nextLane,
-          this.#lanes.get(this.#nextLane) ?? { sent: 0, past: false, attached: false, isOver: false },
-        );
-        return encodeOpen(this.#nextLane++, TAG, random() < 0.1 ? 'target' : '');
+        if (this.#isClient ? !this.#serverOpens : !this.#usesLanes) return encodePing(FRAME.PING, new Uint8Array(8));
+        return this.#opening();
       case 2:
       case 3:
       case 4:
@@ -297,6 +299,16 @@ class Case {
       default:
         return random() < 0.01 ? encodeGoAway('bye') : encodePing(oneOf(random, [FRAME.PING, FRAME.PONG]), new Uint8Array(8));
     }
+  }
+
+  /** Of the peer's next stream, which may be attached already. */
+  #opening(): Uint8Array {
+    const id = this.#nextLane;
+    this.#nextLane += this.#serverOpens ? 2 : 1;
+    const lane = this.#lanes.get(id) ?? newLane(true);
+    lane.isOpen = true;
+    this.#lanes.set(id, lane);
+    return encodeOpen(id, TAG, this.#random() < 0.1 ? 'target' : '');
   }
 
   /** One that may come next on this connection; null when nothing may. */
@@ -336,13 +348,13 @@ class Case {
     // The next one, whose OPEN this overtakes, or one that is there.
     const id = random() < 0.2 ? this.#nextLane : this.#someLane()[0];
     if (id === 0) return null;
-    const lane = this.#lanes.get(id) ?? { sent: 0, past: false, attached: false, isOver: false };
+    const lane = this.#lanes.get(id) ?? newLane(false);
     this.#lanes.set(id, lane);
     if (lane.attached || lane.isOver) return null;
     const ended = lane.past;
     lane.attached = lane.past = true;
     // The control connection may be behind.
-    if (!ended && id < this.#nextLane && random() < 0.3) this.#late.push(small(id, lane, integerBetween(random, 1, 2_000)));
+    if (!ended && lane.isOpen && random() < 0.3) this.#late.push(small(id, lane, integerBetween(random, 1, 2_000)));
     Object.assign(way, { lane: id, sent: lane.sent, past: ended });
     way.tls.listener.begin(id);
     return encodeAttach(id, way.sent, ended);
@@ -371,7 +383,7 @@ class Case {
   /** What this side's applications do. */
   #act(): void {
     const random = this.#random;
-    if (this.#isClient && this.#link.state === 'up' && random() < 0.4) this.#open();
+    if ((this.#isClient || this.#serverOpens) && this.#link.state === 'up' && random() < 0.4) this.#open();
     const streams = [...this.#streams.keys()];
     if (streams.length === 0) return;
     const stream = oneOf(random, streams);
@@ -387,7 +399,7 @@ class Case {
   #open(): void {
     try {
       const stream = this.#link.open({ tag: TAG, target: '' }) as TlsStream;
-      if (stream.lane !== null) this.#lanes.set(stream.lane.id, { sent: 0, past: false, attached: false, isOver: false });
+      if (stream.lane !== null) this.#lanes.set(stream.lane.id, newLane(true));
       this.#take(stream);
     } catch (error) {
       if (!(error instanceof QtunnelError) || error.code !== 'STREAM_LIMIT') throw error;
@@ -447,7 +459,7 @@ class Case {
   /** One that has been opened, mostly. */
   #someLane(): [number, Lane | undefined] {
     const random = this.#random;
-    const ids = [...this.#lanes.keys()].filter((id) => this.#isClient || id < this.#nextLane);
+    const ids = [...this.#lanes].filter(([, { isOpen }]) => isOpen).map(([id]) => id);
     if (ids.length === 0) return [0, undefined];
     const id = oneOf(random, ids);
     return [id, this.#lanes.get(id)];
@@ -477,6 +489,10 @@ class Case {
     lane.past = true;
     return encodeAttach(id, lane.sent, ended);
   }
+}
+
+function newLane(isOpen: boolean): Lane {
+  return { isOpen, sent: 0, past: false, attached: false, isOver: false };
 }
 
 function small(id: number, lane: Lane, length: number): Uint8Array {

@@ -380,6 +380,21 @@ void test('what does not belong on a stream’s own connection resets it, or end
   t.equal((await server.closed()).code, 'PROTOCOL_VIOLATION');
 });
 
+void test('a wrong ATTACH that is ahead of its OPEN leaves nothing, and the stream is opened as any other', async (t) => {
+  const { server, control, join } = await rawClient(t, 10);
+  for (let n = 0; n < 20; n++) {
+    const connection = await join();
+    const ended = new Promise<void>((resolve) => (connection.handler = { ...NOBODY, onLost: () => resolve() }));
+    connection.send(encodeAttach(1, WINDOW + 1, false));
+    await withDeadline(ended, () => 'the end of the connection');
+  }
+  t.equal(server.link.streams, 0);
+  control.send(Buffer.concat([opening(1), small(1, 'abc')]));
+  const { recorder } = await server.accept();
+  await recorder.until('its bytes', () => recorder.text === 'abc');
+  t.equal(server.link.state, 'up');
+});
+
 void test('a client that asks for one stream again and again and does not listen loses the connection', async (t) => {
   const { server, control, join } = await rawClient(t);
   control.send(Buffer.concat([opening(1), encodeFin(1)]));
