@@ -67,6 +67,7 @@ export async function hurt(owner: Owner, mode: Mode, { kills, flaps, reconnectMs
   if (flaps > 0) await workService(owner, backend);
   await eventually('a connection that works', () => succeeds(client.port));
   await load.stop();
+  demand(load.whole > 0 && load.cut > 0, `${load.whole} connections were carried, and ${load.cut} met a fault`);
   demand(load.wrongs.length === 0, `${load.wrongs.length} connections hung or carried other bytes: ${load.wrongs[0]?.message}`);
   for (let time = 0; time < AFTERWARDS; time++) await work(client.port, 'echo', 10_000);
 

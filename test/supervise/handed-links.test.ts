@@ -41,6 +41,18 @@ test('a link that is gone is gone for both, with what became of it; with its pro
   t.end();
 });
 
+test('a link that has ended before anybody asks is not told of', (t) => {
+  const { one, other } = pair();
+  const [here, there] = [one.directory(), other.directory()];
+  here.announce('ended', TOKEN);
+  here.announce('there', TOKEN);
+  here.withdraw('ended', false);
+  one.startTelling();
+  t.equal(there.find('ended'), undefined);
+  t.ok(there.find('there'));
+  t.end();
+});
+
 function pair() {
   const one: HandedLinks = new HandedLinks((message) => passOn(other, message));
   const other: HandedLinks = new HandedLinks((message) => passOn(one, message));
