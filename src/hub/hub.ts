@@ -96,6 +96,10 @@ export class Hub implements Publisher {
     return { takeEffect, discard: () => change.discard() };
   }
 
+  get portRange() {
+    return this.#settings.ports;
+  }
+
   publish(mapping: Mapping): Promise<void> {
     return this.#inTurn(() => this.#open(mapping, 'api'));
   }

@@ -2,6 +2,8 @@ import type { Mapping, Protocol } from './mapping.ts';
 
 /** The hub's data plane, as the API sees it. */
 export interface Publisher {
+  /** The ports that may be public (`-ports`). */
+  readonly portRange: { readonly first: number; readonly last: number };
   /**
    * Listens on the mapping's port; whether its target can be reached shows in its state.
    * @throws QtunnelError `PORT_TAKEN` (mapped already), `PORT_OUTSIDE` (not in `-ports`), `LISTEN_FAILED` (another program has it, or no right to it).

@@ -5,7 +5,7 @@ import { callApi } from '../hub/support/api.ts';
 import { temporaryFolder } from '../support/files.ts';
 import type { Owner } from '../support/process.ts';
 import { type Qtunnel, startQtunnel } from '../support/qtunnel.ts';
-import { dial, echoServer, freePort } from '../support/tcp.ts';
+import { dial, echoServer, freePort, listen } from '../support/tcp.ts';
 
 /* The hub's page in a browser, as somebody uses it. */
 
@@ -66,18 +66,20 @@ test('a wrong entry says what is expected, as it is typed or when the hub finds 
   t.equal(await enter('target', 'nowhere'), 'expected an address such as 127.0.0.1:22 or [::1]:22');
   t.match(await enter('allow_ips', '192.0.2.0/24 10.0.0.0/33'), /^expected a network such as .*, got "10\.0\.0\.0\/33"$/);
   t.match(await enter('bandwidth', 'fast'), /^expected bits a second from 8000 /);
+  t.equal(await enter('port', '9999'), "expected one of this hub's ports, 10000 to 30000");
   // What only the hub knows.
+  const used = await listen(t, () => {}, await freePort());
   for (const [name, text] of [
     ['target', 'localhost:22'],
     ['allow_ips', '192.0.2.0/24'],
     ['bandwidth', '10Mbit'],
-    ['port', '9'],
+    ['port', String(used)],
   ]) {
     await page.$eval(`#create-${name}`, (field) => (field as unknown as { select(): void }).select());
     await page.type(`#create-${name}`, text!);
   }
   await page.keyboard.press('Enter');
-  await until(page, "document.querySelector('#create-port-problem').textContent.includes('10000 to 30000')");
+  await until(page, "document.querySelector('#create-port-problem').textContent.includes('another program')");
   t.equal(await page.evaluate('document.activeElement.id'), 'create-port');
   t.equal(await page.$$eval('#create [aria-invalid]', ({ length }) => length), 1);
 });

@@ -220,6 +220,9 @@ export const stats = z
     version: z.string(),
     started_at: time,
     tunnel_enabled: z.boolean(),
+    port_range: z
+      .object({ from: port, end: port })
+      .meta({ description: 'The public ports that may be mapped, both ends among them.' }),
     mappings: z.int().min(0),
     mappings_ready: z.int().min(0),
     agents: z.int().min(0),

@@ -3,7 +3,7 @@ import { FormFields, type Problems } from './form-fields.ts';
 import { HubProblem, saidOf, type HubApi } from './hub-api.ts';
 import { keyOf } from './recent-rates.ts';
 import type { Rules } from './rules.ts';
-import type { Agent, Mapping } from './types.ts';
+import type { Agent, Mapping, Stats } from './types.ts';
 
 export interface CreateDialogOptions {
   readonly api: HubApi;
@@ -11,8 +11,8 @@ export interface CreateDialogOptions {
   rules(): Rules | null;
   mappings(): readonly Mapping[];
   agents(): readonly Agent[];
-  /** Whether the hub takes agents. */
-  takesAgents(): boolean;
+  /** Null until the hub has said what it is. */
+  stats(): Stats | null;
   created(mapping: Mapping): void;
 }
 
@@ -37,8 +37,10 @@ export class CreateDialog {
 
   open(): void {
     this.#fields.reset();
-    this.#via.value = this.#options.takesAgents() ? 'agent' : 'direct';
-    this.#via.disabled = !this.#options.takesAgents();
+    const { tunnel_enabled: takesAgents = true, port_range: range } = this.#options.stats() ?? {};
+    this.#via.value = takesAgents ? 'agent' : 'direct';
+    this.#via.disabled = !takesAgents;
+    byId('create-port', HTMLInputElement).placeholder = range === undefined ? '' : `${range.from} to ${range.end}`;
     byId('agent-names', HTMLDataListElement).replaceChildren(
       ...this.#options.agents().map(({ name }) => make('option', { value: name })),
     );
@@ -92,7 +94,11 @@ export class CreateDialog {
       const [list, index] = field.split('.');
       if (index !== undefined) problems.set(field, `${problem}, got ${JSON.stringify((input[list!] as unknown[])[Number(index)])}`);
     }
-    const taken = this.#options.mappings().find((one) => one.protocol === input['protocol'] && one.port === input['port']);
+    const { port } = input;
+    const range = this.#options.stats()?.port_range;
+    if (typeof port === 'number' && range !== undefined && !problems.has('port') && (port < range.from || port > range.end))
+      problems.set('port', `expected one of this hub's ports, ${range.from} to ${range.end}`);
+    const taken = this.#options.mappings().find((one) => one.protocol === input['protocol'] && one.port === port);
     if (taken !== undefined) problems.set('port', `${keyOf(taken)} leads to ${taken.target} already`);
     return problems;
   }

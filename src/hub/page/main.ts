@@ -48,7 +48,7 @@ class Page {
     rules: () => this.#rules,
     mappings: () => this.#mappings,
     agents: () => this.#moment?.agents ?? [],
-    takesAgents: () => this.#stats?.tunnel_enabled ?? true,
+    stats: () => this.#stats,
     created: () => void this.#read(),
   });
   readonly #tokens = new TokensCard({ api: this.#api, rules: () => this.#rules, changed: () => void this.enter() });

@@ -10,6 +10,7 @@ export class FakePublisher implements Publisher {
   readonly #servers = new Map<string, Server>();
   readonly #states = new Map<string, MappingState>();
   #listener: (connection: ConnectionState) => void = () => {};
+  readonly portRange = { first: FIRST, last: LAST };
   agentStates: AgentState[] = [];
   connectionStates: ConnectionState[] = [];
 

@@ -60,6 +60,7 @@ export function stateEndpoints({ keeper, ledger, publisher, tunnelEnabled, start
             version: VERSION,
             started_at: startedAt.toISOString(),
             tunnel_enabled: tunnelEnabled,
+            port_range: { from: publisher.portRange.first, end: publisher.portRange.last },
             mappings: mappings.length,
             mappings_ready: mappings.filter(({ problem }) => problem === '').length,
             agents: publisher.agents().length,
