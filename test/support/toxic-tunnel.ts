@@ -56,7 +56,8 @@ export class ToxicTunnel {
       return proxy.port;
     };
     const stateDir = temporaryFolder(owner);
-    const flags = ['-log-level=info', '-keepalive=500ms', '-idle-timeout=3s'];
+    // The proxies share a process with the load: on a busy machine they keep the link waiting for seconds.
+    const flags = ['-log-level=info', '-keepalive=500ms', '-idle-timeout=20s'];
     const server = await startServer(owner, {
       mode,
       backend: await through('server–backend', await workService(owner)),
@@ -88,7 +89,10 @@ export class ToxicTunnel {
     const proxy = this.#proxies.get(leg)!;
     const before = proxy.passed;
     const results = this.#load(leg, load);
-    await eventually('the midst of the transfers', () => proxy.passed - before > load.bytes);
+    let isOver = false;
+    void results.finally(() => (isOver = true));
+    await eventually('the midst of the transfers', () => isOver || proxy.passed - before > load.bytes, DEADLINE_MS);
+    if (isOver) throw new Error(`the transfers were over before anything happened to them: ${await firstFailure(results)}`);
     const outcome = await this.#during(proxy, toxic, () => this.#outcome(results, leg));
     if (outcome.cut === 0) throw new Error('nothing happened to any connection');
     await this.#works();
@@ -141,6 +145,11 @@ export class ToxicTunnel {
   #open(): number[] {
     return this.#pids.map(openDescriptors);
   }
+}
+
+async function firstFailure(results: Promise<PromiseSettledResult<void>[]>): Promise<string> {
+  const failed = (await results).find((result) => result.status === 'rejected');
+  return failed === undefined ? 'all whole' : (failed.reason as Error).message;
 }
 
 const KINDS: readonly Kind[] = ['upload', 'download', 'echo'];
