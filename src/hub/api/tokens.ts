@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { timingSafeEqual } from '../../identity/secret.ts';
 import type { Author, KeptToken, Role, Store } from '../store/store.ts';
 import { Turns } from '../turns.ts';
@@ -24,7 +25,7 @@ export class Tokens {
   readonly #fileHash: Buffer | null;
   #tokens: readonly KeptToken[] = [];
   readonly #turns = new Turns();
-  #changed = new AbortController();
+  #changed = controllerForMany();
 
   constructor(options: TokensOptions) {
     this.#options = options;
@@ -94,7 +95,7 @@ export class Tokens {
   #set(tokens: readonly KeptToken[]): void {
     this.#tokens = tokens;
     this.#changed.abort();
-    this.#changed = new AbortController();
+    this.#changed = controllerForMany();
   }
 
   #refuseLockOut(rest: readonly KeptToken[]): void {
@@ -107,6 +108,13 @@ export class Tokens {
         'This is the last token, and the API can be reached from other machines: make another one first.',
       );
   }
+}
+
+/** Each open stream of events listens to it. */
+function controllerForMany(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
 }
 
 function sha256(text: string): Buffer {
