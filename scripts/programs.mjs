@@ -82,5 +82,9 @@ const PACKAGE_OF = {
   nft: 'nftables',
   gcc: 'gcc',
   openssl: 'openssl',
+  'systemd-analyze': 'systemd',
+  promtool: 'prometheus',
+  zsh: 'zsh',
+  fish: 'fish',
   chromium: 'chromium',
 };

@@ -148,6 +148,7 @@ const DOCUMENTS = [
   'bench/README.md',
   'test/reliability/README.md',
   'certs/README.md',
+  'docs/deploy/README.md',
   ...[
     'ARCHITECTURE',
     'BENCH',
