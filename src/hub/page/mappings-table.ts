@@ -49,7 +49,7 @@ function mappingRow(first: Shown, { recent, open, remove }: MappingsTableOptions
     { 'data-key': key },
     make(
       'td',
-      { class: 'port', 'data-label': 'Public port' },
+      { class: 'port' },
       button(key, () => open(mapping), { class: 'link', 'aria-label': `${key}, details` }),
     ),
     make('td', { class: 'target' }, target, note),

@@ -71,7 +71,10 @@ export class TokensCard {
   #show(tokens: readonly Token[]): void {
     const table = byId('tokens', HTMLTableElement);
     table.hidden = tokens.length === 0;
-    byId('no-tokens', HTMLElement).hidden = tokens.length > 0 || this.#options.api.token !== null;
+    const first = tokens.length === 0 && this.#options.api.token === null;
+    byId('no-tokens', HTMLElement).hidden = !first;
+    // The first one has to be one that may manage.
+    byId('token-role', HTMLSelectElement).value = first ? 'manage' : 'read';
     table.tBodies[0]!.replaceChildren(
       ...tokens.map((token) =>
         make(

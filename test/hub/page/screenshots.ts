@@ -36,7 +36,7 @@ async function takeAll(folder: string, owner: Owner): Promise<void> {
     for (let n = 0; n < 60; n++) tick();
     await until(page, "document.querySelector('#rate-out').textContent !== '–'");
     await scene?.(page);
-    await page.screenshot({ path: path.join(folder, `${name}.png`) as `${string}.png`, optimizeForSpeed: false });
+    await page.screenshot({ path: path.join(folder, `${name}.png`) as `${string}.png`, fullPage: scene === undefined });
     console.log(path.join(folder, `${name}.png`));
     await page.close();
   }
