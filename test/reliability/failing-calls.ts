@@ -81,7 +81,8 @@ class Victims {
       `-secret-file=${secret}`,
       '-log-level=info',
       '-drain-timeout=1s',
-      ...(mode === 'quic' ? ['-early-data', '-fallback=false'] : []),
+      '-idle-timeout=5s',
+      ...(mode === 'quic' ? ['-fallback=false'] : []),
     ];
   }
 
@@ -113,10 +114,12 @@ class Victims {
   async #sufferRunning(call: FailingCall): Promise<Outcome> {
     const victim = this.#process(call.side);
     const seen = victim.log.length;
-    const failed = victim.event('call_failed', { call: call.call }, { skip: seen, deadline: CALL_PATIENCE_MS }).then(
-      () => true,
-      () => false,
-    );
+    const failed = victim
+      .event('call_failed', { call: call.call }, { skip: seen, deadline: call.when === 'return' ? PATIENCE_MS : CALL_PATIENCE_MS })
+      .then(
+        () => true,
+        () => false,
+      );
     armFailure(victim, call);
     await this.#provoke(call);
     const outcome = (await failed) ? 'went on' : 'not called';

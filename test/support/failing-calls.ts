@@ -44,7 +44,7 @@ const RUNNING = ['recv', 'send', 'streamSend', 'streamRecv', 'streamReadable', '
 const MORE = ['timeout', 'onTimeout', 'pathStats', 'pathEventNext'];
 /** What it is asked besides while it comes and goes. */
 const COMING = ['isEstablished', 'isInEarlyData', 'peerCertChain', 'streamPriority', 'stats'];
-const CONFIG = ['withBoringSslCtx', 'setApplicationProtos', 'setCcAlgorithmName', 'setMaxIdleTimeout', 'enableEarlyData'];
+const CONFIG = ['withBoringSslCtx', 'setApplicationProtos', 'setCcAlgorithmName', 'setMaxIdleTimeout'];
 
 const named = (prefix: string, names: readonly string[]): string[] => names.map((name) => `${prefix}.${name}`);
 
@@ -53,9 +53,9 @@ const QUIC: readonly FailingCall[] = [
   ...onBoth('load', ['libc.sendmsg', 'libc.recvmmsg'], 3),
   ...calls('client', 'load', ['os.networkInterfaces']),
   ...calls('server', 'visit', named('quiche', ['accept', ...COMING, 'close'])),
-  ...calls('client', 'return', named('quiche', ['connect', 'setSession', ...COMING])),
+  ...calls('client', 'return', named('quiche', ['connect', ...COMING])),
   ...calls('client', 'return', ['udp.bind', 'udp.connect', 'udp.getsockname', 'udp.bufferSize', 'udp.recvStop']),
-  ...calls('client', 'return', ['libc.setsockopt', 'libc.fcntl', 'tcp.open', 'promises.rename', 'promises.rm']),
+  ...calls('client', 'return', ['libc.setsockopt', 'libc.fcntl', 'tcp.open']),
   ...calls('server', 'start', [...named('quiche', CONFIG), 'udp.bind', 'udp.getsockname', 'udp.bufferSize']),
   ...calls('server', 'start', ['libc.fcntl', 'libc.setsockopt', 'libc.recvmmsg', 'tcp.open']),
 ];
