@@ -28,7 +28,11 @@ export async function work(port: number, kind: Kind, bytes: number, deadline = D
   const failed = new Promise<never>((_, reject) => socket.on('error', reject));
   try {
     socket.write(headOf(kind, bytes));
-    await withDeadline(Promise.race([WORK[kind](socket, bytes), failed]), () => `${kind} of ${bytes} bytes`, deadline);
+    await withDeadline(
+      Promise.race([WORK[kind](socket, bytes), failed]),
+      () => `${kind} of ${bytes} bytes (${socket.bytesWritten} written, ${socket.bytesRead} came)`,
+      deadline,
+    );
   } finally {
     socket.destroy();
   }

@@ -34,7 +34,7 @@ export class Samples {
   }
 }
 
-/** What a process holds more or less of, and by how much its median may be higher in the last quarter of the time than in the third. */
+/** What a process holds more or less of, and by how much its median may be higher in the last quarter of the time than in each before. */
 export interface Quantity {
   readonly name: 'rss' | 'descriptors';
   readonly unit: number;
@@ -57,10 +57,11 @@ export function quarters(samples: readonly Sample[], { name }: Quantity): readon
 
 /** Why a quantity is not flat; null when it is. */
 export function growth(samples: readonly Sample[], quantity: Quantity): string | null {
-  const [, , before = 0, after = 0] = quarters(samples, quantity);
+  const medians = quarters(samples, quantity);
+  const [before, after] = [Math.max(...medians.slice(0, 3)), medians[3]!];
   if (after - before <= quantity.flat) return null;
   const figure = (value: number) => `${(value / quantity.unit).toFixed(0)} ${quantity.unitName}`;
-  return `${figure(before)} in the third quarter, ${figure(after)} in the last`;
+  return `${figure(before)} in a quarter at most, ${figure(after)} in the last`;
 }
 
 /** Null for a process that has ended. */
