@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryFolder } from './files.ts';
-import { type Owner, Program, run } from './process.ts';
+import { type Owner, Program, run, start } from './process.ts';
 import { missing } from './programs.ts';
 
 /** Something like a machine of its own with systemd as its first process: /etc, /run, /var/lib, processes and network are its own. */
@@ -42,6 +42,18 @@ export async function startSystemd(t: Owner, folder: string): Promise<SystemdMac
 export function runThere(t: Owner, { prefix }: SystemdMachine, [command = '', ...args]: readonly string[]): Promise<string> {
   return run(t, command, args, { prefix });
 }
+
+/** A command there that has to fail with exit code 1: what it says. */
+export async function failThere(t: Owner, { prefix }: SystemdMachine, line: string): Promise<string> {
+  const [command = '', ...args] = line.split(' ');
+  const program = start(t, command, args, { prefix });
+  program.child.stdin!.end();
+  const { code } = await program.end();
+  return `${code === 1 ? '' : `exit code ${code}: `}${program.output}`;
+}
+
+/** The command there, where `folder` is the project's. */
+export const THERE = `${process.execPath} /opt/qtunnel/dist/bin/qtunnel.js`;
 
 /** Its first process takes all others along, and `unshare` waits until they have ended. */
 async function end(machine: Program): Promise<void> {
