@@ -84,5 +84,5 @@ export const PROBLEM_TYPE = 'application/problem+json';
 const EVERYWHERE = ['REQUEST_INVALID', 'ADDRESS_REFUSED', 'HOST_REFUSED', 'ORIGIN_REFUSED', 'TOO_MANY', 'INTERNAL'] as const;
 const OF_TOKENS = ['TOKEN_MISSING', 'TOKEN_UNKNOWN'] as const;
 const OF_BODIES = ['JSON_INVALID', 'TOO_LARGE', 'MEDIA_TYPE'] as const;
-const DESCRIPTION = 'Public ports of a hub and where they lead. docs/HUB.md says what each error code means.';
+const DESCRIPTION = 'Public ports of a hub and where they lead. docs/HUB-API.md says what each error code means.';
 const TOKEN = 'Needed as soon as there is one. Made by POST /api/v1/tokens or `qtunnel token create`.';

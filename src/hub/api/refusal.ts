@@ -2,7 +2,7 @@ import { type ErrorCode, QtunnelError } from '../../errors.ts';
 
 /**
  * Why a request is not answered as it was meant. Thrown on the way of a request and answered by the server; it leaves the API only as that
- * answer. docs/HUB.md has a line for each code.
+ * answer. docs/HUB-API.md has a line for each code.
  */
 export class Refusal extends Error {
   readonly code: RefusalCode;

@@ -266,7 +266,7 @@ export const auditEntry = z
 const fieldProblem = z.object({ field: z.string(), message: z.string() });
 const code = z
   .enum(Object.keys(STATUS) as [keyof typeof STATUS])
-  .meta({ id: 'Code', description: 'Stable, for programs; docs/HUB.md has them all.' });
+  .meta({ id: 'Code', description: 'Stable, for programs; docs/HUB-API.md has them all.' });
 
 /** RFC 9457. */
 export const problem = z
