@@ -24,6 +24,7 @@ export interface ControlHandler {
 export class Control implements ConnectionHandler {
   /** Smoothed round-trip time in milliseconds; NaN before the first measurement. */
   rtt: number;
+  #isMeasured = false;
   readonly #connection: TlsConnection;
   readonly #liveness: Liveness;
   readonly #handler: ControlHandler;
@@ -132,7 +133,9 @@ export class Control implements ConnectionHandler {
   #measure(opaque: Uint8Array): void {
     if (opaque[0] !== this.#ping[0]) return;
     const sample = performance.now() - this.#pingAt;
-    this.rtt = Number.isNaN(this.rtt) ? sample : this.rtt + (sample - this.rtt) / 8;
+    // What the handshake took has its cryptography in it, and a process that has just begun.
+    this.rtt = this.#isMeasured ? this.rtt + (sample - this.rtt) / 8 : sample;
+    this.#isMeasured = true;
     if (!this.#asksForTaken) return;
     this.#asksForTaken = false;
     this.#handler.onTaken();

@@ -1,6 +1,6 @@
 import type dgram from 'node:dgram';
 import { getSystemErrorName } from 'node:util';
-import { bindDgram, closeQuietly, IGNORE, isMomentary, SEND_BUFFER, udpError, unusable } from './bind.ts';
+import { bindDgram, closeQuietly, IGNORE, isLoss, SEND_BUFFER, udpError, unusable } from './bind.ts';
 import { descriptorOf, stopReading } from './descriptor.ts';
 import { DgramSocket } from './dgram.ts';
 import { BatchReceiver, SLOTS } from './batch-receiver.ts';
@@ -144,7 +144,7 @@ class BatchSocket implements UdpSocket {
   #reportErrno(): void {
     const code = getSystemErrorName(-this.#libc.errno());
     // EAGAIN also when nothing came after all.
-    if (!isMomentary(code)) this.#report(Object.assign(new Error('UDP'), { code }));
+    if (!isLoss(code)) this.#report(Object.assign(new Error('UDP'), { code }));
   }
 
   #report(error: NodeJS.ErrnoException): void {

@@ -62,10 +62,11 @@ export function unusable(error: NodeJS.ErrnoException): QtunnelError {
 }
 
 /**
- * Whether the system refuses a datagram only because it has no room for it now: it is lost, as in a full queue on the way, and another socket would fare no better.
+ * Whether the system refuses a datagram as a router on the way would lose it: it has no room for it now, or the datagram is larger than the interface carries (a probe of
+ * the MTU). Another socket would fare no better.
  */
-export function isMomentary(code: string | undefined): boolean {
-  return code === 'EAGAIN' || code === 'ENOBUFS' || code === 'ENOMEM';
+export function isLoss(code: string | undefined): boolean {
+  return code === 'EAGAIN' || code === 'ENOBUFS' || code === 'ENOMEM' || code === 'EMSGSIZE';
 }
 
 /** Host '' means IPv6 and IPv4 on one socket, or IPv4 alone on a machine without IPv6. */

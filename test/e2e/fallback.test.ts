@@ -55,6 +55,7 @@ test('-transport=auto: on a cable new connections go over TLS as soon as it show
   await client.event('transport', { transport: 'tls' });
   await carriesOver(t, client, here, port, 'tls');
   await carries(t, here, port, 5_000_000);
+  t.same(client.events('link_moved'), [], 'probes of the MTU that the cable does not carry are no reason to move');
 });
 
 test('-transport=auto: on a long path they stay with QUIC', { skip: missingForNamespaces('gcc') }, async (t) => {

@@ -271,6 +271,18 @@ test('no room for a run in the kernel: it is lost without an error, and the next
   }
 });
 
+test('a datagram that is larger than the interface carries is lost without an error', needsLibc, async (t) => {
+  const { kernel, at, to, open } = await ends(t, '127.0.0.1');
+  const client = await open();
+  const errors: QtunnelError[] = [];
+  client.handler = { onDatagram() {}, onError: (error) => void errors.push(error) };
+  kernel.refuse = () => (kernel.singles === 1 ? os.constants.errno.EMSGSIZE : 0);
+  sendRun(client, to, 9_000, 9_000);
+  const sent = sendRun(client, to, 1_350, 1_350);
+  t.same(bytesOf(await at.datagrams(sent.length)), sent);
+  t.same([kernel.singles, errors], [2, []]);
+});
+
 test('an address that cannot be sent to costs nobody else their runs', needsLibc, async (t) => {
   const { kernel, at, to, server, open } = await ends(t, '127.0.0.1');
   // What a stranger's datagram can bear as its sender.
