@@ -8,129 +8,114 @@ const TRANSFER = 200 * 1024 * 1024;
 const STALLED_TRANSFER = 64 * 1024 * 1024;
 
 for (const mode of MODES) {
-  test(`${mode}: 200 MB arrive as they were sent, up and down`, async (t) => {
+  test(`${mode}: every byte, end and reset arrives`, async (t) => {
     const { port: backend, accept } = await acceptor(t);
     const { port } = await startTunnel(t, mode, backend);
-    const application = await dial(t, port);
-    const service = await accept();
 
-    const [up, received] = await Promise.all([sendSummed(application, TRANSFER), receiveSummed(service)]);
-    t.same(received, up);
-    const [down, answered] = await Promise.all([sendSummed(service, TRANSFER), receiveSummed(application)]);
-    t.same(answered, down);
-  });
+    await t.test('200 MB arrive as they were sent, up and down', async (t) => {
+      const application = await dial(t, port);
+      const service = await accept();
 
-  test(`${mode}: both directions at once do not wait for each other`, async (t) => {
-    const { port: backend, accept } = await acceptor(t);
-    const { port } = await startTunnel(t, mode, backend);
-    const application = await dial(t, port);
-    const service = await accept();
-    const bytes = TRANSFER / 10;
-    const [up, down, atService, atApplication] = await Promise.all([
-      sendSummed(application, bytes),
-      sendSummed(service, bytes),
-      receiveSummed(service),
-      receiveSummed(application),
-    ]);
-    t.same(atService, up);
-    t.same(atApplication, down);
-  });
+      const [up, received] = await Promise.all([sendSummed(application, TRANSFER), receiveSummed(service)]);
+      t.same(received, up);
+      const [down, answered] = await Promise.all([sendSummed(service, TRANSFER), receiveSummed(application)]);
+      t.same(answered, down);
+    });
 
-  test(`${mode}: the application half closes, the answer comes all the same`, async (t) => {
-    const { port: backend, accept } = await acceptor(t);
-    const { port } = await startTunnel(t, mode, backend);
-    const application = await dial(t, port);
-    application.end('question');
-    const service = await accept();
-    t.equal((await receiveAll(service)).toString(), 'question');
+    await t.test('both directions at once do not wait for each other', async (t) => {
+      const application = await dial(t, port);
+      const service = await accept();
+      const bytes = TRANSFER / 10;
+      const [up, down, atService, atApplication] = await Promise.all([
+        sendSummed(application, bytes),
+        sendSummed(service, bytes),
+        receiveSummed(service),
+        receiveSummed(application),
+      ]);
+      t.same(atService, up);
+      t.same(atApplication, down);
+    });
 
-    service.write('the first half, ');
-    t.equal((await receive(application, 16)).toString(), 'the first half, ');
-    service.end('the second');
-    t.equal((await receiveAll(application)).toString(), 'the second');
-  });
+    await t.test('the application half closes, the answer comes all the same', async (t) => {
+      const application = await dial(t, port);
+      application.end('question');
+      const service = await accept();
+      t.equal((await receiveAll(service)).toString(), 'question');
 
-  test(`${mode}: the service half closes, the application goes on sending`, async (t) => {
-    const { port: backend, accept } = await acceptor(t);
-    const { port } = await startTunnel(t, mode, backend);
-    const application = await dial(t, port);
-    const service = await accept();
-    service.end('hello');
-    t.equal((await receiveAll(application)).toString(), 'hello');
+      service.write('the first half, ');
+      t.equal((await receive(application, 16)).toString(), 'the first half, ');
+      service.end('the second');
+      t.equal((await receiveAll(application)).toString(), 'the second');
+    });
 
-    application.write('still here, ');
-    t.equal((await receive(service, 12)).toString(), 'still here, ');
-    application.end('bye');
-    t.equal((await receiveAll(service)).toString(), 'bye');
-  });
+    await t.test('the service half closes, the application goes on sending', async (t) => {
+      const application = await dial(t, port);
+      const service = await accept();
+      service.end('hello');
+      t.equal((await receiveAll(application)).toString(), 'hello');
 
-  test(`${mode}: a connection without a byte opens and closes`, async (t) => {
-    const { port: backend, accept } = await acceptor(t);
-    const { port } = await startTunnel(t, mode, backend);
-    const application = await dial(t, port);
-    const service = await accept();
-    application.end();
-    t.equal((await receiveAll(service)).length, 0);
-    service.end();
-    t.equal((await receiveAll(application)).length, 0);
-  });
+      application.write('still here, ');
+      t.equal((await receive(service, 12)).toString(), 'still here, ');
+      application.end('bye');
+      t.equal((await receiveAll(service)).toString(), 'bye');
+    });
 
-  test(`${mode}: a service that speaks first is heard`, async (t) => {
-    const { port: backend, accept } = await acceptor(t);
-    const { port } = await startTunnel(t, mode, backend);
-    const application = await dial(t, port);
-    const service = await accept();
-    service.write('220 ready');
-    t.equal((await receive(application, 9)).toString(), '220 ready');
-  });
+    await t.test('a connection without a byte opens and closes', async (t) => {
+      const application = await dial(t, port);
+      const service = await accept();
+      application.end();
+      t.equal((await receiveAll(service)).length, 0);
+      service.end();
+      t.equal((await receiveAll(application)).length, 0);
+    });
 
-  test(`${mode}: a reset by the application arrives as a reset`, async (t) => {
-    const { port: backend, accept } = await acceptor(t);
-    const { port } = await startTunnel(t, mode, backend);
-    const application = await dial(t, port);
-    application.write('x');
-    const service = await accept();
-    await receive(service, 1);
-    application.resetAndDestroy();
-    t.equal(await ending(service), 'reset');
-  });
+    await t.test('a service that speaks first is heard', async (t) => {
+      const application = await dial(t, port);
+      const service = await accept();
+      service.write('220 ready');
+      t.equal((await receive(application, 9)).toString(), '220 ready');
+    });
 
-  test(`${mode}: a reset by the service arrives as a reset`, async (t) => {
-    const { port: backend, accept } = await acceptor(t);
-    const { port } = await startTunnel(t, mode, backend);
-    const application = await dial(t, port);
-    const service = await accept();
-    service.write('x');
-    await receive(application, 1);
-    service.resetAndDestroy();
-    t.equal(await ending(application), 'reset');
-  });
+    await t.test('a reset by the application arrives as a reset', async (t) => {
+      const application = await dial(t, port);
+      application.write('x');
+      const service = await accept();
+      await receive(service, 1);
+      application.resetAndDestroy();
+      t.equal(await ending(service), 'reset');
+    });
 
-  test(`${mode}: a reset after the other side half closed is still a reset`, async (t) => {
-    const { port: backend, accept } = await acceptor(t);
-    const { port } = await startTunnel(t, mode, backend);
-    const application = await dial(t, port);
-    application.end('x');
-    const service = await accept();
-    await receiveAll(service);
-    service.resetAndDestroy();
-    t.equal(await ending(application), 'reset');
-  });
+    await t.test('a reset by the service arrives as a reset', async (t) => {
+      const application = await dial(t, port);
+      const service = await accept();
+      service.write('x');
+      await receive(application, 1);
+      service.resetAndDestroy();
+      t.equal(await ending(application), 'reset');
+    });
 
-  test(`${mode}: a reader that does not read stops its own writer and nobody else`, async (t) => {
-    const { port: backend, accept } = await acceptor(t);
-    const { port } = await startTunnel(t, mode, backend);
-    const [slow, slowService] = [await dial(t, port), await accept()];
-    let finished = false;
-    const slowSent = sendSummed(slow, STALLED_TRANSFER).finally(() => (finished = true));
+    await t.test('a reset after the other side half closed is still a reset', async (t) => {
+      const application = await dial(t, port);
+      application.end('x');
+      const service = await accept();
+      await receiveAll(service);
+      service.resetAndDestroy();
+      t.equal(await ending(application), 'reset');
+    });
 
-    const [other, otherService] = [await dial(t, port), await accept()];
-    const [sent, received] = await Promise.all([sendSummed(other, STALLED_TRANSFER), receiveSummed(otherService)]);
-    t.same(received, sent);
-    t.notOk(finished, 'the tunnel has not taken all that nobody reads');
+    await t.test('a reader that does not read stops its own writer and nobody else', async (t) => {
+      const [slow, slowService] = [await dial(t, port), await accept()];
+      let finished = false;
+      const slowSent = sendSummed(slow, STALLED_TRANSFER).finally(() => (finished = true));
 
-    const slowReceived = await receiveSummed(slowService);
-    t.same(slowReceived, await slowSent);
+      const [other, otherService] = [await dial(t, port), await accept()];
+      const [sent, received] = await Promise.all([sendSummed(other, STALLED_TRANSFER), receiveSummed(otherService)]);
+      t.same(received, sent);
+      t.notOk(finished, 'the tunnel has not taken all that nobody reads');
+
+      const slowReceived = await receiveSummed(slowService);
+      t.same(slowReceived, await slowSent);
+    });
   });
 }
 
