@@ -101,7 +101,7 @@ class BatchSocket implements UdpSocket {
   handleReadable(): void {
     for (let batches = BATCHES_PER_EVENT; batches > 0 && !this.#closed; batches--) {
       const count = this.#receiver.receive(this);
-      if (count < 0) return this.#reportErrno();
+      if (count < 0) return this.#reportErrno(0);
       if (count < SLOTS) return;
     }
   }
@@ -127,7 +127,7 @@ class BatchSocket implements UdpSocket {
   #sendRun(at: number, size: number, segment: number): void {
     if (this.#message.send(this.#fd, at, size, segment)) return;
     const errno = this.#libc.errno();
-    if (size <= segment || !REFUSALS_OF_RUNS.has(errno)) return this.#reportErrno();
+    if (size <= segment || !REFUSALS_OF_RUNS.has(errno)) return this.#reportErrno(Math.min(size, segment));
     // When the kernel does not take the datagrams one by one either, it was for the receiver's address, which may be a stranger's invention.
     if (this.#sendSingly(at, size, segment) && errno !== EMSGSIZE) this.#segmenting = false;
   }
@@ -135,16 +135,17 @@ class BatchSocket implements UdpSocket {
   #sendSingly(at: number, size: number, segment: number): boolean {
     for (let sent = 0; sent < size; sent += segment) {
       if (this.#message.send(this.#fd, at + sent, Math.min(segment, size - sent), segment)) continue;
-      this.#reportErrno();
+      this.#reportErrno(Math.min(segment, size - sent));
       return false;
     }
     return true;
   }
 
-  #reportErrno(): void {
+  /** The kernel has refused a datagram of `length` bytes. */
+  #reportErrno(length: number): void {
     const code = getSystemErrorName(-this.#libc.errno());
     // EAGAIN also when nothing came after all.
-    if (!isLoss(code)) this.#report(Object.assign(new Error('UDP'), { code }));
+    if (!isLoss(code, length)) this.#report(Object.assign(new Error('UDP'), { code }));
   }
 
   #report(error: NodeJS.ErrnoException): void {

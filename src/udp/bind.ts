@@ -62,11 +62,11 @@ export function unusable(error: NodeJS.ErrnoException): QtunnelError {
 }
 
 /**
- * Whether the system refuses a datagram as a router on the way would lose it: it has no room for it now, or the datagram is larger than the interface carries (a probe of
- * the MTU). Another socket would fare no better.
+ * Whether the system refuses a datagram of `length` bytes as a router on the way would lose it: it has no room for it now, or the datagram is larger than the interface
+ * carries (a probe of the MTU). Another socket would fare no better. A small one is too large only for an interface that is gone: Linux then has one of 68 bytes in its place.
  */
-export function isLoss(code: string | undefined): boolean {
-  return code === 'EAGAIN' || code === 'ENOBUFS' || code === 'ENOMEM' || code === 'EMSGSIZE';
+export function isLoss(code: string | undefined, length: number): boolean {
+  return code === 'EAGAIN' || code === 'ENOBUFS' || code === 'ENOMEM' || (code === 'EMSGSIZE' && length > ALWAYS_CARRIED);
 }
 
 /** Host '' means IPv6 and IPv4 on one socket, or IPv4 alone on a machine without IPv6. */
@@ -153,3 +153,6 @@ export const IGNORE: UdpHandler = { onDatagram() {}, onError() {} };
 export const SEND_BUFFER = 65_536;
 /** Bytes; the kernel cuts it to net.core.rmem_max. A burst of one bandwidth-delay product at 1 Gbit/s and 30 ms is 4 MB. */
 const KERNEL_BUFFER = 4 << 20;
+
+/** Bytes of payload: QUIC's least (RFC 9000 §14). */
+export const ALWAYS_CARRIED = 1_200;

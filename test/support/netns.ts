@@ -37,7 +37,9 @@ export async function secondCable(t: Owner, a: Namespace, b: Namespace): Promise
     await run(t, 'ip', ['-n', name, 'address', 'add', `${address}/24`, 'dev', 'cable2']);
     await run(t, 'ip', ['-n', name, 'link', 'set', 'cable2', 'up']);
   }
-  await run(t, 'ip', ['-n', a.name, 'route', 'add', b.address, 'via', SECOND.b, 'dev', 'cable2', 'metric', '100']);
+  // No more specific than the first cable's own route, or it would be taken at once.
+  const network = b.address.replace(/\d+$/, '0/24');
+  await run(t, 'ip', ['-n', a.name, 'route', 'add', network, 'via', SECOND.b, 'dev', 'cable2', 'metric', '100']);
   return SECOND.a;
 }
 
