@@ -133,8 +133,8 @@ export class Control implements ConnectionHandler {
   #measure(opaque: Uint8Array): void {
     if (opaque[0] !== this.#ping[0]) return;
     const sample = performance.now() - this.#pingAt;
-    // What the handshake took has its cryptography in it, and a process that has just begun.
-    this.rtt = this.#isMeasured ? this.rtt + (sample - this.rtt) / 8 : sample;
+    // What is slower than before often tells of a process that was busy, as at its start; what is faster tells of the path.
+    this.rtt = this.#isMeasured ? this.rtt + (sample - this.rtt) / (sample < this.rtt ? 2 : 8) : sample;
     this.#isMeasured = true;
     if (!this.#asksForTaken) return;
     this.#asksForTaken = false;
