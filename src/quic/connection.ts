@@ -1,13 +1,13 @@
 import type { Connection as QuicheConnection, PathStats, RecvInfo } from '@matrixai/quic/native/index.js';
 import { QtunnelError } from '../errors.ts';
-import { NOTHING_YET } from '../link/link.ts';
 import { formatAddress } from '../link/address.ts';
 import type { UdpAddress, UdpSocket } from '../udp/socket.ts';
 import { AckDelay } from './ack-delay.ts';
 import type { Clock, Timer } from './clock.ts';
-import { CLOSE, closeReason, type CloseCode, streamErrorCode } from './close.ts';
+import { CLOSE, closeReason, type CloseCode } from './close.ts';
+import { Farewell } from './farewell.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
-import { CONTROL_STREAM } from './stage.ts';
+import { QuicheStreams } from './quiche-streams.ts';
 import type { Stage } from './stage.ts';
 import { WriteQueue } from './write-queue.ts';
 
@@ -36,6 +36,7 @@ export interface ConnectionHost {
 export class QuicConnection {
   readonly native: QuicheConnection;
   readonly packetizer: Packetizer;
+  readonly streams: QuicheStreams;
   /** Whether a turn has been asked for; the endpoint's own mark. */
   scheduled = false;
   stage: Stage;
@@ -62,28 +63,18 @@ export class QuicConnection {
   #closed = false;
   /** A turn is under way and has not sent yet. */
   #sendsLater = false;
-  #finSeen = false;
   #wrote = false;
   /** Something besides acknowledgements may have to be sent. */
   #owes = true;
   readonly #acks = new AckDelay();
-  /** Bytes of streams that may be sent before the handshake is complete. */
-  #earlyRoom = MOST_EARLY;
   readonly #queue = new WriteQueue();
   /** quiche may hold datagrams that were not sent. */
   #holdsDatagrams = false;
   #pathAt = -Infinity;
-  /** The packet with CONNECTION_CLOSE, once it was sent, and how many datagrams have come since. */
-  #farewell: Uint8Array | null = null;
-  #unheeded = 0;
-  /** Streams that are still to be ended, and with which byte. */
-  readonly #cuts = new Map<number, Uint8Array>();
+  readonly #farewell = new Farewell();
   #timer: Timer | null = null;
   #timerAt = Infinity;
   #closing: QtunnelError | null = null;
-  #closingUntil = Infinity;
-  /** When the farewell is said once more. */
-  #farewellAgainAt = Infinity;
 
   constructor(host: ConnectionHost, native: QuicheConnection, peer: UdpAddress, stage: (connection: QuicConnection) => Stage) {
     this.#host = host;
@@ -91,6 +82,7 @@ export class QuicConnection {
     this.peer = peer;
     this.#addresses = { from: peer, to: host.udp.address };
     this.packetizer = host.makePacketizer(this.#handlePacket);
+    this.streams = new QuicheStreams(native, this.packetizer, this.#queue, this.#handleWritten);
     try {
       this.stage = stage(this);
     } catch (error) {
@@ -121,7 +113,7 @@ export class QuicConnection {
 
   handleDatagram(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
     if (this.#closed) return;
-    if (this.#farewell !== null) return this.#repeatFarewell(this.#farewell);
+    if (this.#farewell.isSaid) return this.#say(this.#farewell.handleDatagram());
     if (from === this.peer) this.packetizer.handleDatagram(bytes, offset, length);
     else this.#handleElsewhere(bytes, offset, length, from);
     this.#received = true;
@@ -174,79 +166,22 @@ export class QuicConnection {
     // What a peer said with its CONNECTION_CLOSE comes before what its streams look like after it.
     if (this.#received && this.native.isDraining()) this.#reportEnd();
     if (this.#closing === null) this.#runStage(now);
-    else if (now >= this.#farewellAgainAt) this.#sayFarewellAgain();
+    else this.#say(this.#farewell.takeDue(now));
     this.#sendsLater = false;
     if (this.#closed) return;
     if (now - this.#pathAt >= PATH_INTERVAL) this.refreshPath();
     this.packetizer.handleTurn(this.peer);
-    if (this.#cuts.size > 0 && this.#closing === null) this.#endCutStreams();
+    if (this.#closing === null && this.streams.endCut()) this.#owes = true;
     if (this.#mayWait(now)) {
       this.packetizer.flush(this.peer);
       return this.#armTimer(now);
     }
     const rest = this.#transmit();
     if (this.native.isClosed() || this.native.isDraining()) this.#reportEnd();
-    if (this.native.isClosed() || now >= this.#closingUntil) return this.#finish();
+    if (this.native.isClosed() || this.#farewell.isOver(now)) return this.#finish();
     if (rest === 'more' || (rest === 'nothing' && this.#queue.refused)) this.schedule();
     this.#queue.handleTurnEnd();
     this.#armTimer(now);
-  }
-
-  /**
-   * Reads from a stream: bytes (`finSeen` says whether the last of them was read), or `NOTHING_YET`.
-   * @throws StreamCut when the peer has reset the stream.
-   */
-  readStream(id: number, into: Uint8Array): number {
-    this.#finSeen = false;
-    let result;
-    try {
-      result = this.native.streamRecv(id, into);
-    } catch (error) {
-      throw new StreamCut(streamErrorCode(error));
-    }
-    if (result === null) return NOTHING_YET;
-    this.#finSeen = result[1];
-    return result[0];
-  }
-
-  /** The streams that have something to read. To list any costs 20 µs and more (docs/MEASURED.md); see `isReadable`. */
-  listReadable(): number[] {
-    return this.native.isReadable() ? [...this.native.readable()] : NO_STREAMS;
-  }
-
-  /** Whether this stream has something to read: bytes, its end, or a reset. */
-  isReadable(id: number): boolean {
-    return this.native.streamReadable(id);
-  }
-
-  /** Whether the last `readStream` came to the stream's end. */
-  get finSeen(): boolean {
-    return this.#finSeen;
-  }
-
-  /**
-   * Writes to a stream and returns how many bytes were taken; 0 also when the congestion window is full. `fin` needs at least one byte, and counts
-   * when all of them were taken.
-   * @throws StreamCut when the peer has stopped the stream.
-   */
-  writeStream(id: number, bytes: Uint8Array, fin: boolean): number {
-    const queued = this.#queue.room(bytes.length, id === CONTROL_STREAM ? null : this.packetizer.rate);
-    const room = this.#established ? queued : Math.min(queued, this.#earlyRoom);
-    const isCut = bytes.length > room;
-    if (isCut && room === 0) return 0;
-    try {
-      const taken = this.native.streamSend(id, isCut ? bytes.subarray(0, room) : bytes, fin && !isCut) ?? 0;
-      this.#queue.handleTaken(taken);
-      if (!this.#established) this.#earlyRoom -= taken;
-      // When nothing was taken there is nothing to send: what makes room is an acknowledgement, which comes with a turn of its own.
-      if (taken > 0) {
-        this.#wrote = this.#owes = true;
-        this.scheduleSending();
-      }
-      return taken;
-    } catch (error) {
-      throw new StreamCut(streamErrorCode(error));
-    }
   }
 
   /** Whether so many bytes of datagrams may wait for the path with those that do. */
@@ -267,8 +202,8 @@ export class QuicConnection {
       // The peer takes none, or none as large.
       return false;
     }
-    this.#wrote = this.#owes = this.#holdsDatagrams = true;
-    this.scheduleSending();
+    this.#holdsDatagrams = true;
+    this.#handleWritten();
     return true;
   }
 
@@ -285,26 +220,10 @@ export class QuicConnection {
     return wrote;
   }
 
-  /** Reads what has come on a stream, and its end or reset if that has, and drops it: quiche keeps a stream until then. */
-  discard(id: number): void {
-    try {
-      let n;
-      do n = this.isReadable(id) ? this.readStream(id, RUBBISH) : NOTHING_YET;
-      while (n > 0);
-    } catch {
-      // The peer has reset it.
-    }
-  }
-
   /** Ends a stream that this side writes and has not ended, with `mark` as its last byte, as soon as quiche has room for that. */
   cutWriting(id: number, mark: Uint8Array): void {
-    this.#cuts.set(id, mark);
+    this.streams.cut(id, mark);
     this.schedule();
-  }
-
-  /** Whether quiche may be given so many bytes of streams now; if not, a turn will come when it may be given more. */
-  hasRoom(bytes: number): boolean {
-    return this.#queue.room(bytes, this.packetizer.rate) >= bytes;
   }
 
   /** Has the next packet acknowledged, whatever is in it. */
@@ -314,19 +233,6 @@ export class QuicConnection {
       this.#owes = true;
     } catch {
       // The connection is ending; what asked will ask again if not.
-    }
-  }
-
-  /**
-   * Whether quiche still has something to do for a stream that FIN was written to: unread, unsent or unacknowledged. Only for such a stream; another would
-   * be written to. (`streamCapacity` tells it of any stream, but by throwing, which costs 5 µs.)
-   */
-  isEndPending(id: number): boolean {
-    try {
-      return this.native.streamSend(id, NOTHING, false) !== null;
-    } catch {
-      // FinalSize: quiche remembers the end.
-      return true;
     }
   }
 
@@ -343,10 +249,10 @@ export class QuicConnection {
     }
     this.#end(reason);
     const now = this.clock.now();
-    this.#closingUntil = now + LONGEST_CLOSING;
+    this.#farewell.begin(now);
     this.turn();
     if (this.#closed) return;
-    this.#farewellAgainAt = now + Math.min(LONGEST_CLOSING, this.native.timeout() ?? LONGEST_CLOSING) / 2;
+    this.#farewell.planAgain(now, this.native.timeout());
     this.#armTimer(now);
   }
 
@@ -371,6 +277,18 @@ export class QuicConnection {
     this.#sendsLater = false;
     if (this.#closing === null) this.close(CLOSE.INTERNAL, reason);
     else this.abandon(reason);
+  }
+
+  readonly #handleWritten = (): void => {
+    this.#wrote = this.#owes = true;
+    this.scheduleSending();
+  };
+
+  #say(farewell: Uint8Array | null): void {
+    if (farewell === null) return;
+    this.packetizer.packetBuffer().set(farewell);
+    this.packetizer.push(farewell.length, this.peer, false);
+    this.packetizer.flush(this.peer);
   }
 
   readonly #handlePacket = (packet: Uint8Array): void => {
@@ -413,6 +331,7 @@ export class QuicConnection {
   #establish(): void {
     this.#established = true;
     this.#owes = true;
+    this.streams.handleEstablished();
     this.stage.onEstablished();
   }
 
@@ -450,7 +369,7 @@ export class QuicConnection {
         const sent = native.send(packet);
         if (sent === null) rest = 'nothing';
         else {
-          if (this.#closing !== null) this.#farewell = packet.slice(0, sent[0]);
+          if (this.#closing !== null) this.#farewell.handleSent(packet.subarray(0, sent[0]));
           this.#queue.handleSent(sent[0]);
           packetizer.push(sent[0], this.peer, this.#queue.holdsData, this.#holdsDatagrams);
         }
@@ -468,41 +387,6 @@ export class QuicConnection {
     return rest;
   }
 
-  /** RFC 9000 §10.2.1: a peer that goes on has missed CONNECTION_CLOSE. It is told again at its first datagram, its second, its fourth … */
-  #repeatFarewell(farewell: Uint8Array): void {
-    const n = ++this.#unheeded;
-    if ((n & (n - 1)) === 0) this.#sendFarewell(farewell);
-  }
-
-  /** A peer that has missed CONNECTION_CLOSE and has nothing to say would find out at its next keepalive, when nobody here knows any more why. */
-  #sayFarewellAgain(): void {
-    this.#farewellAgainAt = Infinity;
-    if (this.#farewell !== null) this.#sendFarewell(this.#farewell);
-  }
-
-  #sendFarewell(farewell: Uint8Array): void {
-    this.packetizer.packetBuffer().set(farewell);
-    this.packetizer.push(farewell.length, this.peer, false);
-    this.packetizer.flush(this.peer);
-  }
-
-  /**
-   * Not with RESET_STREAM: when bytes of the stream wait in quiche, its sender never forgets the stream, and when the stream's end has come before, unread, its
-   * receiver does not (quiche 0.18).
-   */
-  #endCutStreams(): void {
-    for (const [id, mark] of this.#cuts) {
-      try {
-        // Null: there is no room, for the others neither.
-        if (this.native.streamSend(id, mark, true) === null) return;
-        this.#owes = true;
-      } catch {
-        // The peer has stopped it.
-      }
-      this.#cuts.delete(id);
-    }
-  }
-
   /** Whether there is nothing to send but acknowledgements that have time. */
   #mayWait(now: number): boolean {
     return !this.#owes && this.#closing === null && this.#established && this.#acks.mayWait(now);
@@ -518,10 +402,7 @@ export class QuicConnection {
 
   #armTimer(now: number): void {
     const own = this.native.timeout();
-    const ours =
-      this.#closing === null
-        ? Math.min(this.stage.deadline(now), this.packetizer.deadline())
-        : Math.min(this.#closingUntil, this.#farewellAgainAt);
+    const ours = this.#closing === null ? Math.min(this.stage.deadline(now), this.packetizer.deadline()) : this.#farewell.deadline;
     const deadline = Math.min(own === null ? Infinity : now + own, ours, this.#acks.deadline);
     // A timer that fires too early costs one empty turn; moving it at each turn costs more (docs/MEASURED.md).
     if (deadline >= this.#timerAt || deadline === Infinity) return;
@@ -560,16 +441,6 @@ function isFromBinding(error: unknown): error is Error {
   return error instanceof Error && (code === 'GenericFailure' || code === 'InvalidArg');
 }
 
-/** The peer reset or stopped a stream; `code` is its application error code, or -1 when quiche does not say. */
-export class StreamCut extends Error {
-  readonly code: number;
-
-  constructor(code: number) {
-    super(`stream cut off with code ${code}`);
-    this.code = code;
-  }
-}
-
 /**
  * Packets a connection makes before others get their turn: at 8 µs each half a millisecond, short against any network's round trip, long
  * enough that a turn's fixed cost (about 30 µs) is small.
@@ -578,11 +449,6 @@ const PACKETS_PER_TURN = 64;
 type Counts = Pick<ReturnType<QuicheConnection['stats']>, 'recv' | 'sent' | 'lost' | 'sentBytes' | 'recvBytes'>;
 const UNCOUNTED: Counts = { recv: NaN, sent: NaN, lost: NaN, sentBytes: NaN, recvBytes: NaN };
 const MAX_PATH_EVENTS = 64;
-/** Bytes: about as much as ten datagrams carry (RFC 9002 §7.2), and less than a server takes of a stranger. */
-const MOST_EARLY = 12_000;
-const NO_STREAMS: number[] = [];
-const NOTHING = new Uint8Array(0);
-const RUBBISH = new Uint8Array(65_536);
 /** Bytes: the largest packet's. */
 const DATAGRAM = new Uint8Array(16_384);
 /** Bytes of DATAGRAM frames: small enough that they fit into any packet. */
@@ -592,5 +458,3 @@ const MOST_DATAGRAM_BYTES = 256 * 1024;
 /** Milliseconds. Asking quiche costs 7 µs and a dozen objects. */
 const PATH_INTERVAL = 20;
 const MAX_REASON = 200;
-/** Milliseconds in which a peer that missed CONNECTION_CLOSE may ask again; quiche's own three probe timeouts are mostly shorter. */
-const LONGEST_CLOSING = 1_000;

@@ -2,7 +2,8 @@ import { QtunnelError } from '../errors.ts';
 import { NOTHING_YET } from '../link/link.ts';
 import { FrameReader } from '../protocol/frames.ts';
 import { SMALL_HEADER, writeSmall } from '../protocol/messages.ts';
-import { type QuicConnection, StreamCut } from './connection.ts';
+import type { QuicConnection } from './connection.ts';
+import { StreamCut } from './quiche-streams.ts';
 import { CONTROL_STREAM } from './stage.ts';
 
 /**
@@ -55,7 +56,7 @@ export class ControlStream {
   flush(): void {
     if (this.#start === this.#end) return;
     try {
-      this.#start += this.#connection.writeStream(CONTROL_STREAM, this.#buffer.subarray(this.#start, this.#end), false);
+      this.#start += this.#connection.streams.write(CONTROL_STREAM, this.#buffer.subarray(this.#start, this.#end), false);
     } catch (error) {
       throw cutOff(error);
     }
@@ -67,7 +68,7 @@ export class ControlStream {
 
   /** Whether `handleReadable` has something to do. */
   get isReadable(): boolean {
-    return this.#held !== null || this.#connection.isReadable(CONTROL_STREAM);
+    return this.#held !== null || this.#connection.streams.isReadable(CONTROL_STREAM);
   }
 
   /** Reads what has come. @throws QtunnelError `PROTOCOL_VIOLATION` for what a control stream must not hold, its end among it. */
@@ -75,7 +76,7 @@ export class ControlStream {
     if (this.#held !== null) this.#takeIn(this.#held);
     while (this.#held === null) {
       const n = this.#read();
-      if (this.#connection.finSeen) throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer ended the control stream.');
+      if (this.#connection.streams.finSeen) throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer ended the control stream.');
       if (n === NOTHING_YET) return;
       this.#takeIn(INPUT.subarray(0, n));
     }
@@ -107,7 +108,7 @@ export class ControlStream {
 
   #read(): number {
     try {
-      return this.#connection.readStream(CONTROL_STREAM, INPUT);
+      return this.#connection.streams.read(CONTROL_STREAM, INPUT);
     } catch (error) {
       throw cutOff(error);
     }

@@ -104,7 +104,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#quicIds = new QuicIds(link.role);
     this.#moved = new MovedStreams(this, this.#quicIds, options.maxStreams);
     this.#datagrams = link.own.datagrams > 0 ? new Datagrams(this.#datagramHost(), DATAGRAM_PART) : null;
-    this.#lingering = new Lingering((id) => connection.isEndPending(id));
+    this.#lingering = new Lingering((id) => connection.streams.isEndPending(id));
     const shards = Math.min(link.own.shards, link.peer.shards);
     // Without blocks a lost packet holds up its own QUIC stream only, which is worth more than fewer packets.
     this.mostSmall = shards > 0 ? MAX_SMALL : 0;
@@ -300,10 +300,10 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   readonly #hasRoom = ({ smallDue }: QuicStream): boolean =>
-    smallDue > 0 ? this.#hasSmallRoom(smallDue) : this.connection.hasRoom(1);
+    smallDue > 0 ? this.#hasSmallRoom(smallDue) : this.connection.streams.hasRoom(1);
 
   #hasSmallRoom(bytes: number): boolean {
-    return this.#control.pending <= MOST_PENDING && this.connection.hasRoom(bytes);
+    return this.#control.pending <= MOST_PENDING && this.connection.streams.hasRoom(bytes);
   }
 
   /** Whether the server opens streams as well: when both sides have said so. */

@@ -45,7 +45,7 @@ export class MovedStreams {
   /** Asks the few streams that there are one by one; mostly nothing is left then that would have to be listed. */
   #readFew(): void {
     const { connection } = this.#host;
-    for (const [id, stream] of this.#streams) if (connection.isReadable(id)) stream.handleReadable();
+    for (const [id, stream] of this.#streams) if (connection.streams.isReadable(id)) stream.handleReadable();
   }
 
   /** What belongs to no stream is of one that was reset, or its MOVE frame is still under way: then it is left where it is. */
@@ -53,13 +53,13 @@ export class MovedStreams {
     const { connection } = this.#host;
     let unknown = 0;
     let isStuck = false;
-    for (const id of connection.listReadable()) {
+    for (const id of connection.streams.listReadable()) {
       const stream = this.#streams.get(id);
       // A handler may have closed the link since.
       if (this.#host.state === 'closed') return;
-      if (!connection.isReadable(id)) isStuck = true;
+      if (!connection.streams.isReadable(id)) isStuck = true;
       else if (stream !== undefined) stream.handleReadable();
-      else if (this.#ids.isTold(id)) connection.discard(id);
+      else if (this.#ids.isTold(id)) connection.streams.discard(id);
       else if (++unknown > this.#mostUntold)
         throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer uses QUIC streams that it has not told of.');
     }
@@ -69,7 +69,7 @@ export class MovedStreams {
   /** quiche 0.18 lists a stream for ever that was reset after its end had come: nothing can be read of it, and it is never forgotten. */
   #refuseStuck(): void {
     const { connection } = this.#host;
-    if (connection.listReadable().some((id) => !connection.isReadable(id)))
+    if (connection.streams.listReadable().some((id) => !connection.streams.isReadable(id)))
       throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer reset a QUIC stream that it had ended.');
   }
 }

@@ -2,7 +2,8 @@ import { END, type LinkStream, NOTHING_YET, type StreamHandler } from '../link/l
 import { ReceiveQueue } from '../link/receive-queue.ts';
 import type { ReceiveCredit, SendCredit } from '../protocol/credit.ts';
 import { RESET_REASONS, resetReason, type ResetReason } from '../protocol/reset.ts';
-import { type QuicConnection, StreamCut } from './connection.ts';
+import type { QuicConnection } from './connection.ts';
+import { StreamCut } from './quiche-streams.ts';
 
 /** What a stream asks of its link. */
 export interface StreamHost {
@@ -199,15 +200,15 @@ export class QuicStream implements LinkStream {
   #readMoved(into: Uint8Array): number {
     const { connection } = this.#host;
     // quiche does not know the stream before its first byte.
-    if (this.#in === NONE || this.#endSeen || !connection.isReadable(this.#in)) return 0;
+    if (this.#in === NONE || this.#endSeen || !connection.streams.isReadable(this.#in)) return 0;
     let n;
     try {
-      n = connection.readStream(this.#in, into);
+      n = connection.streams.read(this.#in, into);
     } catch (error) {
       this.#handleCut(error);
       return 0;
     }
-    if (!connection.finSeen) return n;
+    if (!connection.streams.finSeen) return n;
     if (n === 0) this.#host.handleViolation(`The peer ended stream ${this.id} without the byte that marks an end.`);
     this.#endSeen = true;
     const mark = into[n - 1] ?? 0;
@@ -263,7 +264,7 @@ export class QuicStream implements LinkStream {
   #sendMoved(bytes: Uint8Array): number {
     if (this.#out === NONE) this.#out = this.#host.moveOut(this.id);
     try {
-      return this.#host.connection.writeStream(this.#out, bytes, false);
+      return this.#host.connection.streams.write(this.#out, bytes, false);
     } catch (error) {
       this.#handleCut(error);
       return 0;
@@ -280,7 +281,7 @@ export class QuicStream implements LinkStream {
 
   #sendEndMark(): boolean {
     try {
-      if (this.#host.connection.writeStream(this.#out, END_MARK, true) > 0) return true;
+      if (this.#host.connection.streams.write(this.#out, END_MARK, true) > 0) return true;
     } catch (error) {
       this.#handleCut(error);
       return false;

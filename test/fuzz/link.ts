@@ -15,7 +15,7 @@ import {
   writeSmall,
 } from '../../src/protocol/messages.ts';
 import type { QuicConnection } from '../../src/quic/connection.ts';
-import { StreamCut } from '../../src/quic/connection.ts';
+import { StreamCut } from '../../src/quic/quiche-streams.ts';
 import { ControlStream } from '../../src/quic/control-stream.ts';
 import { QuicLink } from '../../src/quic/link.ts';
 import { CONTROL_STREAM } from '../../src/quic/stage.ts';

@@ -214,7 +214,7 @@ void test('a client that takes no streams ends a link whose server opens one', a
   const client = new LinkRecorder(await world.until(world.connect(connectOptions({ serverOpens: false }))));
   await world.drive(() => world.links.length > 0, 'the link');
   const { connection } = quic(world.links[0]!);
-  connection.writeStream(0, open(1), false);
+  connection.streams.write(0, open(1), false);
   await world.drive(() => client.closes.length > 0, 'the end');
   t.equal(client.closes[0]!.code, 'PROTOCOL_VIOLATION');
   t.equal(client.accepted.length, 0);
