@@ -6,7 +6,7 @@ import { type Test, test } from 'tap';
 import { QtunnelError } from '../../src/errors.ts';
 import { hmacSha256 } from '../../src/identity/secret.ts';
 import { ALPN } from '../../src/protocol/handshake.ts';
-import { encodeWelcome } from '../../src/protocol/messages.ts';
+import { DEFAULT_SETTINGS, encodeWelcome } from '../../src/protocol/messages.ts';
 import { dial } from '../../src/tls/dial.ts';
 import { isJoinNonce, joinNonce } from '../../src/tls/join.ts';
 import { LinkRecorder, StreamRecorder } from '../link/recorder.ts';
@@ -61,18 +61,7 @@ void test('a man in the middle with a certificate of his own is found out', asyn
 });
 
 void test('a server that does not know the secret is found out', async (t) => {
-  const settings = {
-    initialCredit: 1,
-    maxStreams: 1,
-    idleTimeout: 1,
-    shards: 0,
-    parity: 0,
-    serverOpens: 0,
-    datagrams: 0,
-    reuse: 0,
-    lane: 0,
-    endpoints: 0,
-  };
+  const settings = { ...DEFAULT_SETTINGS, initialCredit: 1, maxStreams: 1, idleTimeout: 1 };
   for (const proof of [new Uint8Array(0), randomBytes(32)]) {
     const welcome = encodeWelcome({
       version: 1,

@@ -7,7 +7,7 @@ import { type ErrorCode, QtunnelError } from '../../src/errors.ts';
 import type { LinkListener } from '../../src/link/options.ts';
 import { hmacSha256 } from '../../src/identity/secret.ts';
 import { ALPN, ClientHandshake } from '../../src/protocol/handshake.ts';
-import { encodePing } from '../../src/protocol/messages.ts';
+import { DEFAULT_SETTINGS, encodePing } from '../../src/protocol/messages.ts';
 import { acceptTls, listenTls } from '../../src/tls/listen.ts';
 import { LIMITS } from '../link/limits.ts';
 import { eventually } from '../support/deadline.ts';
@@ -231,18 +231,7 @@ async function badHellos(): Promise<Record<string, Uint8Array>> {
   const certificate = createHash('sha256')
     .update((await serverKeys()).certificateDer)
     .digest();
-  const settings = {
-    initialCredit: 1,
-    maxStreams: 1,
-    idleTimeout: 1000,
-    shards: 0,
-    parity: 0,
-    serverOpens: 0,
-    datagrams: 0,
-    reuse: 0,
-    lane: 0,
-    endpoints: 0,
-  };
+  const settings = { ...DEFAULT_SETTINGS, initialCredit: 1, maxStreams: 1, idleTimeout: 1000 };
   const context = { hmac: hmacSha256, key: SECRET.map(() => 9), certificate, nonce: SECRET.subarray(16), software: 's', settings };
   const { hello } = new ClientHandshake(context, '0123456789abcdef');
   return {
