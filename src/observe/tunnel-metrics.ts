@@ -148,45 +148,22 @@ export class TunnelMetrics {
   }
 
   snapshot(): TunnelSnapshot {
-    const {
-      sent,
-      received,
-      opened,
-      closed,
-      reconnects,
-      moves,
-      dialFailures,
-      handshakeFailures,
-      clients,
-      refusals,
-      shed,
-      earlyData,
-    } = this;
     const links = this.source.links().map((link) => {
       const { transport, state, isBranch = false } = link;
       return { transport, state, isBranch, stats: link.stats() };
     });
-    const counts = { sent, received, opened, closed, reconnects, moves };
-    const { servers, handshakes } = this;
     return {
-      counts,
-      dialFailures,
-      handshakeFailures,
-      clients,
-      refusals,
-      shed,
-      earlyData,
+      counts: pick(this, COUNTS),
+      ...pick(this, [...BY_REASON, 'clients', 'servers', 'handshakes']),
       closedLinks: this.#closedLinks,
       links,
-      servers,
-      handshakes,
     };
   }
 
   /** Shows the sum of what several workers have counted in the place of what was counted here. */
   show(workers: readonly TunnelSnapshot[]): void {
     for (const count of COUNTS) this[count] = sum(workers.map(({ counts }) => counts[count]));
-    for (const kind of ['dialFailures', 'handshakeFailures', 'refusals', 'shed', 'earlyData'] as const) {
+    for (const kind of BY_REASON) {
       this[kind].clear();
       for (const worker of workers) for (const [reason, count] of worker[kind]) countReason(this[kind], reason, count);
     }
@@ -269,6 +246,10 @@ function countReason(counts: Map<string, number>, reason: string, count = 1): vo
   counts.set(reason, (counts.get(reason) ?? 0) + count);
 }
 
+function pick<T, K extends keyof T>(from: T, keys: readonly K[]): Pick<T, K> {
+  return Object.fromEntries(keys.map((key) => [key, from[key]])) as Pick<T, K>;
+}
+
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
@@ -288,4 +269,5 @@ const LINK_COUNTERS = [
   'bytesReceived',
 ] as const;
 const CLIENT_COUNTS = ['opened', 'closed', 'sent', 'received'] as const;
+const BY_REASON = ['dialFailures', 'handshakeFailures', 'refusals', 'shed', 'earlyData'] as const;
 const COUNTS = ['sent', 'received', 'opened', 'closed', 'reconnects', 'moves'] as const;

@@ -1,4 +1,4 @@
-import { FLAGS, type FlagShape } from '../config/flags.ts';
+import { findFlag, FLAGS, type FlagShape } from '../config/flags.ts';
 import { AGENT_FLAGS, HUB_FLAGS } from '../hub/flags.ts';
 
 /** What can be a service: the tunnels of `qtunnel` itself, a hub, or an agent. */
@@ -22,14 +22,7 @@ const DRY_RUN: FlagShape = {
   default: 'false',
   help: 'print the unit and change nothing',
 };
-const HELP: FlagShape = {
-  name: 'help',
-  group: 'About',
-  scope: 'command',
-  kind: 'boolean',
-  default: 'false',
-  help: 'print this and exit; -h is the same',
-};
+const HELP = findFlag('help')!;
 
 /** The flags of `qtunnel service` itself. */
 export const SERVICE_FLAGS: readonly FlagShape[] = [NAME_FLAG, DRY_RUN, HELP];

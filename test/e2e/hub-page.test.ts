@@ -166,9 +166,12 @@ test('when the hub is away the page says so, and goes on when it is back', { ski
   const { hub, page } = await openHub();
   await hub.process.kill('SIGKILL');
   await until(page, "document.querySelector('#state').textContent.startsWith('Away')");
-  await startHub(t, hub);
+  const back = await startHub(t, hub);
   await until(page, "document.querySelector('#state').textContent === 'Live'");
-  t.pass();
+  const port = await freePort();
+  await back.call('POST', '/api/v1/mappings', { port, target: '127.0.0.1:22' });
+  await until(page, `document.querySelector('tr[data-key="tcp/${port}"]') !== null`);
+  t.match(await textOf(page, `tr[data-key="tcp/${port}"] td:nth-child(2)`), /127\.0\.0\.1:22 through any agent/);
 });
 
 interface Hub {

@@ -22,14 +22,7 @@ const OF_ALL: readonly FlagShape[] = [
   { ...findFlag('ca-file')!, group: 'The hub', help: 'with https, trust certificates that one of these (PEM) has signed' },
   { ...findFlag('pin')!, group: 'The hub', help: 'with https, trust only the certificate with this SHA-256 fingerprint' },
   { name: 'json', group: 'Output', scope: 'command', kind: 'boolean', default: 'false', help: "print the hub's answer as JSON" },
-  {
-    name: 'help',
-    group: 'About',
-    scope: 'command',
-    kind: 'boolean',
-    default: 'false',
-    help: 'print this and exit; -h is the same',
-  },
+  findFlag('help')!,
 ].map((flag) => flag as FlagShape);
 
 const PUBLIC_PORT: readonly FlagShape[] = [

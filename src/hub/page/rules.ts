@@ -1,8 +1,9 @@
-/** What of a JSON Schema the API's document uses for what is sent to it. `x-expected` is in words what belongs there. */
+/** What of a JSON Schema the API's document uses. `x-expected` is in words what belongs there. */
 export interface Schema {
   readonly $ref?: string;
   readonly type?: string | readonly string[];
   readonly enum?: readonly unknown[];
+  readonly const?: unknown;
   readonly anyOf?: readonly Schema[];
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly required?: readonly string[];
@@ -13,6 +14,7 @@ export interface Schema {
   readonly maxLength?: number;
   readonly maxItems?: number;
   readonly pattern?: string;
+  readonly examples?: readonly unknown[];
   readonly 'x-expected'?: string;
 }
 

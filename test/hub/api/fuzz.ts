@@ -1,7 +1,8 @@
+import type { Schema } from '../../../src/hub/page/rules.ts';
 import type { Owner } from '../../support/process.ts';
 import { integerBetween, seededRandom } from '../../support/random.ts';
 import { callApi, startTestApi } from '../support/api.ts';
-import { Document, type Operation, type Schema } from '../support/document.ts';
+import { Document, type Operation } from '../support/document.ts';
 
 /**
  * Sends `count` requests that are made from the API's own OpenAPI document, many of them not quite as it wants them, and holds each answer against it.

@@ -27,67 +27,47 @@ export function mappingEndpoints({ keeper, ledger, store, tunnelEnabled }: ApiPa
   };
   return [
     endpoint({
-      method: 'POST',
+      ...CREATE,
       path: '/api/mapping/create',
-      summary: 'Makes a mapping',
-      role: 'manage',
       style: 'envelope',
-      body: schemas.mappingInput,
-      answer: { status: 201, description: 'It listens.', schema: schemas.mapping },
-      refusals: ['PORT_OUTSIDE', 'PORT_TAKEN', 'LISTEN_FAILED', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
       handle: async ({ body, author }) => {
         const data = await create(body, author);
         return { data, message: `${data.protocol}/${data.port} leads to ${data.target}` };
       },
     }),
     endpoint({
+      ...REMOVE,
       method: 'POST',
       path: '/api/mapping/remove',
-      summary: 'Removes a mapping and cuts its connections off',
-      role: 'manage',
       style: 'envelope',
       body: schemas.mappingName,
       answer: { status: 200, description: 'What it was.', schema: schemas.mapping },
-      refusals: ['NOT_FOUND', 'PORT_TAKEN', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
       handle: async ({ body: { protocol = 'tcp', port }, author }) => {
         const removed = await remove({ protocol, port }, author);
         return { data: view(removed), message: `${protocol}/${port} is gone` };
       },
     }),
     endpoint({
-      method: 'GET',
+      ...LIST,
       path: '/api/mapping/list',
-      summary: 'All mappings',
-      role: 'read',
       style: 'envelope',
-      answer: { status: 200, description: 'In the order of protocol and port.', schema: z.array(schemas.mapping) },
+      answer: { ...IN_ORDER, schema: z.array(schemas.mapping) },
       handle: () => {
         const data = list();
         return { data, message: `${data.length} mapping${data.length === 1 ? '' : 's'}` };
       },
     }),
     endpoint({
-      method: 'GET',
+      ...LIST,
       path: '/api/v1/mappings',
-      summary: 'All mappings',
-      role: 'read',
       style: 'resource',
-      answer: {
-        status: 200,
-        description: 'In the order of protocol and port.',
-        schema: z.object({ mappings: z.array(schemas.mapping) }),
-      },
+      answer: { ...IN_ORDER, schema: z.object({ mappings: z.array(schemas.mapping) }) },
       handle: () => ({ data: { mappings: list() } }),
     }),
     endpoint({
-      method: 'POST',
+      ...CREATE,
       path: '/api/v1/mappings',
-      summary: 'Makes a mapping',
-      role: 'manage',
       style: 'resource',
-      body: schemas.mappingInput,
-      answer: { status: 201, description: 'It listens.', schema: schemas.mapping },
-      refusals: ['PORT_OUTSIDE', 'PORT_TAKEN', 'LISTEN_FAILED', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
       handle: async ({ body, author }) => {
         const data = await create(body, author);
         return { data, headers: { location: `/api/v1/mappings/${data.protocol}/${data.port}` } };
@@ -105,14 +85,12 @@ export function mappingEndpoints({ keeper, ledger, store, tunnelEnabled }: ApiPa
       handle: ({ params }) => ({ data: view(find(params)) }),
     }),
     endpoint({
+      ...REMOVE,
       method: 'DELETE',
       path: '/api/v1/mappings/{protocol}/{port}',
-      summary: 'Removes a mapping and cuts its connections off',
-      role: 'manage',
       style: 'resource',
       params: schemas.mappingPath,
       answer: { status: 204, description: 'It is gone.' },
-      refusals: ['NOT_FOUND', 'PORT_TAKEN', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
       handle: async ({ params, author }) => {
         await remove(params, author);
         return {};
@@ -146,3 +124,21 @@ function unknown(identity: Identity): Refusal {
   const message = `There is no mapping ${mappingKey(identity)}.`;
   return new Refusal('NOT_FOUND', message, { fields: [{ field: 'port', message }] });
 }
+
+/* What is the same in both styles. */
+
+const CREATE = {
+  method: 'POST',
+  summary: 'Makes a mapping',
+  role: 'manage',
+  body: schemas.mappingInput,
+  answer: { status: 201, description: 'It listens.', schema: schemas.mapping },
+  refusals: ['PORT_OUTSIDE', 'PORT_TAKEN', 'LISTEN_FAILED', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
+} as const;
+const REMOVE = {
+  summary: 'Removes a mapping and cuts its connections off',
+  role: 'manage',
+  refusals: ['NOT_FOUND', 'PORT_TAKEN', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
+} as const;
+const LIST = { method: 'GET', summary: 'All mappings', role: 'read' } as const;
+const IN_ORDER = { status: 200, description: 'In the order of protocol and port.' } as const;
