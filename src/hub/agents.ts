@@ -237,9 +237,24 @@ function isHere({ link }: { readonly link: Link }): boolean {
 function stateOf({ link, registered, since, connections }: Agent): AgentState {
   const { rtt, packetsSent, packetsLost } = link.stats();
   const { name, allow, software } = registered;
-  const loss = packetsSent > 0 ? packetsLost / packetsSent : Number.NaN;
   const { transport, peer, id } = link;
-  return { name, transport, peer, link: id, rtt, loss, since, allow: allow.texts, software, connections };
+  return {
+    name,
+    transport,
+    peer,
+    link: id,
+    rtt,
+    loss: shareLost(packetsSent, packetsLost),
+    since,
+    allow: allow.texts,
+    software,
+    connections,
+  };
+}
+
+/** Which share of packets was lost, 0 to 1; NaN while they are so few that one more or less would make another picture. */
+export function shareLost(sent: number, lost: number): number {
+  return sent >= TELLING_PACKETS ? lost / sent : Number.NaN;
 }
 
 function whatIsWrong(error: z.ZodError): string {
@@ -249,3 +264,6 @@ function whatIsWrong(error: z.ZodError): string {
     300,
   );
 }
+
+/** One packet is a tenth of a per cent of so many, which is what tables show. */
+const TELLING_PACKETS = 1_000;

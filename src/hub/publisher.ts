@@ -49,7 +49,7 @@ export interface AgentState {
   readonly link: string;
   /** Smoothed round-trip time in milliseconds; NaN until one was measured. */
   readonly rtt: number;
-  /** Share of the hub's packets to it that were lost, 0 to 1; NaN where the transport does not tell. */
+  /** Share of the hub's packets to it that were lost, 0 to 1; NaN where the transport does not tell, and until 1,000 were sent. */
   readonly loss: number;
   /** Since when this connection of it is here. */
   readonly since: Date;

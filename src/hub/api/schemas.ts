@@ -161,7 +161,12 @@ export const agent = z
     peer: z.string(),
     link: z.string(),
     rtt_ms: z.number().nullable(),
-    loss: z.number().min(0).max(1).nullable(),
+    loss: z
+      .number()
+      .min(0)
+      .max(1)
+      .nullable()
+      .meta({ description: 'Share of the packets to it that were lost; null over TLS, and until 1,000 were sent.' }),
     since: time,
     allow: z.array(z.string()),
     software: z.string(),
