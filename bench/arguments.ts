@@ -50,6 +50,11 @@ export function readArguments(words: readonly string[], known: readonly string[]
   };
 }
 
+/** Whether `--suite` has chosen the suite of this name; `hub` stands for all that begin so, `hub-idle` and the like. */
+export function isChosenSuite(name: string, chosen: readonly string[]): boolean {
+  return chosen.some((one) => name === one || name.startsWith(`${one}-`));
+}
+
 function split(values: readonly string[]): string[] {
   return values.flatMap((value) => value.split(','));
 }

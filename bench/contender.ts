@@ -1,8 +1,8 @@
-import type { ProcessOptions, Program } from '../test/support/process.ts';
+import type { Owner, ProcessOptions, Program } from '../test/support/process.ts';
 import type { Site, TcpCongestion } from './site.ts';
 
 /** A way from a port on one host to a backend on another: qtunnel in its modes, other tunnels, or nothing at all. */
-export interface Contender {
+export interface Contender<T extends Target = Target> {
   readonly name: string;
   /** The programs that it needs, each with Debian's package. */
   readonly needs: Readonly<Record<string, string>>;
@@ -11,7 +11,7 @@ export interface Contender {
   /** Other words for why it cannot run here; null when it can. */
   absence?(): string | null;
   /** Starts both ends and resolves, when they are ready, with where applications on the client's host connect to. */
-  start(stage: Stage): Promise<Target>;
+  start(stage: Stage): Promise<T>;
 }
 
 export interface Target {
@@ -26,6 +26,8 @@ export interface Stage {
   readonly backendPort: number;
   /** A folder of its own for configuration and state. */
   readonly folder: string;
+  /** Ends with the contender: for what is no program. */
+  readonly owner: Owner;
   /** Starts a program on one of the hosts; its CPU time and memory count as that end's, and it is stopped in the end. */
   run(end: End, command: string, args: readonly string[], options?: ProcessOptions): Program;
   /** The same for a program that is of a class of its own. */

@@ -15,7 +15,12 @@ export interface Running extends Target {
 }
 
 /** Starts both ends in front of the backend; they are stopped, and their folder is removed, when the owner ends. */
-export async function launch(owner: Owner, contender: Contender, site: Site, backendPort: number): Promise<Running> {
+export async function launch<T extends Target>(
+  owner: Owner,
+  contender: Contender<T>,
+  site: Site,
+  backendPort: number,
+): Promise<T & Running> {
   const folder = mkdtempSync(join(tmpdir(), 'qtunnel-bench-'));
   owner.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const pids: Record<End, number[]> = { client: [], server: [] };
@@ -27,7 +32,7 @@ export async function launch(owner: Owner, contender: Contender, site: Site, bac
   };
   const run: Stage['run'] = (end, command, args, more) =>
     add(end, (options) => new Program(command, args, { ...more, ...options }));
-  const target = await contender.start({ site, backendPort, folder, add, run });
+  const target = await contender.start({ site, backendPort, folder, owner, add, run });
   return { ...target, pids, allPids: [...pids.server, ...pids.client] };
 }
 

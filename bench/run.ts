@@ -1,8 +1,8 @@
 import { removeAbandonedNamespaces } from '../test/support/netns.ts';
-import { readArguments } from './arguments.ts';
+import { isChosenSuite, readArguments } from './arguments.ts';
 import type { Arguments } from './arguments.ts';
 import type { Contender } from './contender.ts';
-import { DIRECT, DIRECT_ON_WAN, TUNNELS } from './contenders/index.ts';
+import { DIRECT, DIRECT_ON_WAN, HUBS, TUNNELS } from './contenders/index.ts';
 import { absenceOf } from './launch.ts';
 import { readBaseline, writeBaseline } from './report/baseline.ts';
 import { check, describe, ratiosOf } from './report/check.ts';
@@ -41,7 +41,7 @@ async function bench(): Promise<void> {
 }
 
 async function measure({ suites, only, rounds, seconds, check: checked, writeBaseline: writes }: Arguments): Promise<Results> {
-  const chosen = SUITES.filter(({ name }) => suites.includes(name));
+  const chosen = SUITES.filter((suite) => isChosenSuite(suite.name, suites));
   const references = checked || writes ? chosen.flatMap((suite) => suite.references) : [];
   const isChosen = ({ name }: Contender) =>
     only.length === 0 || only.some((part) => name.includes(part)) || references.includes(name);
@@ -77,7 +77,7 @@ async function measure({ suites, only, rounds, seconds, check: checked, writeBas
 
 function judge({ ratios: before }: Baseline, now: ReturnType<typeof ratiosOf>, { suites }: Arguments): void {
   const verdict = check(
-    before.filter(({ suite }) => suites.includes(suite)),
+    before.filter(({ suite }) => isChosenSuite(suite, suites)),
     now,
   );
   for (const line of describe(verdict)) console.log(line);
@@ -93,7 +93,7 @@ function absenceLine(name: string, absence: string | null): string[] {
   return absence === null ? [] : [`${name}: ${absence}`];
 }
 
-const CONTENDERS: readonly Contender[] = [DIRECT, ...DIRECT_ON_WAN, ...TUNNELS];
+const CONTENDERS: readonly Contender[] = [DIRECT, ...DIRECT_ON_WAN, ...TUNNELS, ...HUBS];
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.once(signal, () => {

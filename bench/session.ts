@@ -1,5 +1,5 @@
 import type { Owner } from '../test/support/process.ts';
-import type { Contender } from './contender.ts';
+import type { Contender, Target } from './contender.ts';
 import type { Failure, Sample } from './figures.ts';
 import { launch } from './launch.ts';
 import type { Running } from './launch.ts';
@@ -24,18 +24,21 @@ export class Session {
   }
 
   /** Those that are measured: here, and asked for. */
-  wanted(contenders: readonly Contender[]): Contender[] {
+  wanted<C extends Contender>(contenders: readonly C[]): C[] {
     return contenders.filter((contender) => this.#isWanted(contender));
   }
 
   /** Does `work` with every contender in every round: round by round, so that a slow minute of the machine hits all of them alike. */
-  async eachInTurn(contenders: readonly Contender[], work: (contender: Contender, round: number) => Promise<void>): Promise<void> {
+  async eachInTurn<C extends Contender>(
+    contenders: readonly C[],
+    work: (contender: C, round: number) => Promise<void>,
+  ): Promise<void> {
     for (let round = 1; round <= this.rounds; round++)
       for (const contender of this.wanted(contenders)) await work(contender, round);
   }
 
   /** Starts the contender, measures, and stops it. What fails is noted as a failure of `what`, and the run goes on. */
-  async measure(cell: Cell, { contender, site, backendPort, what }: Setup, work: Measure): Promise<void> {
+  async measure<T extends Target>(cell: Cell, { contender, site, backendPort, what }: Setup<T>, work: Measure<T>): Promise<void> {
     const row = contender.name;
     try {
       await withScope(async (owner) => {
@@ -72,8 +75,8 @@ export interface Cell {
   readonly round: number;
 }
 
-export interface Setup {
-  readonly contender: Contender;
+export interface Setup<T extends Target = Target> {
+  readonly contender: Contender<T>;
   readonly site: Site;
   readonly backendPort: number;
   /** What is measured, for messages. */
@@ -81,7 +84,11 @@ export interface Setup {
 }
 
 /** Measures a contender that is up; `record` takes values by their columns' names. */
-export type Measure = (running: Running, record: (values: Record<string, number>) => void, owner: Owner) => Promise<void>;
+export type Measure<T extends Target = Target> = (
+  running: T & Running,
+  record: (values: Record<string, number>) => void,
+  owner: Owner,
+) => Promise<void>;
 
 function firstLine({ message }: Error): string {
   return message.split('\n').find((line) => line.trim() !== '') ?? 'no message';

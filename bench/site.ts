@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { cabledNamespaces, distantNamespaces } from '../test/support/netns.ts';
+import { cabledNamespaces, distantNamespaces, loseInside, namespacesInARow } from '../test/support/netns.ts';
 import type { Namespace } from '../test/support/netns.ts';
 import { run } from '../test/support/process.ts';
 import type { Owner } from '../test/support/process.ts';
@@ -39,6 +39,21 @@ export async function wanSite(owner: Owner, path: Path): Promise<Site> {
   const settings = [`net.ipv4.tcp_congestion_control=${TCP_OF_TUNNELS}`, 'net.ipv4.tcp_no_metrics_save=1'];
   for (const { prefix } of [client, server]) await run(owner, 'sysctl', ['-q', '-w', ...settings], { prefix });
   return { client: asHost(client), server: asHost(server) };
+}
+
+/** A public server, a private network behind it, and users who reach the server only. */
+export interface HubSite extends Site {
+  /** The users', with their part of the load. `client` is the public server, `server` the machine inside. */
+  readonly outside: Host;
+  /** Loses everything between the public server and the inside; returns what lets it through again. */
+  cut(owner: Owner): Promise<() => Promise<void>>;
+}
+
+/** Three network namespaces in a row (veth, MTU 1500): users, the public server, and the machine inside. */
+export async function hubSite(owner: Owner): Promise<HubSite> {
+  const row = await namespacesInARow(owner);
+  const [outside, client, server] = [asHost(row.outside), asHost(row.between), asHost(row.inside)];
+  return { outside, client, server, cut: (during) => loseInside(during, row) };
 }
 
 /** As for namespaces; and tunnels over TCP get the congestion control that does best on bad paths. */

@@ -1,5 +1,6 @@
 import type { Suite } from '../suite.ts';
 import { growth } from './growth.ts';
+import { hub, hubIdle, hubReturn } from './hub.ts';
 import { cable, loopback } from './machine.ts';
 import { memory } from './memory.ts';
 import { share } from './share.ts';
@@ -7,4 +8,15 @@ import { start } from './start.ts';
 import { wan } from './wan.ts';
 
 /** In the order in which they run and are reported. */
-export const SUITES: readonly Suite[] = [loopback(), cable(), wan(), start(), share(), memory(), growth()];
+export const SUITES: readonly Suite[] = [
+  loopback(),
+  cable(),
+  wan(),
+  start(),
+  share(),
+  memory(),
+  growth(),
+  hub(),
+  hubIdle(),
+  hubReturn(),
+];

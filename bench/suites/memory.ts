@@ -1,16 +1,11 @@
-import { Program } from '../../test/support/process.ts';
-import type { Owner } from '../../test/support/process.ts';
-import { freePort } from '../../test/support/tcp.ts';
 import { TUNNELS } from '../contenders/index.ts';
 import type { End } from '../contender.ts';
 import type { Column } from '../figures.ts';
 import type { Running } from '../launch.ts';
-import { listening } from '../listening.ts';
+import { Idlers, serveIdle } from '../loads/idle.ts';
 import { cpuSeconds, residentBytes } from '../../test/support/processes.ts';
-import { programFile } from '../programs/path.ts';
 import { withScope } from '../../test/support/scope.ts';
 import { loopbackSite, maxOpenFiles } from '../site.ts';
-import type { Host } from '../site.ts';
 import type { Suite } from '../suite.ts';
 
 /** What connections cost that are there and do nothing. */
@@ -51,7 +46,7 @@ export function memory(): Suite {
     run: (session) =>
       withScope(async (owner) => {
         const site = loopbackSite();
-        const backendPort = await serve(owner, site.server);
+        const backendPort = await serveIdle(owner, site.server);
         await session.eachInTurn(TUNNELS, async (contender, round) => {
           const setup = { contender, site, backendPort, what: 'idle connections' };
           await session.measure({ suite: 'memory', round }, setup, async (running, record, within) => {
@@ -66,26 +61,6 @@ export function memory(): Suite {
         });
       }),
   };
-}
-
-/** A client that holds connections. */
-class Idlers {
-  readonly #program: Program;
-
-  constructor(owner: Owner, host: Host, { host: address, port }: Running) {
-    this.#program = new Program(process.execPath, [programFile('idle'), 'hold', address, `${port}`], { prefix: host.prefix });
-    owner.teardown(() => this.#program.kill());
-  }
-
-  /** Resolves when so many are open and answered. */
-  async hold(count: number): Promise<void> {
-    this.#program.child.stdin!.write(`${count}\n`);
-    const done = () => (this.#program.lines.includes(`${count}`) ? true : undefined);
-    await this.#program.waitFor(`${count} connections`, done, OPENING_MS).catch(() => {
-      const complaint = this.#program.lines.findLast((line) => !/^\d+$/.test(line));
-      throw new Error(complaint ?? `${count} connections were not open within ${OPENING_MS / 1000} s`);
-    });
-  }
 }
 
 interface Look {
@@ -104,14 +79,6 @@ function costs(count: number, before: Look, after: Look): Record<string, number>
   return { ...Object.fromEntries(rss), [cpuColumn(count)]: ((after.cpu - before.cpu) / count) * 1e6 };
 }
 
-async function serve(owner: Owner, host: Host): Promise<number> {
-  const port = await freePort();
-  const server = new Program(process.execPath, [programFile('idle'), 'serve', `${port}`], { prefix: host.prefix });
-  owner.teardown(() => server.kill());
-  await listening(server, port);
-  return port;
-}
-
 function rssColumn(count: number, end: End): string {
   return `${count.toLocaleString('en')}: ${end}`;
 }
@@ -126,4 +93,3 @@ const ENDS: readonly End[] = ['client', 'server'];
 const SURE = 1_000;
 const WARM_UP = 20;
 const REST_MS = 2_000;
-const OPENING_MS = 60_000;

@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { readArguments } from '../../bench/arguments.ts';
+import { isChosenSuite, readArguments } from '../../bench/arguments.ts';
 import type { Contender } from '../../bench/contender.ts';
 import { absenceOf } from '../../bench/launch.ts';
 import { makePath } from '../../bench/paths.ts';
@@ -25,6 +25,13 @@ test('arguments: defaults, lists with commas, and one sentence for what makes no
   t.throws(() => readArguments(['--suite=nothing'], ['wan']), /"wan"/);
   t.throws(() => readArguments(['--rounds=0'], []), /--rounds is a whole number from 1 on, not "0"/);
   t.throws(() => readArguments(['--fast'], []), /fast/);
+});
+
+test('a suite is chosen by its name, or by what its parts begin with', async (t) => {
+  t.ok(isChosenSuite('hub', ['wan', 'hub']));
+  t.ok(isChosenSuite('hub-idle', ['hub']));
+  t.notOk(isChosenSuite('hub', ['hub-idle']));
+  t.notOk(isChosenSuite('hubris', ['hub']));
 });
 
 test('rounds go through all contenders, one after the other', async (t) => {

@@ -54,6 +54,48 @@ export async function distantNamespaces(t: Owner, path: Path): Promise<[Namespac
   return [a, b, await joinByWan(t, a, b, path)];
 }
 
+/** Three namespaces in a row. `outside` and `inside` reach each other only by way of `between`, which forwards packets. */
+export interface Row {
+  readonly outside: Namespace;
+  readonly between: Namespace;
+  readonly inside: Namespace;
+}
+
+/** Three namespaces in a row, joined by cables (veth). Needs root, ip and sysctl. */
+export async function namespacesInARow(t: Owner): Promise<Row> {
+  const outside = await makeNamespace(t, '10.77.1.2');
+  const between = await makeNamespace(t, '10.77.1.1');
+  const inside = await makeNamespace(t, '10.77.2.2');
+  await run(t, 'sysctl', ['-q', '-w', 'net.ipv4.ip_forward=1'], { prefix: between.prefix });
+  for (const [end, port, gateway] of [
+    [outside, 'outside', '10.77.1.1'],
+    [inside, INSIDE, '10.77.2.1'],
+  ] as const) {
+    await run(t, 'ip', ['link', 'add', 'cable', 'netns', end.name, 'type', 'veth', 'peer', 'name', port, 'netns', between.name]);
+    await run(t, 'ip', ['-n', between.name, 'address', 'add', `${gateway}/24`, 'dev', port]);
+    await run(t, 'ip', ['-n', between.name, 'link', 'set', port, 'up']);
+    await run(t, 'ip', ['-n', end.name, 'address', 'add', `${end.address}/24`, 'dev', 'cable']);
+    await run(t, 'ip', ['-n', end.name, 'link', 'set', 'cable', 'up']);
+    await run(t, 'ip', ['-n', end.name, 'route', 'add', 'default', 'via', gateway]);
+  }
+  return { outside, between, inside };
+}
+
+/** Loses all packets between `between` and `inside`, in both directions, and tells neither; returns what lets them through again. Needs nft. */
+export async function loseInside(t: Owner, { between, inside }: Row): Promise<() => Promise<void>> {
+  const ends = [
+    [between, INSIDE],
+    [inside, 'cable'],
+  ] as const;
+  for (const [{ prefix }, name] of ends) {
+    const table = `table inet cut { chain in { type filter hook prerouting priority -300; iifname "${name}" drop; }; }`;
+    await run(t, 'nft', [table], { prefix });
+  }
+  return async () => {
+    for (const [{ prefix }] of ends) await run(t, 'nft', ['delete', 'table', 'inet', 'cut'], { prefix });
+  };
+}
+
 /** Drops all UDP that leaves or reaches the namespace; returns what lets it through again. Needs nft. */
 export async function dropUdp(t: Owner, namespace: Namespace): Promise<() => Promise<void>> {
   const rule = 'meta l4proto udp drop';
@@ -114,5 +156,7 @@ async function makeNamespace(t: Owner, address: string): Promise<Namespace> {
   return { name, address, prefix: ['ip', 'netns', 'exec', name] };
 }
 
+/** The interface of `between` that leads to `inside`. */
+const INSIDE = 'inside';
 const SECOND = { a: '10.78.0.1', b: '10.78.0.2' };
 let made = 0;
