@@ -47,6 +47,8 @@ export class Management {
   readonly #ledger: TrafficLedger;
   readonly #live: LiveFeed;
   #api: Api | null = null;
+  #retry: NodeJS.Timeout | null = null;
+  #closed = false;
 
   /**
    * Opens the database and the ports of its mappings. Null for a hub that has neither a database nor an API.
@@ -84,10 +86,7 @@ export class Management {
     const tokens = await this.#tokens();
     this.#store.onChange((what) => {
       if (what === 'mappings') this.#keeper.refresh();
-      else
-        tokens
-          .refresh()
-          .catch((err: unknown) => log.error({ event: 'tokens_not_read', err }, 'the tokens could not be read again'));
+      else this.#refresh(tokens);
     });
     if (listen === null) return;
     const { startApi } = await import('./api/server.ts');
@@ -118,10 +117,24 @@ export class Management {
 
   /** Writes down the last counters, after the connections have ended, and closes the database. */
   async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#retry !== null) clearTimeout(this.#retry);
     await this.stop();
     await this.#keeper.close();
     await this.#ledger.close();
     await this.#store.close();
+  }
+
+  /** Tries again until it is done: a token that another hub has removed must not live on here. */
+  #refresh(tokens: Tokens): void {
+    tokens.refresh().catch((err: unknown) => {
+      if (this.#closed) return;
+      this.#parts.log.error({ event: 'tokens_not_read', err }, 'the tokens could not be read again; they are tried again');
+      this.#retry ??= setTimeout(() => {
+        this.#retry = null;
+        this.#refresh(tokens);
+      }, RETRY_MS).unref();
+    });
   }
 
   async #tokens(): Promise<Tokens> {
@@ -148,3 +161,4 @@ export class Management {
 
 /** What may stand in an Authorization header (RFC 6750 §2.1), and cannot be guessed in passing. */
 const TOKEN = /^[\w.~+/-]{16,256}=*$/;
+const RETRY_MS = 5_000;

@@ -1,7 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test, type Test } from 'tap';
+import { openStore } from '../../src/hub/store/open.ts';
 import { callApi } from '../hub/support/api.ts';
+import { ANNA, kept } from '../hub/support/mappings.ts';
 import { missingPostgres, startPostgres } from '../hub/support/postgres.ts';
 import { eventually } from '../support/deadline.ts';
 import { temporaryFolder } from '../support/files.ts';
@@ -61,10 +63,10 @@ test('a database or API that cannot be had: the hub does not start, and says why
 });
 
 test(
-  'two hubs on one PostgreSQL: what one is told, the other does within a second; without it both go on',
+  'two hubs on one PostgreSQL: what one is told, the other does within a second; without it both go on, and with it again they catch up',
   { skip: missingPostgres() },
   async (t) => {
-    const { url, stop } = await startPostgres(t);
+    const { url, stop, restart } = await startPostgres(t);
     const [echo, open] = [await echoServer(t), await freePort()];
     // Both on one machine, and so each on an address of its own.
     const flags = (address: string) => [
@@ -82,11 +84,24 @@ test(
     await stop();
     t.match(await one.call('POST', '/api/v1/mappings', { port: await freePort(), target: '127.0.0.1:1' }), {
       status: 503,
-      body: { code: 'DATABASE_FAILED' },
+      body: { code: 'DATABASE_FAILED', detail: /database failed and nothing was changed/ },
+      headers: { 'retry-after': '5' },
     });
     t.match(await other.call('DELETE', `/api/v1/mappings/tcp/${open}`), { status: 503 });
     t.match((await other.call('GET', '/api/v1/mappings')).body, { mappings: [{ port: open, ready: true }] });
     t.ok(await echoes(await dial(t, open, '127.0.0.2'), 'the database is away, and the port is not'));
+
+    // Changed before either of them has a connection again, as by a third hub.
+    await restart();
+    const third = await openStore(url);
+    t.teardown(() => third.close());
+    const [late, own] = [await freePort(), await freePort()];
+    await third.addMapping(kept(late, { via: 'direct', target: { host: '127.0.0.1', port: echo } }), ANNA);
+    for (const hub of [one, other]) await hub.process.event('mapping_published', { mapping: `tcp/${late}` });
+    t.ok(await echoes(await dial(t, late), 'made while nobody listened'));
+    t.equal((await one.call('POST', '/api/v1/mappings', { port: own, target: `127.0.0.1:${echo}` })).status, 201);
+    await other.process.event('mapping_published', { mapping: `tcp/${own}` }, { deadline: 1_000 });
+    t.equal((await other.call('DELETE', `/api/v1/mappings/tcp/${open}`)).status, 204);
   },
 );
 

@@ -7,6 +7,8 @@ export interface Engine {
   /** For people, without a password: a path, or `host/name`. */
   readonly name: string;
   readonly dialect: Dialect;
+  /** Whether something failed because another process is at work, and so may be done in a moment. Absent where the database waits by itself. */
+  readonly isBusy?: (error: unknown) => boolean;
   /** Tells of changes by other processes, until it is closed. Absent where there are none. */
   readonly watch?: Watch;
 }

@@ -1,4 +1,4 @@
-import { PostgresDialect } from 'kysely';
+import { PostgresDialect, type PostgresPool, type PostgresPoolClient } from 'kysely';
 import { Client, Pool, types } from 'pg';
 import { QtunnelError } from '../../errors.ts';
 import type { Engine, Watch } from './engine.ts';
@@ -23,14 +23,37 @@ export function openPostgres(url: string): Engine {
     application_name: 'qtunnel',
     types: { getTypeParser: typeParser },
   });
-  // An idle connection that is lost is replaced by the next query.
+  // An idle connection that is lost is replaced by the next query; one that is lost in a query fails that, and would end the process if nobody listened.
   pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
   return {
     kind: 'postgres',
     name: `${hostname === '' ? 'localhost' : hostname}${port === '' ? '' : `:${port}`}${pathname}`,
-    dialect: new PostgresDialect({ pool }),
+    dialect: new PostgresDialect({ pool: impatient(pool) }),
     watch: new Listener(url),
   };
+}
+
+/**
+ * The pool, but without connections that have left a query without an answer: behind a way that has died in silence they would wait, and with them all
+ * further queries, until the kernel gives up after a quarter of an hour.
+ */
+function impatient(pool: Pool): PostgresPool {
+  const connect = async (): Promise<PostgresPoolClient> => {
+    const client = await pool.connect();
+    const query = async (sql: string, parameters: readonly unknown[]): Promise<unknown> => {
+      try {
+        return await client.query(sql, [...parameters]);
+      } catch (error) {
+        if (sql === 'rollback' || (error as Error).message === UNANSWERED) client.end().catch(() => {});
+        // What has failed before it is what there is to say.
+        if (sql === 'rollback') return NO_ROWS;
+        throw error;
+      }
+    };
+    return { query: query as PostgresPoolClient['query'], release: () => client.release() };
+  };
+  return { connect, end: () => pool.end() };
 }
 
 /** LISTEN on a connection of its own, for as long as it takes: while it is lost, changes are missed, so every new one begins with both. */
@@ -49,6 +72,7 @@ class Listener implements Watch {
       connectionString: this.#url,
       application_name: 'qtunnel',
       keepAlive: true,
+      connectionTimeoutMillis: PATIENCE_MS,
       query_timeout: PATIENCE_MS,
     });
     this.#client = client;
@@ -101,6 +125,9 @@ const MOST_CONNECTIONS = 4;
 const PATIENCE_MS = 5_000;
 const RETRY_MS = 1_000;
 const ASK_MS = 15_000;
+const NO_ROWS = { command: 'SELECT', rowCount: 0, rows: [] };
+/** What pg says after `query_timeout`; such an error has no code. */
+const UNANSWERED = 'Query read timeout';
 /** Types of pg_type; the sum of int8 is a numeric. */
 const INT8 = 20;
 const NUMERIC = 1700;

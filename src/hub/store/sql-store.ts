@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Kysely, Migrator, sql, type Transaction } from 'kysely';
 import { QtunnelError } from '../../errors.ts';
 import { type Mapping, mappingKey, type Protocol } from '../mapping.ts';
@@ -25,8 +26,10 @@ export class SqlStore implements Store {
   /** Brings the tables up to date. @throws QtunnelError `DATABASE_FAILED` */
   async prepare(): Promise<void> {
     const migrator = new Migrator({ db: this.#database, provider: migrations(this.#engine.kind) });
-    const { error } = await migrator.migrateToLatest();
-    if (error !== undefined) throw this.#failed(error);
+    await this.#do(async () => {
+      const { error } = await migrator.migrateToLatest();
+      if (error !== undefined) throw error;
+    });
   }
 
   mappings(): Promise<readonly KeptMapping[]> {
@@ -115,10 +118,13 @@ export class SqlStore implements Store {
   }
 
   async #do<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      throw this.#failed(error);
+    for (const until = performance.now() + LONGEST_BUSY; ;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (this.#engine.isBusy?.(error) !== true || performance.now() > until) throw this.#failed(error);
+      }
+      await sleep(BUSY_PAUSE);
     }
   }
 
@@ -141,3 +147,6 @@ function reasonOf(error: unknown): string {
 /** Clients of one mapping that have a line of their own; the ones not seen for longest are folded together. */
 const MOST_CLIENTS = 1_000;
 const FLUSHES_BETWEEN_FOLDS = 10;
+/** Milliseconds for which another process may hold the database, and between two attempts. */
+const LONGEST_BUSY = 5_000;
+const BUSY_PAUSE = 50;

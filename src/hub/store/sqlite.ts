@@ -1,7 +1,14 @@
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
-import { DatabaseSync, type StatementSyncInstance } from '@photostructure/sqlite';
-import { SqliteAdapter, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely';
+import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
+import {
+  type DatabaseConnection,
+  SqliteAdapter,
+  type SqliteDatabase,
+  SqliteDialect,
+  SqliteDriver,
+  type SqliteStatement,
+} from 'kysely';
 import { QtunnelError } from '../../errors.ts';
 import { makePrivateDirectory } from '../../identity/files.ts';
 import type { Engine } from './engine.ts';
@@ -10,7 +17,8 @@ import type { Engine } from './engine.ts';
  * An SQLite file, made with its folder where there is none, for the owner only.
  *
  * In WAL mode with `synchronous=FULL`: what was committed outlives a power failure, and a process that dies in the middle of a write
- * leaves what was there before. One connection; its calls hold up the thread, for some ten microseconds and for each commit the disk's sync.
+ * leaves what was there before. One connection; its calls hold up the thread, for some ten microseconds and for each commit the disk's sync, and so
+ * none of them waits for another process that holds the file: the store tries again (`Engine.isBusy`).
  * @throws QtunnelError `DATABASE_FAILED`
  */
 export async function openSqlite(file: string): Promise<Engine> {
@@ -19,7 +27,7 @@ export async function openSqlite(file: string): Promise<Engine> {
     await makePrivateDirectory(path.dirname(name));
     // SQLite gives its files next to this one the same mode.
     closeSync(openSync(name, 'a', 0o600));
-    return { kind: 'sqlite', name, dialect: new WholeMigrations({ database: connect(name) }) };
+    return { kind: 'sqlite', name, dialect: new Dialect(connect(name)), isBusy };
   } catch (cause) {
     throw new QtunnelError(
       'DATABASE_FAILED',
@@ -29,19 +37,24 @@ export async function openSqlite(file: string): Promise<Engine> {
   }
 }
 
-function connect(name: string): SqliteDatabase {
+function connect(name: string): DatabaseSyncInstance {
   const database = new DatabaseSync(name);
   try {
+    // Nobody is held up yet.
     database.exec(`pragma busy_timeout = ${BUSY_MS}`);
     for (const pragma of PRAGMAS) database.exec(`pragma ${pragma}`);
+    database.exec('pragma busy_timeout = 0');
   } catch (error) {
     database.close();
     throw error;
   }
-  return {
-    prepare: (sql) => new Prepared(database.prepare(sql)),
-    close: () => database.close(),
-  };
+  return database;
+}
+
+/** Whether another process (`sqlite3`, a backup) holds the file: SQLITE_BUSY and its extended codes. */
+function isBusy(error: unknown): boolean {
+  const { sqliteCode } = error as { readonly sqliteCode?: number };
+  return sqliteCode !== undefined && (sqliteCode & 0xff) === SQLITE_BUSY;
 }
 
 /** A statement of `node:sqlite` as Kysely wants it. */
@@ -67,13 +80,47 @@ class Prepared implements SqliteStatement {
   }
 }
 
-/** Kysely would make tables outside of a transaction; SQLite can do it inside. */
-class WholeMigrations extends SqliteDialect {
+class Dialect extends SqliteDialect {
+  readonly #database: DatabaseSyncInstance;
+
+  constructor(database: DatabaseSyncInstance) {
+    super({ database: asKysely(database) });
+    this.#database = database;
+  }
+
+  override createDriver(): SqliteDriver {
+    return new Driver(this.#database);
+  }
+
   override createAdapter(): SqliteAdapter {
     return new TransactionalAdapter();
   }
 }
 
+/** A transaction that fails says itself why: after some failures (a full disk) SQLite has rolled back by itself, and says no to a second time. */
+class Driver extends SqliteDriver {
+  readonly #database: DatabaseSyncInstance;
+
+  constructor(database: DatabaseSyncInstance) {
+    super({ database: asKysely(database) });
+    this.#database = database;
+  }
+
+  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    if (this.#database.isTransaction) this.#database.exec('rollback');
+    await super.beginTransaction(connection);
+  }
+
+  override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    await super.rollbackTransaction(connection).catch(() => {});
+  }
+}
+
+function asKysely(database: DatabaseSyncInstance): SqliteDatabase {
+  return { prepare: (sql) => new Prepared(database.prepare(sql)), close: () => database.close() };
+}
+
+/** Kysely would make tables outside of a transaction; SQLite can do it inside. */
 class TransactionalAdapter extends SqliteAdapter {
   override get supportsTransactionalDdl(): boolean {
     return true;
@@ -82,6 +129,7 @@ class TransactionalAdapter extends SqliteAdapter {
 
 type Parameter = string | number | bigint | null;
 
-/** How long another process (`sqlite3`, a backup) may hold the file. */
+/** Milliseconds. */
 const BUSY_MS = 5_000;
+const SQLITE_BUSY = 5;
 const PRAGMAS = ['journal_mode = wal', 'synchronous = full', 'foreign_keys = on'] as const;

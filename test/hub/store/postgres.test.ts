@@ -1,13 +1,15 @@
 import { EventEmitter, once } from 'node:events';
+import { Client } from 'pg';
 import { test } from 'tap';
 import { openStore } from '../../../src/hub/store/open.ts';
-import { withDeadline } from '../../support/deadline.ts';
+import { eventually, withDeadline } from '../../support/deadline.ts';
+import { ToxicProxy } from '../../support/toxic-proxy.ts';
 import { ANNA, kept, traffic } from '../support/mappings.ts';
 import { missingPostgres, startPostgres } from '../support/postgres.ts';
 import { storeContract } from './contract.ts';
 
 test('PostgreSQL', { skip: missingPostgres() }, async (t) => {
-  const { url, stop } = await startPostgres(t);
+  const { url, port, stop, restart } = await startPostgres(t);
 
   await t.test('two hubs that start at once make the tables once', async (t) => {
     const stores = await Promise.all([openStore(url), openStore(url), openStore(url)]);
@@ -50,6 +52,47 @@ test('PostgreSQL', { skip: missingPostgres() }, async (t) => {
     );
   });
 
+  await t.test('a connection that is lost in the midst of a query is an error of that query, and no more', async (t) => {
+    const store = await openStore(url);
+    const admin = new Client(url);
+    await admin.connect();
+    t.teardown(() => Promise.all([store.close(), admin.end()]));
+    await admin.query('begin; lock table mappings');
+    const change = store.addMapping(kept(20_010), ANNA);
+    change.catch(() => {});
+    const cut = () => admin.query(`select pg_terminate_backend(pid) from pg_stat_activity where ${WAITING}`);
+    await eventually('a query that waits', async () => (await cut()).rowCount === 1);
+    await t.rejects(change, { code: 'DATABASE_FAILED', message: /terminat/ });
+    await admin.query('rollback');
+    t.ok(await store.addMapping(kept(20_010), ANNA));
+  });
+
+  await t.test('a way to the database that swallows everything and comes back: the first change after it is done', async (t) => {
+    const proxy = await ToxicProxy.open(t, port);
+    const store = await openStore(url.replace(`:${port}`, `:${proxy.port}`));
+    t.teardown(() => store.close());
+    await proxy.set({ type: 'timeout', milliseconds: 600_000 });
+    await t.rejects(store.addMapping(kept(20_011), ANNA), { code: 'DATABASE_FAILED', message: /timeout/ });
+    await proxy.set(null);
+    t.ok(await store.addMapping(kept(20_011), ANNA));
+  });
+
+  await t.test('a database that is stopped and started again is listened to again, and what was missed is told', async (t) => {
+    const store = await openStore(url);
+    const changes = new EventEmitter();
+    store.onChange((what) => changes.emit(what));
+    t.teardown(() => store.close());
+    await withDeadline(once(changes, 'tokens'), () => 'the first look at everything');
+    const told = Promise.all([once(changes, 'mappings'), once(changes, 'tokens')]);
+    await stop();
+    await t.rejects(store.mappings(), { code: 'DATABASE_FAILED' });
+    await restart();
+    await withDeadline(told, () => 'another look at everything');
+    const news = withDeadline(once(changes, 'mappings'), () => 'the news of a mapping');
+    await store.addMapping(kept(20_012), ANNA);
+    await news;
+  });
+
   await t.test('a database that is gone is an error of its own, without the password', async (t) => {
     const store = await openStore(url.replace('postgres@', 'postgres:geheim@'));
     t.teardown(() => store.close());
@@ -60,3 +103,6 @@ test('PostgreSQL', { skip: missingPostgres() }, async (t) => {
     await t.rejects(openStore(url), { code: 'DATABASE_FAILED' });
   });
 });
+
+/** The connection that waits for the lock. */
+const WAITING = `wait_event_type = 'Lock' and application_name = 'qtunnel'`;

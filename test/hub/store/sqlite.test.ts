@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,8 +8,9 @@ import { openStore } from '../../../src/hub/store/open.ts';
 import { openSqlite } from '../../../src/hub/store/sqlite.ts';
 import { temporaryFolder } from '../../support/files.ts';
 import { integerBetween, seededRandom } from '../../support/random.ts';
-import { start } from '../../support/process.ts';
-import { ANNA, kept } from '../support/mappings.ts';
+import { run, start } from '../../support/process.ts';
+import { missing } from '../../support/programs.ts';
+import { ANNA, kept, traffic } from '../support/mappings.ts';
 import { storeContract } from './contract.ts';
 
 test('SQLite', (t) => storeContract(t, path.join(temporaryFolder(t), 'new', 'hub.db')));
@@ -90,5 +92,51 @@ test('kill -9 in the middle of writes: what was promised is there, what is there
   }
   t.ok(promised > 0);
 });
+
+test('another process that holds the file: what is written waits, without holding up the thread', async (t) => {
+  const file = path.join(temporaryFolder(t), 'hub.db');
+  const store = await openStore(file);
+  const { DatabaseSync } = await import('@photostructure/sqlite');
+  const other = new DatabaseSync(file);
+  t.teardown(async () => {
+    other.close();
+    await store.close();
+  });
+  other.exec('begin immediate');
+  const changes = Promise.all([store.addMapping(kept(1), ANNA), store.addTraffic([traffic(1, '192.0.2.1')])]);
+  changes.catch(() => {});
+  t.same(await store.mappings(), [], 'readers need not');
+  other.exec('rollback');
+  t.strictSame(await changes, [true, undefined]);
+  t.equal((await store.audit(10)).length, 1, 'once');
+});
+
+test(
+  'a full disk: what fails says so and has not been done, and there is no trace of it when there is room',
+  { skip: process.getuid?.() !== 0 ? 'a disk of its own needs root' : missing('mount') },
+  async (t) => {
+    const disk = path.join(temporaryFolder(t), 'disk');
+    mkdirSync(disk);
+    await run(t, 'mount', ['-t', 'tmpfs', '-o', 'size=512k', 'none', disk]);
+    t.teardown(() => spawnSync('umount', ['-l', disk]));
+    const store = await openStore(path.join(disk, 'hub.db'));
+    t.teardown(() => store.close());
+    let made = 0;
+    const note = 'x'.repeat(1_000);
+    const fill = async (): Promise<unknown> => {
+      for (; ; made++) await store.addMapping(kept(made + 1, { note }), ANNA);
+    };
+    await t.rejects(fill(), {
+      code: 'DATABASE_FAILED',
+      message: /\((disk I\/O error|database or disk is full)\): check the database, and the disk/,
+    });
+    t.ok(made > 10);
+    t.equal((await store.mappings()).length, made);
+    t.equal((await store.audit(1_000)).length, made);
+    await run(t, 'mount', ['-o', 'remount,size=4m', disk]);
+    t.ok(await store.addMapping(kept(made + 1), ANNA));
+    t.equal((await store.mappings()).length, made + 1);
+  },
+);
 
 const WRITER = fileURLToPath(new URL('../support/writer.js', import.meta.url));

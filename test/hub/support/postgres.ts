@@ -15,11 +15,17 @@ export function missingPostgres(): string | false {
   return isRoot() ? missing('runuser') : false;
 }
 
+export interface Postgres {
+  readonly url: string;
+  readonly port: number;
+  /** Ends it at once and in order, as `pg_ctl stop -m fast` does. */
+  readonly stop: () => Promise<unknown>;
+  /** Starts it again with what it had, at the same port. */
+  readonly restart: () => Promise<void>;
+}
+
 /** Starts a PostgreSQL of the test's own with an empty database. */
-export async function startPostgres(
-  t: Owner,
-  place: Place = {},
-): Promise<{ readonly url: string; readonly port: number; readonly stop: () => Promise<unknown> }> {
+export async function startPostgres(t: Owner, place: Place = {}): Promise<Postgres> {
   const folder = temporaryFolder(t);
   const owner = ownerId();
   if (isRoot() && owner !== null) chownSync(folder, owner, owner);
@@ -30,17 +36,21 @@ export async function startPostgres(
   await run(t, program('initdb'), ['-D', data, '-A', 'trust', '-U', USER, '--no-sync', '-E', 'UTF8'], { prefix });
   const settings = { listen_addresses: '127.0.0.1', port, unix_socket_directories: folder, fsync: 'off', max_connections: 30 };
   const words = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  const server = start(t, program('postgres'), ['-D', data, ...words], { prefix: [...(place.prefix ?? []), ...prefix] });
-  await server.line(/ready to accept connections/);
-  const pid = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n', 1)[0]);
-  // Not to runuser, which does not hand it on: the server ends at once and in order.
-  let stopped: Promise<unknown> | null = null;
-  const stop = () => {
-    if (stopped === null) process.kill(pid, 'SIGINT');
-    return (stopped ??= server.end());
+  let stop: () => Promise<unknown> = () => Promise.resolve();
+  const restart = async (): Promise<void> => {
+    const server = start(t, program('postgres'), ['-D', data, ...words], { prefix: [...(place.prefix ?? []), ...prefix] });
+    await server.line(/ready to accept connections/);
+    const pid = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n', 1)[0]);
+    let stopped: Promise<unknown> | null = null;
+    stop = () => {
+      // Not to runuser, which does not hand it on.
+      if (stopped === null) process.kill(pid, 'SIGINT');
+      return (stopped ??= server.end());
+    };
   };
-  t.teardown(stop);
-  return { url: `postgres://${USER}@127.0.0.1:${port}/postgres`, port, stop };
+  await restart();
+  t.teardown(() => stop());
+  return { url: `postgres://${USER}@127.0.0.1:${port}/postgres`, port, stop: () => stop(), restart };
 }
 
 function isRoot(): boolean {
