@@ -115,10 +115,12 @@ export class UdpTarget implements DatagramEnd {
     this.#socket = socket;
     socket.on('message', (datagram) => this.#handler.onDatagram(datagram));
     socket.on('error', (error) => this.#fail(error));
-    socket.connect(this.#target.port, address, () => {
+    // A callback of `connect` would be given its errors, in the place of the handler.
+    socket.once('connect', () => {
       this.#isConnected = true;
       for (const datagram of this.#early.splice(0)) socket.send(datagram);
     });
+    socket.connect(this.#target.port, address);
   }
 
   #fail(error: NodeJS.ErrnoException | QtunnelError): void {

@@ -43,6 +43,8 @@ export class UdpEar {
   }
 
   #handle(datagram: Buffer, { address, port }: RemoteInfo): void {
+    // To where no answer can go (RFC 768), and Node throws at one.
+    if (port === 0) return;
     const key = `${address} ${port}`;
     const known = this.#conversations.get(key);
     const conversation = known ?? this.#begin({ host: address, port }, key);

@@ -5,6 +5,7 @@ import { type Test, test } from 'tap';
 import { eventually, withDeadline } from '../support/deadline.ts';
 import { freePort } from '../support/tcp.ts';
 import { MODES } from '../tunnel/tunnels.ts';
+import { missingRawSockets, sendFromPortZero } from '../support/raw-udp.ts';
 import { isReady, mapping, startAgent, startHub, stateOf } from './hubs.ts';
 
 /** A UDP socket of this test on 127.0.0.1. */
@@ -88,6 +89,36 @@ void test('a direct UDP mapping, networks, and a target where nobody listens', a
   const taken = (await udpSocket(t)).address().port;
   const wide = await startHub(t, {}, { ports: { host: '127.0.0.1', first: 1_024, last: 65_535 } });
   await t.rejects(wide.hub.publish(mapping(taken, echo, udp)), { code: 'LISTEN_FAILED', message: /another program uses it/ });
+});
+
+void test('a target to which the system sends nothing: each datagram is a conversation that fails, and the hub goes on', async (t) => {
+  const hub = await startHub(t);
+  const [nowhere, open] = [await freePort(), await freePort()];
+  // `connect` is refused for a broadcast address (EACCES).
+  const target = { host: '255.255.255.255', port: 9 };
+  await hub.hub.publish({ ...mapping(nowhere, 9, { protocol: 'udp', via: 'direct' }), target });
+  await hub.hub.publish(mapping(open, await udpEcho(t), { protocol: 'udp', via: 'direct' }));
+  const client = await udpSocket(t);
+  for (const total of [1, 2]) {
+    client.send('x', nowhere, '127.0.0.1');
+    const { lastError } = await stateOf(
+      hub,
+      nowhere,
+      ({ connections, connectionsTotal }) => connections === 0 && connectionsTotal === total,
+    );
+    t.match(lastError?.message, /cannot be reached over UDP \(EACCES\)/);
+  }
+  t.equal((await answer(client, open, Buffer.from('still here'))).toString(), 'still here');
+});
+
+void test('a datagram from port 0, to which no answer can go, begins nothing', { skip: missingRawSockets() }, async (t) => {
+  const hub = await startHub(t);
+  const port = await freePort();
+  await hub.hub.publish(mapping(port, await udpEcho(t), { protocol: 'udp', via: 'direct' }));
+  sendFromPortZero(port, Buffer.from('nobody'));
+  const client = await udpSocket(t);
+  t.equal((await answer(client, port, Buffer.from('somebody'))).toString(), 'somebody');
+  t.match(await stateOf(hub, port), { connectionsTotal: 1 });
 });
 
 void test('clients without an end: a port remembers no more of them than -max-connections, and no more than 1,024: the latest', async (t) => {
