@@ -73,10 +73,10 @@ function connectors(server: Address, settings: RunningSettings, context: TunnelC
   if (quic) {
     connect.quic = async (signal) => {
       const { connectQuic } = await supplies.loadQuic();
-      return await connectQuic(await resolve(), options, signal);
+      return await connectQuic(await resolve(signal), options, signal);
     };
   }
-  if (!quic || fallback) connect.tls = async (signal) => await connectTls(await resolve(), options, signal);
+  if (!quic || fallback) connect.tls = async (signal) => await connectTls(await resolve(signal), options, signal);
   return connect;
 }
 
@@ -110,21 +110,33 @@ function serverCheck(server: Address, { trust, supplies }: Means, { log }: Tunne
 }
 
 /** Resolves the server's name anew for each attempt, and takes its addresses in turn. */
-function resolver({ host, port }: { host: string; port: number }): () => Promise<LinkTarget> {
+function resolver({ host, port }: { host: string; port: number }): (signal: AbortSignal) => Promise<LinkTarget> {
   let attempt = 0;
-  return async () => {
-    try {
-      const addresses = await lookup(host === '' ? 'localhost' : host, { all: true });
-      const { address } = addresses[attempt++ % addresses.length]!;
-      return { host: address, port, serverName: host };
-    } catch (error) {
+  return async (signal) => {
+    const addresses = await inTime(lookup(host === '' ? 'localhost' : host, { all: true }), signal).catch((cause: Error) => {
+      if (signal.aborted) throw new QtunnelError('ABORTED', 'The attempt to connect was given up.');
       throw new QtunnelError(
         'NAME_NOT_FOUND',
         `The server's name ${host} does not resolve; check -backend and this machine's DNS.`,
-        { cause: error },
+        { cause },
       );
-    }
+    });
+    const { address } = addresses[attempt++ % addresses.length]!;
+    return { host: address, port, serverName: host };
   };
+}
+
+/** What the system is asked for may never be answered, and cannot be called back. */
+function inTime<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no answer within ${LONGEST_LOOKUP / 1000} s`)), LONGEST_LOOKUP);
+    const giveUp = (): void => reject(new Error('given up'));
+    signal.addEventListener('abort', giveUp, { once: true });
+    void answer.then(resolve, reject).finally(() => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', giveUp);
+    });
+  });
 }
 
 function uplinkLog(address: Address, { log, metrics, events }: TunnelContext): UplinkHandler {
@@ -227,3 +239,5 @@ const LINK_SETTINGS = [
   'buffer',
   'earlyData',
 ] as const satisfies readonly (keyof RunningSettings)[];
+/** Milliseconds; a resolver asks for 5 s, twice, by default (resolv.conf(5)). */
+const LONGEST_LOOKUP = 10_000;
