@@ -53,14 +53,25 @@ class SyslogDestination implements LogDestination {
     clearTimeout(patience);
   }
 
-  #start(): ChildProcess {
+  /** Null when the system makes no process. */
+  #start(): ChildProcess | null {
     const [program = '', ...options] = this.#command;
     this.#startedAt = Date.now();
-    // In a process group of its own: a Ctrl-C must not take away the log of what follows from it.
-    const logger = spawn(program, options, { stdio: ['pipe', 'ignore', 'inherit'], detached: true });
+    try {
+      // In a process group of its own: a Ctrl-C must not take away the log of what follows from it.
+      const logger = spawn(program, options, { stdio: ['pipe', 'ignore', 'inherit'], detached: true });
+      logger.on('error', () => this.#lost(logger));
+      if (logger.pid !== undefined) return this.#watch(logger);
+    } catch {
+      // Some reasons are thrown, others are told later.
+    }
+    this.#say('cannot be started');
+    return null;
+  }
+
+  #watch(logger: ChildProcess): ChildProcess {
     logger.unref();
-    logger.stdin.on('error', () => {});
-    logger.on('error', () => this.#lost(logger));
+    logger.stdin?.on('error', () => {});
     logger.on('exit', () => this.#lost(logger));
     return logger;
   }
@@ -68,7 +79,11 @@ class SyslogDestination implements LogDestination {
   #lost(logger: ChildProcess): void {
     if (this.#logger !== logger || this.#closing) return;
     this.#logger = null;
-    writeToStderr('qtunnel: the program logger ended; logging to standard error until it runs again\n');
+    this.#say('ended');
+  }
+
+  #say(what: string): void {
+    writeToStderr(`qtunnel: the program logger ${what}; logging to standard error until it runs again\n`);
   }
 }
 

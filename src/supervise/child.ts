@@ -22,6 +22,7 @@ export interface ChildEnd {
   readonly signal: string | null;
 }
 
+/** Throws where the system makes no process. */
 export type StartChild = (handler: ChildHandler) => Child;
 
 /** A group of processes of its own keeps a terminal's signals from the child: they come from its supervisor. */
@@ -30,17 +31,22 @@ export const startChild: StartChild = (handler) => {
   child.on('message', (message: FromChild, socket?: unknown) => handler.onMessage(message, socket as SocketHandle | undefined));
   child.on('error', () => {});
   child.once('exit', (code, signal) => handler.onExit({ code, signal }));
-  if (child.pid === undefined) queueMicrotask(() => handler.onExit({ code: 1, signal: null }));
+  const { pid } = child;
+  // Without a process `kill` would go to this one's whole group (kill(2), pid 0).
+  if (pid === undefined) throw new Error('the system makes no process');
   return {
-    pid: child.pid ?? 0,
+    pid,
     tell: (message, socket) => tell(child, message, socket),
     kill: () => void child.kill('SIGKILL'),
   };
 };
 
-/** One that has just died hears nothing; its end is told of by `onExit`. */
+/** One that has just died hears nothing; its end is told of by `onExit`. One that did not hear what it has to do cannot go on; another question comes anyway. */
 function tell(child: ChildProcess, message: ToChild, socket: SocketHandle | undefined): void {
-  if (child.connected) child.send(message, socket as never, { keepOpen: true }, () => {});
+  if (!child.connected) return;
+  child.send(message, socket as never, { keepOpen: true }, (error) => {
+    if (error !== null && message.type !== 'ping') child.kill('SIGKILL');
+  });
 }
 
 /** As for the identity thread: tsc does not rewrite file names in a `new URL`. */

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import type { ExitCode } from '../cli/exit.ts';
+import { EXIT, type ExitCode } from '../cli/exit.ts';
 import type { Signals } from '../cli/life.ts';
 import { main } from '../cli/main.ts';
 import type { RunContext, RunningTunnels } from '../tunnel/run.ts';
@@ -118,8 +118,12 @@ class PassedSignals implements Signals {
 
 /** The supervisor may have gone; then there is nobody to tell. */
 function tell(message: FromChild, handle?: object, then = (): void => {}): void {
-  if (process.connected) process.send?.(message, handle as never, { keepOpen: true }, then);
-  else then();
+  if (!process.connected) return then();
+  process.send?.(message, handle as never, { keepOpen: true }, (error: Error | null) => {
+    // It would wait for these as long as this process lives.
+    if (error !== null && (message.type === 'hello' || message.type === 'ready')) process.exit(EXIT.FAILED);
+    then();
+  });
 }
 
 const IGNORED: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2'];

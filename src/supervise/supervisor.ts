@@ -110,7 +110,7 @@ export class Supervisor {
       readyAt: null,
       obstacle: null,
     };
-    this.#log.debug({ event: 'child_started', pid: child.pid }, `process ${child.pid} is started`);
+    if (child !== NO_CHILD) this.#log.debug({ event: 'child_started', pid: child.pid }, `process ${child.pid} is started`);
     return ward;
   }
 

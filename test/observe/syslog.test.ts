@@ -1,12 +1,14 @@
 import { spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import path from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { test } from 'tap';
 import { openSyslog } from '../../src/observe/syslog.ts';
 import { eventually } from '../support/deadline.ts';
+import { forbidProcesses, NO_PROCESS } from '../support/no-process.ts';
 
 const noLogger = spawnSync('logger', ['--version']).status !== 0 && 'util-linux logger is not installed';
 
@@ -54,6 +56,27 @@ test('a logger that dies is started again', async (t) => {
   });
   t.match(readFileSync(out, 'utf8'), /^<30>line\n<30>line\n/);
 });
+
+for (const [reason, errno] of Object.entries(NO_PROCESS))
+  test(`a logger that cannot be started (${reason}) is tried again; nothing is thrown meanwhile`, async (t) => {
+    const folder = t.testdir();
+    const out = path.join(folder, 'out');
+    const program = path.join(folder, 'logger');
+    writeFileSync(program, `#!/bin/sh\nwhile read -r line; do echo "$line" >> '${out}'; done\n`);
+    chmodSync(program, 0o755);
+    const allow = forbidProcesses(errno);
+    t.teardown(allow);
+    const syslog = openSyslog(program, folder);
+    t.teardown(() => syslog.close());
+    syslog.write('to standard error\n');
+    await turn();
+    allow();
+    await eventually('the logger', () => {
+      syslog.write('line\n');
+      return existsSync(out);
+    });
+    t.match(readFileSync(out, 'utf8'), /^<30>line\n/);
+  });
 
 test('without the program or without a syslog daemon it is refused', (t) => {
   t.throws(() => openSyslog('no-such-logger-here'), {
