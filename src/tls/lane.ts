@@ -90,7 +90,7 @@ export class Lane {
     this.#isHeld = true;
   }
 
-  /** There is none after all. */
+  /** There is none after all, or not for a while. */
   release(): void {
     this.#isHeld = false;
     this.#grant();

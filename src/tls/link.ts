@@ -227,6 +227,9 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     if (this.#source === null || !this.#canAttach) return;
     stream.lane?.hold();
     this.#source.supply(stream);
+    if (stream.hasConnection || stream.lane === null) return;
+    // A dial that is dropped in silence takes ten seconds to fail.
+    setTimeout(() => stream.goOnInLane(), LONGEST_HOLD + HOLD_ROUND_TRIPS * (this.#control?.rtt || 0)).unref();
   }
 
   takeReady(connection: TlsConnection): void {
@@ -444,5 +447,11 @@ const UNKNOWN = {
 };
 /** Bytes of answers that may wait for the kernel on one connection. */
 const MOST_READY = 4_096;
+/**
+ * How long a stream's bulk waits for a connection: milliseconds, and round trips on top. TCP, TLS and HELLO take three of these; handshakes of many streams at
+ * once take CPU time, and that load is not to come to the control connection besides.
+ */
+const LONGEST_HOLD = 1_000;
+const HOLD_ROUND_TRIPS = 4;
 /** Control, the client's warm pool (64), and connections of ended streams that linger for a second. */
 const SPARE_CONNECTIONS = 1024;

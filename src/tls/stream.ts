@@ -81,11 +81,19 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     return this.#lane;
   }
 
+  /** Whether it has a connection of its own. */
+  get hasConnection(): boolean {
+    return this.#connection !== null;
+  }
+
   /** Goes on over `connection`, which is authenticated and from now on the stream's. */
   start(connection: TlsConnection): void {
     this.#connection = connection;
     connection.handler = this;
-    if (this.#lane !== null) return this.#startAttached(connection, this.#lane);
+    if (this.#lane !== null) {
+      this.#lane.hold();
+      return this.#startAttached(connection, this.#lane);
+    }
     if (this.#held.length > 0) connection.gather();
     for (const bytes of this.#held) connection.send(bytes);
     this.#held = [];
@@ -173,6 +181,13 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   /** CREDIT on the control connection. */
   handleCredit(offset: number): void {
     this.#lane!.handleCredit(offset);
+    this.handleRoom();
+  }
+
+  /** The connection that it has asked for is long in coming: goes on in the lane until it is there. */
+  goOnInLane(): void {
+    if (this.#over || this.#connection !== null || this.#lane === null) return;
+    this.#lane.release();
     this.handleRoom();
   }
 

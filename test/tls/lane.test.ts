@@ -174,6 +174,33 @@ void test('a stream goes on in its lane when there is no connection to be had', 
   t.ok(there.bytes.equals(up) && here.bytes.equals(down));
 });
 
+void test('a stream whose connection is dropped on the way goes on in its lane meanwhile, and over the connection when it comes', async (t) => {
+  const { client, server, relay } = await ready(t);
+  const held = relay.holdBack();
+  for (const { client: end } of relay.connections.slice(1)) end.destroy();
+  await eventually('them to be gone', () => connections(client) === 1 && connections(server) === 1);
+  const here = open(client.link);
+  const [up, down] = [randomBytes(300_000), randomBytes(300_000)];
+  const sent = here.write(up);
+  const { recorder: there } = await server.accept();
+  await Promise.all([sent, there.write(down)]);
+  await there.until('all', () => there.received === up.length);
+  await here.until('all', () => here.received === down.length);
+  t.strictSame([held.length > 0, client.link.descriptorsDue], [true, 1], 'while the connection is still awaited');
+
+  relay.letPass();
+  await eventually('the connections to be there', () => connections(server) > 1);
+  const more = randomBytes(1_000_000);
+  const before = relay.connections[0]!.client.bytesRead;
+  await here.write(more);
+  here.stream.end();
+  await there.end();
+  t.ok(there.bytes.equals(Buffer.concat([up, more])) && here.bytes.equals(down));
+  t.ok(relay.connections[0]!.client.bytesRead - before < more.length / 2, 'not in the lane');
+  there.stream.end();
+  await here.end();
+});
+
 void test('a lane that nobody reads takes no more than its window', async (t) => {
   const { client, server } = await ready(t);
   server.options = { holding: true };

@@ -11,12 +11,16 @@ export interface Relay {
   readonly connections: { readonly client: Socket; readonly server: Socket }[];
   /** Takes no further connections. */
   refuse(): void;
+  /** Nothing of further connections passes, as behind a firewall that drops them; those that are held back, oldest first. Until `letPass`. */
+  holdBack(): readonly Socket[];
+  letPass(): void;
 }
 
 /** Passes TCP connections on to `port`, so that a test can cut the way. Ends with the test. */
 export async function relayTo(t: Test, port: number): Promise<Relay> {
   const connections: Relay['connections'] = [];
-  const relay = createServer((client) => {
+  let held: Socket[] | null = null;
+  const pass = (client: Socket): void => {
     const server = connect(port, '127.0.0.1');
     connections.push({ client, server });
     client.pipe(server).pipe(client);
@@ -24,9 +28,15 @@ export async function relayTo(t: Test, port: number): Promise<Relay> {
     server.on('error', () => {});
     client.on('close', () => server.destroy());
     server.on('close', () => client.destroy());
+  };
+  const relay = createServer((client) => {
+    if (held === null) return pass(client);
+    held.push(client);
+    client.on('error', () => {});
   });
   t.teardown(() => {
     relay.close();
+    for (const client of held ?? []) client.destroy();
     for (const { client, server } of connections) {
       client.destroy();
       server.destroy();
@@ -34,7 +44,17 @@ export async function relayTo(t: Test, port: number): Promise<Relay> {
   });
   relay.listen(0, '127.0.0.1');
   await once(relay, 'listening');
-  return { port: (relay.address() as AddressInfo).port, connections, refuse: () => void relay.close() };
+  return {
+    port: (relay.address() as AddressInfo).port,
+    connections,
+    refuse: () => void relay.close(),
+    holdBack: () => (held = []),
+    letPass: () => {
+      const waiting = held ?? [];
+      held = null;
+      waiting.forEach(pass);
+    },
+  };
 }
 
 /** A link whose TCP connections can be cut, and whose server may open streams; without lanes each of the client's has one of them from the beginning. */
