@@ -133,13 +133,14 @@ class TlsListener implements TlsAcceptor {
   async listen({ host, port }: TcpAddress, listen: Listen): Promise<void> {
     try {
       await listen(this.#tcp, { host, port, backlog: BACKLOG });
+      const bound = this.#tcp.address() as AddressInfo;
+      this.address = { host: bound.address, port: bound.port };
     } catch (error) {
+      this.#tcp.close();
       throw listenProblem(error as NodeJS.ErrnoException, formatAddress({ host, port }));
     }
     // Out of descriptors: those who wait in the kernel are accepted when there are some again.
     this.#tcp.on('error', () => {});
-    const bound = this.#tcp.address() as AddressInfo;
-    this.address = { host: bound.address, port: bound.port };
   }
 
   setIdentity(keys: ServerKeys): void {

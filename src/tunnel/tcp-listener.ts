@@ -21,7 +21,10 @@ export async function listenTcp(
   );
   try {
     await listen(server, { ...address, backlog: BACKLOG });
+    // The system may not say; whoever asks later counts on an answer.
+    server.address();
   } catch (error) {
+    server.close();
     throw listenFailed(address, error as NodeJS.ErrnoException, choice);
   }
   // Out of descriptors, for example: those connections are lost, the listener is not.
