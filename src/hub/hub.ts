@@ -166,7 +166,9 @@ export class Hub implements Publisher {
         `The hub gives away the ports ${first} to ${last} (-ports): ${mapping.port} is not one of them.`,
       );
     const there = this.#ports.get(key);
-    if (there !== undefined) throw new QtunnelError('PORT_TAKEN', `The public port ${key} is mapped already, ${ownerOf(there)}.`);
+    if (there !== undefined && this.#isLeftBehind(there)) this.#close(there, 'Another mapping has the port.');
+    else if (there !== undefined)
+      throw new QtunnelError('PORT_TAKEN', `The public port ${key} is mapped already, ${ownerOf(there)}.`);
     const port = await PublishedPort.open(mapping, origin, host, this.#around);
     if (this.#stopping) return port.close();
     this.#ports.set(key, port);
@@ -200,13 +202,16 @@ export class Hub implements Publisher {
     const mapping = mappingOf(name, wish);
     if (there === undefined) return await this.#open(mapping, 'agent');
     if (isSame(there.mapping, mapping)) return;
-    const owner = there.mapping.agent;
-    // What another agent has asked for and left behind is free for one that is here.
-    if (there.origin === 'agent' && (owner === name || this.#agents.find(owner) === null)) {
+    if (this.#isLeftBehind(there) || (there.origin === 'agent' && there.mapping.agent === name)) {
       there.mapping = mapping;
       return;
     }
     throw new QtunnelError('PORT_TAKEN', `The public port ${mappingKey(wish)} is mapped already, ${ownerOf(there)}.`);
+  }
+
+  /** What an agent has asked for that is away, perhaps for good, is free for whoever wants it. */
+  #isLeftBehind({ origin, mapping: { agent } }: PublishedPort): boolean {
+    return origin === 'agent' && this.#agents.find(agent) === null;
   }
 
   /** Closes what this agent has asked for, but for the ports that it keeps. */

@@ -35,6 +35,12 @@ export interface HubSurroundings {
   ended(connection: ConnectionState): void;
 }
 
+/** Why a client is refused: a word for what can be counted, and a sentence. */
+interface Refusal {
+  readonly kind: string;
+  readonly message: string;
+}
+
 /** What listens. */
 interface Ear {
   close(): unknown;
@@ -182,11 +188,17 @@ export class PublishedPort {
     this.around.log.warn(`refused ${kind}`, { event: 'refused', mapping, kind, peer }, `${mapping}: ${message}`);
   }
 
+  /** Why nobody at this address may come in; null when one may. */
+  refusalOf(host: string): Refusal | null {
+    if (this.#networks === null || isIn(this.#networks, host)) return null;
+    return { kind: 'not_allowed', message: `A client at ${host} is in none of the networks that may connect.` };
+  }
+
   /** Why a client at this address cannot come in; null when it can. `socket` is its connection; null over UDP. */
-  refusalFor(host: string, socket: net.Socket | null): { readonly kind: string; readonly message: string } | null {
+  refusalFor(host: string, socket: net.Socket | null): Refusal | null {
     const { connections, shedding } = this.around;
-    if (this.#networks !== null && !isIn(this.#networks, host))
-      return { kind: 'not_allowed', message: `A client at ${host} is in none of the networks that may connect.` };
+    const refusal = this.refusalOf(host);
+    if (refusal !== null) return refusal;
     const { maxConnections } = this.around.limits();
     if (!connections.admit(maxConnections))
       return { kind: 'limit', message: `${maxConnections} connections are open (-max-connections).` };

@@ -57,20 +57,29 @@ export class UdpEar {
 
   #begin(client: Address, key: string): PublicConversation | undefined {
     if (this.#closing) return undefined;
-    // Sources may be made up: who has not been heard for longest makes room.
-    const [oldest] = this.#conversations.values();
-    const most = Math.min(MOST_CONVERSATIONS, this.#port.around.limits().maxConnections);
-    if (this.#conversations.size >= most) oldest?.expire();
+    const { carrier } = this.#port;
+    // Before anybody makes room for it.
+    const stranger = this.#port.refusalOf(client.host);
+    if (stranger !== null) return this.#refuse(stranger.kind, stranger.message, client);
+    if (carrier !== 'hub' && 'problem' in carrier) return this.#refuse('away', carrier.problem, client);
+    this.#makeRoom(client.host);
     const refusal = this.#port.refusalFor(client.host, null);
     if (refusal !== null) return this.#refuse(refusal.kind, refusal.message, client);
-    const { carrier } = this.#port;
-    if (carrier !== 'hub' && 'problem' in carrier) return this.#refuse('away', carrier.problem, client);
     const reply = (datagram: Uint8Array): void => this.#socket.send(Uint8Array.from(datagram), client.port, client.host);
     const conversation = new PublicConversation(client, this.#port, reply, () => {
       this.#conversations.delete(key);
       this.#closeWhenQuiet();
     });
     return conversation.open(carrier) ? conversation : undefined;
+  }
+
+  /** Sources may be made up: who has not been heard for longest goes. Who has a share of all makes room for himself. */
+  #makeRoom(host: string): void {
+    const most = Math.min(MOST_CONVERSATIONS, this.#port.around.limits().maxConnections);
+    if (this.#conversations.size < most) return;
+    const own = [...this.#conversations.keys()].filter((key) => key.startsWith(`${host} `));
+    const [oldest] = own.length > most / SHARES ? own : this.#conversations.keys();
+    if (oldest !== undefined) this.#conversations.get(oldest)?.expire();
   }
 
   #refuse(kind: string, message: string, client: Address): undefined {
@@ -103,5 +112,7 @@ const WHY: Readonly<Record<string, string>> = {
 };
 /** Clients of one port. */
 const MOST_CONVERSATIONS = 1_024;
+/** An address with more than one of so many parts of a full port's clients takes no more from others. */
+const SHARES = 4;
 /** Bytes, as far as the system allows. */
 const RECEIVE_BUFFER = 4 * 1024 * 1024;

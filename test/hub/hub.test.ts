@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { test } from 'tap';
 import { QtunnelError } from '../../src/errors.ts';
 import {
@@ -165,6 +166,22 @@ void test('what an agent asked for goes when it leaves, or asks for it no more; 
   t.equal(await drained, true);
 });
 
+void test('a port that its agent has left behind may be mapped; the agent is told so when it is back', async (t) => {
+  const hub = await startHub(t);
+  const [left, echo] = [await freePort(), await echoServer(t)];
+  const lost = await startAgent(t, hub, { wishes: [`${left}:127.0.0.1:${echo}`] });
+  await stateOf(hub, left, isReady);
+  await t.rejects(hub.hub.publish(mapping(left, echo)), { code: 'PORT_TAKEN', message: /by the agent box/ });
+  await lost.agent.close(new QtunnelError('ABORTED', 'gone'));
+  await stateOf(hub, left, ({ ready }) => !ready);
+  await hub.hub.publish(mapping(left, echo, { via: 'direct' }));
+  t.match(hub.hub.mappings(), [{ origin: 'api', ready: true }]);
+  t.ok(await echoes(await dial(t, left), 'its port is somebody else’s'));
+  const { lines } = await startAgent(t, hub, { wishes: [`${left}:127.0.0.1:${echo}`] });
+  await eventually('the refusal', () => lines.some(({ event }) => event === 'port_refused'));
+  t.match(hub.hub.mappings(), [{ origin: 'api' }]);
+});
+
 void test('an agent lets through what its list has, whatever the hub asks for; names are judged by their addresses', async (t) => {
   const hub = await startHub(t);
   const echo = await echoServer(t);
@@ -258,6 +275,17 @@ void test('only clients of the networks may connect; bandwidth counts for all co
   client.write(Buffer.alloc(1_000_000));
   await receive(client, 20_000);
   t.ok((await stateOf(hub, slow)).bytesIn < 500_000, 'most of it waits for its turn');
+});
+
+void test('a client that has reset its connection before the hub looks at it has no address, and is in no network', async (t) => {
+  const hub = await startHub(t);
+  const port = await freePort();
+  await hub.hub.publish(mapping(port, await echoServer(t), { via: 'direct', allow: ['127.0.0.0/8'] }));
+  const gone = `require('node:net').connect(${port}, '127.0.0.1').on('connect', function () { this.resetAndDestroy(); })`;
+  // This thread, and the hub with it, waits for that process.
+  t.equal(spawnSync(process.execPath, ['-e', gone]).status, 0);
+  t.match(await stateOf(hub, port, ({ refusedTotal }) => refusedTotal === 1), { connections: 0, connectionsTotal: 0 });
+  t.ok(await echoes(await dial(t, port), 'hello'));
 });
 
 void test('publish and withdraw: each refusal with its code, nothing half-made, the port free afterwards', async (t) => {

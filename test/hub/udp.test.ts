@@ -8,11 +8,11 @@ import { MODES } from '../tunnel/tunnels.ts';
 import { missingRawSockets, sendFromPortZero } from '../support/raw-udp.ts';
 import { isReady, mapping, startAgent, startHub, stateOf } from './hubs.ts';
 
-/** A UDP socket of this test on 127.0.0.1. */
-async function udpSocket(t: Test): Promise<Socket> {
+/** A UDP socket of this test. */
+async function udpSocket(t: Test, host = '127.0.0.1'): Promise<Socket> {
   const socket = createSocket({ type: 'udp4', recvBufferSize: 4 * 1024 * 1024 });
   t.teardown(() => socket.close());
-  await once(socket.bind(0, '127.0.0.1'), 'listening');
+  await once(socket.bind(0, host), 'listening');
   return socket;
 }
 
@@ -128,4 +128,22 @@ void test('clients without an end: a port remembers no more of them than -max-co
   const clients = await Promise.all(Array.from({ length: 25 }, () => udpSocket(t)));
   for (const client of clients) await answer(client, port, Buffer.from('x'));
   t.match(await stateOf(hub, port), { connections: 20, connectionsTotal: 25 });
+});
+
+void test('a port that is full: who may not come in takes nobody’s place, and one address with many clients only its own', async (t) => {
+  const hub = await startHub(t, { maxConnections: 20 });
+  const port = await freePort();
+  const open = { protocol: 'udp', via: 'direct', allow: ['127.0.0.1', '127.0.0.2'] } as const;
+  await hub.hub.publish(mapping(port, await udpEcho(t), open));
+  const say = async (count: number, host: string): Promise<void> => {
+    for (let n = 0; n < count; n++) await answer(await udpSocket(t, host), port, Buffer.from('x'));
+  };
+  await say(4, '127.0.0.2');
+  await say(30, '127.0.0.1');
+  const stranger = await udpSocket(t, '127.0.0.3');
+  for (let n = 0; n < 5; n++) stranger.send('x', port, '127.0.0.1');
+  await stateOf(hub, port, ({ refusedTotal }) => refusedTotal === 5);
+  const hosts = hub.hub.connections().map(({ peer }) => peer.split(':')[0]);
+  t.equal(hosts.filter((host) => host === '127.0.0.2').length, 4);
+  t.equal(hosts.filter((host) => host === '127.0.0.1').length, 16);
 });
