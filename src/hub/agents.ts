@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { QtunnelError } from '../errors.ts';
@@ -41,7 +42,9 @@ export class Agents {
   readonly #members = new Map<Link, Member>();
   readonly #active = new Map<string, Member>();
   /** Longest waiting first. */
-  readonly #waiting = new Map<string, Member[]>();
+  readonly #waiting = new Map<string, Set<Member>>();
+  /** Milliseconds of a steady clock: when what the agents of a link have said so far would have been said at `PACE`. */
+  readonly #said = new WeakMap<Link, number>();
 
   constructor(log: Logger, handler: AgentsHandler) {
     this.#log = log;
@@ -101,6 +104,7 @@ export class Agents {
   }
 
   async #handleMessage(member: Member, message: unknown): Promise<void> {
+    if (!(await this.#isHeard(member))) return;
     const parsed = agentMessage.safeParse(message);
     if (!parsed.success) return this.#refuse(member, whatIsWrong(parsed.error));
     if (parsed.data.type === 'leave') return this.#leave(member);
@@ -113,11 +117,22 @@ export class Agents {
     await this.#place(member, parsed.data);
   }
 
+  /** A registration may open and close a thousand ports: an agent that has more to say has to wait. False when it is gone by then. */
+  async #isHeard(member: Member): Promise<boolean> {
+    const { link } = member;
+    const now = performance.now();
+    const said = Math.max(this.#said.get(link) ?? 0, now) + PACE;
+    this.#said.set(link, said);
+    const early = said - now - BURST * PACE;
+    if (early > 0) await sleep(early, undefined, { ref: false });
+    return this.#members.get(link) === member;
+  }
+
   async #place(member: Member, { name, instance, fresh }: Register): Promise<void> {
     const holder = this.#active.get(name);
     const isMine = holder === undefined || holder === member || holder.register?.instance === instance;
     if (isMine || fresh || !isHere(holder)) return await this.#activate(member, name);
-    this.#queue(name).push(member);
+    this.#queue(name, member);
     this.#tellWaiting(member, holder);
   }
 
@@ -129,7 +144,7 @@ export class Agents {
     if (before !== undefined && before.register?.instance !== member.register?.instance) {
       before.hasSuccessor = member.register?.fresh === true;
       endIfDead(before);
-      this.#queue(name).push(before);
+      this.#queue(name, before);
       this.#tellWaiting(before, member);
     }
     const problems = await this.#handler.onActive(member);
@@ -141,7 +156,7 @@ export class Agents {
   async #promote(name: string): Promise<void> {
     const holder = this.#active.get(name);
     if (holder !== undefined && isHere(holder)) return;
-    const next = this.#waiting.get(name)?.find(isHere);
+    const next = [...(this.#waiting.get(name) ?? [])].find(isHere);
     if (next !== undefined) await this.#activate(next, name);
   }
 
@@ -185,16 +200,15 @@ export class Agents {
     member.lines.send({ type: 'registered', state: 'waiting', holder: holder.link.peer, software: SOFTWARE, problems: [] });
   }
 
-  #queue(name: string): Member[] {
-    const queue = this.#waiting.get(name) ?? [];
-    this.#waiting.set(name, queue);
-    return queue;
+  #queue(name: string, member: Member): void {
+    const queue = this.#waiting.get(name) ?? new Set();
+    this.#waiting.set(name, queue.add(member));
   }
 
   #dequeue(name: string, member: Member): void {
-    const rest = (this.#waiting.get(name) ?? []).filter((other) => other !== member);
-    if (rest.length === 0) this.#waiting.delete(name);
-    else this.#waiting.set(name, rest);
+    const queue = this.#waiting.get(name);
+    queue?.delete(member);
+    if (queue?.size === 0) this.#waiting.delete(name);
   }
 
   #say(event: string, { link, register }: Member, message: string): void {
@@ -267,3 +281,6 @@ function whatIsWrong(error: z.ZodError): string {
 
 /** One packet is a tenth of a per cent of so many, which is what tables show. */
 const TELLING_PACKETS = 1_000;
+/** Milliseconds that one registration is worth, and how many may come at once. */
+const PACE = 1_000;
+const BURST = 20;

@@ -104,6 +104,17 @@ void test('who has a name: another link of its own takes over, a stranger to the
   t.equal(hub.hub.agents()[0]?.link, third.id);
 });
 
+void test('an agent that registers without end has to wait, and others do not', async (t) => {
+  const hub = await startHub(t);
+  const { lines, heard } = converse(await rawLink(t, hub));
+  const many = 1_000;
+  for (let n = 0; n < many; n++) lines.send({ ...REGISTER, name: `box-${n}` });
+  await startAgent(t, hub, { name: 'patient' });
+  await eventually('the other agent', () => hub.hub.agents().some(({ name }) => name === 'patient'));
+  await eventually('an answer', () => heard.length >= 10);
+  t.ok(heard.length < many / 10, `${heard.length} answers`);
+});
+
 void test('an agent that is told another name by SIGHUP has that, with its ports, over the same link', async (t) => {
   const hub = await startHub(t);
   const port = await freePort();
