@@ -90,6 +90,7 @@ export class Management {
     });
     if (listen === null) return;
     const { startApi } = await import('./api/server.ts');
+    const { isLoopback } = await import('./api/guard.ts');
     const parts = {
       store: this.#store,
       keeper: this.#keeper,
@@ -105,6 +106,11 @@ export class Management {
     this.#api = await startApi({ listen, tls, networks, rate }, parts, log);
     const address = formatAddress({ ...this.#api.address, host: listen.host === '' ? '127.0.0.1' : listen.host });
     const url = `${tls === null ? 'http' : 'https'}://${address}`;
+    if (tls === null && !isLoopback(listen.host))
+      log.warn(
+        { event: 'warning' },
+        '-api can be reached from other machines, and tokens travel in the clear: give -api-tls, or have a proxy do it',
+      );
     log.info({ event: 'api', address, url, tokens: tokens.needed }, `API on ${url}${tokens.needed ? '' : ', without a token'}`);
   }
 

@@ -49,11 +49,6 @@ export class TrafficLedger {
     return this.#totals.get(mappingKey(mapping)) ?? NOTHING;
   }
 
-  /** Of all mappings that there are. */
-  totals(): Totals {
-    return [...this.#totals.values()].reduce(plus, NOTHING);
-  }
-
   /** The mapping is gone, and its counters with it. */
   forget(mapping: Pick<Mapping, 'protocol' | 'port'>): void {
     const key = mappingKey(mapping);
@@ -136,6 +131,10 @@ export type Totals = Pick<Traffic, 'connections' | 'bytesIn' | 'bytesOut'>;
 interface Bytes {
   readonly bytesIn: number;
   readonly bytesOut: number;
+}
+
+export function sumOf(all: readonly Totals[]): Totals {
+  return all.reduce(plus, NOTHING);
 }
 
 function plus(a: Totals, b: Totals): Totals {

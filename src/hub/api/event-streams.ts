@@ -22,10 +22,12 @@ export class EventStreams {
 
   /** Answers with a stream, which begins with the latest moment. @throws Refusal `TOO_MANY` */
   open(reply: FastifyReply): void {
+    const { raw: response } = reply;
+    // It would wait behind a stream that does not end, and nobody would tell it that the connection is gone.
+    if (response.socket === null) throw new Refusal('TOO_MANY', 'A connection carries one stream of events: open another one.');
     if (this.#open >= MOST_STREAMS) throw new Refusal('TOO_MANY', `There are ${MOST_STREAMS} listeners already: try again later.`);
     this.#open++;
     reply.hijack();
-    const { raw: response } = reply;
     const { changed } = this.#tokens;
     const end = (): void => void response.end();
     const say = (moment: Moment): void => {

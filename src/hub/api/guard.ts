@@ -38,6 +38,7 @@ export class Guard {
     if (this.#networks !== null && !isIn(this.#networks, ip))
       throw new Refusal('ADDRESS_REFUSED', `Requests from ${ip} are not taken here (-api-allow).`);
     refuseOtherOrigin(headers, secure);
+    if (role !== null) refuseOtherSite(headers['sec-fetch-site']);
     if (!this.#tokens.needed) {
       refuseOtherHost(headers.host);
       return { actor: 'anybody on this machine', peer: ip };
@@ -70,7 +71,15 @@ export function isLoopback(host: string): boolean {
 
 function refuseOtherOrigin({ origin, host = '' }: IncomingHttpHeaders, secure: boolean): void {
   if (origin === undefined || origin.toLowerCase() === `${secure ? 'https' : 'http'}://${host.toLowerCase()}`) return;
-  throw new Refusal('ORIGIN_REFUSED', 'Pages of other origins are not answered.');
+  throw new Refusal('ORIGIN_REFUSED', OTHER_ORIGIN);
+}
+
+/**
+ * A page of another origin can also ask without saying from where (an image, `no-cors`), and learns nothing by it; but it must not take the places
+ * of those who listen. Current browsers say that it is one.
+ */
+function refuseOtherSite(site: string | string[] | undefined): void {
+  if (site === 'cross-site' || site === 'same-site') throw new Refusal('ORIGIN_REFUSED', OTHER_ORIGIN);
 }
 
 function refuseOtherHost(host = ''): void {
@@ -82,6 +91,7 @@ function refuseOtherHost(host = ''): void {
   );
 }
 
+const OTHER_ORIGIN = 'Pages of other origins are not answered.';
 const BEARER = /^Bearer +([\w.~+/=-]{1,256})$/i;
 const CHALLENGE = { 'www-authenticate': 'Bearer realm="qtunnel hub"' };
 const HOST = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::\d{1,5})?$/;

@@ -1,12 +1,14 @@
 import { STATUS_CODES } from 'node:http';
-import type { AddressInfo, BlockList } from 'node:net';
+import { type AddressInfo, type BlockList, isIP, type Server, type Socket } from 'node:net';
 import rateLimit from '@fastify/rate-limit';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { Address } from '../../config/settings.ts';
 import { QtunnelError } from '../../errors.ts';
+import { type RateLimitedLog, rateLimited } from '../../observe/rate-limit.ts';
 import { listenProblem } from '../../ports/listen-problem.ts';
-import type { Author, Role } from '../store/store.ts';
+import { canonicalAddress, ipv6Groups } from '../../protocol/ip-address.ts';
+import type { Role } from '../store/store.ts';
 import { describe, JSON_TYPE, PROBLEM_TYPE } from './document.ts';
 import type { Endpoint } from './endpoint.ts';
 import { endpointsOf } from './endpoints/all.ts';
@@ -14,7 +16,7 @@ import { Guard, isLoopback } from './guard.ts';
 import { checkInput } from './input.ts';
 import { servePage } from './page.ts';
 import type { ApiParts } from './parts.ts';
-import { asRefusal, Refusal } from './refusal.ts';
+import { asRefusal, Refusal, type RefusalCode } from './refusal.ts';
 
 export interface ApiSettings {
   readonly listen: Address;
@@ -40,7 +42,7 @@ export interface Api {
  */
 export async function startApi(settings: ApiSettings, parts: ApiParts, log: Logger): Promise<Api> {
   const { host, port } = settings.listen;
-  if (!isLoopback(host) && !parts.tokens.needed) throw withoutToken(settings.listen);
+  if (!isLoopback(host) && !parts.tokens.any) throw withoutToken(settings.listen);
   const app = await makeApi(settings, parts, log);
   try {
     await app.listen({ host: host === '' ? '::' : host, port });
@@ -52,8 +54,13 @@ export async function startApi(settings: ApiSettings, parts: ApiParts, log: Logg
 }
 
 async function makeApi({ tls, networks, rate, page }: ApiSettings, parts: ApiParts, log: Logger): Promise<FastifyInstance> {
+  const strangers = rateLimited(log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
+  const logs: Logs = { log, strangers };
+  const http = { connectionsCheckingInterval: CHECK_MS };
   const app = Fastify({
-    ...(tls !== null && { https: { cert: tls.certificatePem, key: tls.privateKeyPem, minVersion: 'TLSv1.3' as const } }),
+    ...(tls === null
+      ? { http }
+      : { https: { ...http, cert: tls.certificatePem, key: tls.privateKeyPem, minVersion: 'TLSv1.3' as const } }),
     bodyLimit: MOST_BYTES,
     requestTimeout: REQUEST_MS,
     connectionTimeout: SILENCE_MS,
@@ -61,9 +68,10 @@ async function makeApi({ tls, networks, rate, page }: ApiSettings, parts: ApiPar
     exposeHeadRoutes: false,
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: LONGEST_PARAMETER },
     frameworkErrors: (error, request, reply) =>
-      void refuse(error, request as FastifyRequest, reply as unknown as FastifyReply, log),
+      void refuse(error, request as FastifyRequest, reply as unknown as FastifyReply, logs),
   }) as unknown as FastifyInstance;
   app.server.maxConnections = MOST_CONNECTIONS;
+  shareConnections(app.server);
   // What a browser sends to another origin without asking that one must not pass for JSON.
   app.removeContentTypeParser('text/plain');
   const endpoints = endpointsOf(parts, describe);
@@ -71,15 +79,17 @@ async function makeApi({ tls, networks, rate, page }: ApiSettings, parts: ApiPar
   app.addHook('onRequest', async (_request, reply) => void reply.headers(ALWAYS));
   // After requests are counted (onRequest), so that guesses are too, and before the body is read.
   app.addHook('preParsing', async (request) => {
-    authors.set(request, guard.admit(visitorOf(request), request.routeOptions.config.role ?? null));
+    guard.admit(visitorOf(request), request.routeOptions.config.role ?? null);
   });
   await app.register(rateLimit, {
     max: rate,
     timeWindow: 60_000,
     cache: MOST_ADDRESSES,
+    keyGenerator: ({ ip }) => networkOf(ip),
     errorResponseBuilder: (_request, { after }) => new Refusal('TOO_MANY', `Too many requests: try again in ${after}.`),
   });
-  app.setErrorHandler((error, request, reply) => refuse(error, request, reply, log));
+  app.setErrorHandler((error, request, reply) => refuse(error, request, reply, logs));
+  app.addHook('onClose', async () => strangers.flush());
   app.setNotFoundHandler({ preHandler: app.rateLimit() }, (request, reply) => {
     const allowed = methodsOf(endpoints, request);
     if (allowed.length === 0)
@@ -88,12 +98,12 @@ async function makeApi({ tls, networks, rate, page }: ApiSettings, parts: ApiPar
     void reply;
     throw new Refusal('METHOD_NOT_ALLOWED', `Expected ${allowed.join(' or ')} for this path.`, { headers });
   });
-  for (const one of endpoints) serve(app, one);
+  for (const one of endpoints) serve(app, one, guard);
   servePage(app, page);
   return app;
 }
 
-function serve(app: FastifyInstance, one: Endpoint): void {
+function serve(app: FastifyInstance, one: Endpoint, guard: Guard): void {
   app.route({
     method: one.method,
     url: one.path.replaceAll(/\{(\w+)\}/g, ':$1'),
@@ -108,7 +118,8 @@ function serve(app: FastifyInstance, one: Endpoint): void {
         params: one.params === undefined ? {} : checkInput(one.params, request.params),
         query: one.query === undefined ? {} : checkInput(one.query, request.query),
         body: one.body === undefined ? undefined : checkInput(one.body, request.body),
-        author: authors.get(request) ?? NOBODY,
+        // Again: the token may have been removed while the body came.
+        author: guard.admit(visitorOf(request), one.role),
         reply,
       });
       if (reply.sent) return reply;
@@ -119,8 +130,12 @@ function serve(app: FastifyInstance, one: Endpoint): void {
   });
 }
 
-function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): FastifyReply {
+function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply, { log, strangers }: Logs): FastifyReply {
   const refusal = asRefusal(error);
+  if (OF_STRANGERS.has(refusal.code)) {
+    const fields = { event: 'api_refused', code: refusal.code, peer: request.ip, method: request.method, path: pathOf(request) };
+    strangers.warn(refusal.code, fields, `API: a request of ${request.ip} was refused: ${refusal.message}`);
+  }
   if (refusal.status >= 500) {
     log.error({ event: 'api_failed', err: error, method: request.method, path: pathOf(request) }, 'a request to the API failed');
   }
@@ -129,6 +144,34 @@ function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply, lo
   if (request.routeOptions?.config.style === 'envelope')
     return reply.type(JSON_TYPE).send(JSON.stringify({ success: false, message: detail, data: { code, errors } }));
   return reply.type(PROBLEM_TYPE).send(JSON.stringify({ title: STATUS_CODES[status] ?? 'Error', status, detail, code, errors }));
+}
+
+interface Logs {
+  readonly log: Logger;
+  /** For what somebody can cause who may do nothing. */
+  readonly strangers: RateLimitedLog;
+}
+
+/** Has no address take all connections. */
+function shareConnections(server: Server): void {
+  const counts = new Map<string, number>();
+  server.on('connection', (socket: Socket) => {
+    const network = networkOf(socket.remoteAddress ?? '');
+    const count = (counts.get(network) ?? 0) + 1;
+    if (count > MOST_OF_ONE) return void socket.destroy();
+    counts.set(network, count);
+    socket.on('close', () => {
+      const rest = (counts.get(network) ?? 1) - 1;
+      if (rest === 0) counts.delete(network);
+      else counts.set(network, rest);
+    });
+  });
+}
+
+/** What counts as one address: of IPv6 the first 64 bits, since whoever has one address there has all of them. */
+function networkOf(ip: string): string {
+  const plain = isIP(ip) === 0 ? '' : canonicalAddress(ip);
+  return plain.includes(':') ? `${ipv6Groups(plain).slice(0, 4).join(':')}::/64` : plain;
 }
 
 function visitorOf({ ip, protocol, headers }: FastifyRequest) {
@@ -169,13 +212,22 @@ declare module 'fastify' {
   }
 }
 
-const authors = new WeakMap<FastifyRequest, Author>();
+/** Who is refused for these may be trying what can be had. A page that has no token yet asks without one. */
+const OF_STRANGERS: ReadonlySet<RefusalCode> = new Set([
+  'TOKEN_UNKNOWN',
+  'ROLE_INSUFFICIENT',
+  'ADDRESS_REFUSED',
+  'HOST_REFUSED',
+  'ORIGIN_REFUSED',
+]);
 const NO_BODY = 'The request has no body: send JSON with "content-type: application/json".';
-const NOBODY: Author = { actor: 'nobody', peer: '' };
 const MOST_BYTES = 64 * 1024;
 const REQUEST_MS = 10_000;
+/** How often it is looked for who takes longer: every 30 s if nobody says otherwise. */
+const CHECK_MS = 2_000;
 const SILENCE_MS = 60_000;
 const MOST_CONNECTIONS = 1_000;
+const MOST_OF_ONE = 100;
 const LONGEST_PARAMETER = 100;
 /** Whose requests are counted at once. */
 const MOST_ADDRESSES = 5_000;

@@ -39,8 +39,14 @@ export class Tokens {
     });
   }
 
-  get needed(): boolean {
+  /** Whether there is any. */
+  get any(): boolean {
     return this.#fileHash !== null || this.#tokens.length > 0;
+  }
+
+  /** Whether a request needs one. An API that other machines reach always does: another hub with this database may have removed the last. */
+  get needed(): boolean {
+    return !this.#options.loopback || this.any;
   }
 
   /** Fires with the next change: who was let in for longer than a request has to ask again. */
@@ -66,7 +72,7 @@ export class Tokens {
   /** A new one with its text, which is nowhere else. @throws Refusal `TOKEN_NEEDED`, QtunnelError `DATABASE_FAILED` */
   create(name: string, role: Role, by: Author): Promise<{ readonly kept: KeptToken; readonly text: string }> {
     return this.#turns.next(async () => {
-      if (!this.needed && role !== 'manage') {
+      if (!this.any && role !== 'manage') {
         throw new Refusal('TOKEN_NEEDED', 'The first token has to be one that may manage: nobody could make another one.', {
           fields: [{ field: 'role', message: 'expected "manage" for the first token' }],
         });

@@ -4,15 +4,13 @@ import type { Moment } from '../live/live-feed.ts';
 import type { MappingReport } from '../mapping-keeper.ts';
 import type { AgentState, ConnectionState } from '../publisher.ts';
 import type { AuditEntry, KeptToken, Traffic } from '../store/store.ts';
-import type { Totals } from '../traffic-ledger.ts';
+import type { Totals, TrafficLedger } from '../traffic-ledger.ts';
 import type * as schemas from './schemas.ts';
 
 /* The hub's own things as the API shows them. */
 
-export function mappingView(
-  { mapping, createdAt, state, problem }: MappingReport,
-  totals: Totals,
-): z.input<typeof schemas.mapping> {
+export function mappingView(report: MappingReport, ledger: TrafficLedger): z.input<typeof schemas.mapping> {
+  const { mapping, createdAt, state, problem } = report;
   return {
     protocol: mapping.protocol,
     port: mapping.port,
@@ -30,9 +28,16 @@ export function mappingView(
     problem: orNull(problem),
     connections: state?.connections ?? 0,
     refused: state?.refusedTotal ?? 0,
-    traffic: trafficView(createdAt === null && state !== null ? sinceStart(state) : totals),
+    traffic: trafficView(totalsOf(report, ledger)),
     last_error: state?.lastError ? { at: state.lastError.at.toISOString(), message: state.lastError.message } : null,
   };
+}
+
+/** What a mapping has carried ever since it was made. One that an agent asked for is not in the database. */
+export function totalsOf({ mapping, createdAt, state }: MappingReport, ledger: TrafficLedger): Totals {
+  if (createdAt !== null || state === null) return ledger.totalsOf(mapping);
+  const { connectionsTotal: connections, bytesIn, bytesOut } = state;
+  return { connections, bytesIn, bytesOut };
 }
 
 export function trafficView({ connections, bytesIn, bytesOut }: Totals): z.input<typeof schemas.traffic> {
@@ -79,10 +84,6 @@ export function tokenView({ id, name, role, createdAt }: KeptToken): z.input<typ
 
 export function auditView({ at, ...entry }: AuditEntry): z.input<typeof schemas.auditEntry> {
   return { ...entry, at: at.toISOString() };
-}
-
-function sinceStart({ connectionsTotal, bytesIn, bytesOut }: NonNullable<MappingReport['state']>): Totals {
-  return { connections: connectionsTotal, bytesIn, bytesOut };
 }
 
 function orNull(text: string): string | null {

@@ -4,7 +4,7 @@ export type Sample = Readonly<Record<string, number>>;
 export interface HistoryOptions {
   /** Samples that are kept. */
   readonly length: number;
-  /** Things that are kept at once; what comes on top of that is not. */
+  /** Things that are kept at once. What comes on top of that takes the place of what is gone; while there is nothing of that, it is not kept. */
   readonly most: number;
 }
 
@@ -57,7 +57,7 @@ export class History {
   #write(key: string, slot: number, sample: Sample): void {
     let series = this.#series.get(key);
     if (series === undefined) {
-      if (this.#series.size >= this.#options.most) return;
+      if (this.#series.size >= this.#options.most && !this.#forgetOldest()) return;
       series = { last: 0, rings: new Map() };
       this.#series.set(key, series);
     }
@@ -67,6 +67,12 @@ export class History {
       if (ring === undefined) series.rings.set(name, (ring = new Float64Array(this.#options.length).fill(Number.NaN)));
       ring[slot] = value;
     }
+  }
+
+  /** Makes room by what was not there in the sample before either; false when all of it was. */
+  #forgetOldest(): boolean {
+    const [key, oldest] = [...this.#series].reduce((one, other) => (other[1].last < one[1].last ? other : one));
+    return oldest.last < this.#next - 1 && this.#series.delete(key);
   }
 
   #inOrder(ring: Float64Array): number[] {

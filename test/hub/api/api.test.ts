@@ -1,6 +1,10 @@
+import { once } from 'node:events';
+import path from 'node:path';
 import { test } from 'tap';
 import { parseNetworks } from '../../../src/hub/allow-list.ts';
-import { freePort } from '../../support/tcp.ts';
+import { eventually } from '../../support/deadline.ts';
+import { temporaryFolder } from '../../support/files.ts';
+import { dial, ending, freePort, receive, receiveAll } from '../../support/tcp.ts';
 import { startTestApi } from '../support/api.ts';
 import { AGENT, connection } from '../support/fake-publisher.ts';
 import { mapping } from '../support/mappings.ts';
@@ -118,6 +122,8 @@ test('what an agent asked for is shown as its, and is its to end', async (t) => 
   publisher.wish(mapping(12_345));
   t.match((await call('GET', '/api/v1/mappings')).body, { mappings: [{ port: 12_345, origin: 'agent', created_at: null }] });
   t.match(await call('DELETE', '/api/v1/mappings/tcp/12345'), { status: 409, body: { code: 'PORT_TAKEN' } });
+  publisher.carry(12_345, { connectionsTotal: 2, bytesIn: 5, bytesOut: 6 });
+  t.match((await call('GET', '/api/v1/stats')).body, { traffic: { connections: 2, bytes_in: 5, bytes_out: 6 } });
 });
 
 test('tokens: as soon as there is one, everybody needs one; a reader cannot change anything', async (t) => {
@@ -184,6 +190,63 @@ test('an API that others reach does not start without a token', async (t) => {
   await t.rejects(startTestApi(t, { listen: { host: '', port: 0 } }), { code: 'CONFIG_INVALID' });
   const { call } = await startTestApi(t, { listen: { host: '0.0.0.0', port: 0 }, fileToken: 'from-a-vault' });
   t.equal((await call('GET', '/health')).status, 200);
+});
+
+test('an API that others reach stays closed when another hub with the same database removes the last token', async (t) => {
+  const database = path.join(temporaryFolder(t), 'hub.db');
+  const here = await startTestApi(t, { database });
+  const { token, id } = (await here.call('POST', '/api/v1/tokens', { name: 'ops', role: 'manage' })).body;
+  const open = await startTestApi(t, { database, listen: { host: '0.0.0.0', port: 0 } });
+  const asOps = { authorization: `Bearer ${token}` };
+  t.equal((await open.call('GET', '/api/v1/mappings', undefined, asOps)).status, 200);
+  t.equal((await here.call('DELETE', `/api/v1/tokens/${id}`, undefined, asOps)).status, 204);
+  await open.tokens.refresh();
+  for (const headers of [{}, asOps, { host: 'localhost' }])
+    t.equal((await open.call('GET', '/api/v1/mappings', undefined, headers)).status, 401);
+  t.match(await open.call('POST', '/api/v1/tokens', { name: 'eve', role: 'manage' }, { host: 'localhost' }), { status: 401 });
+});
+
+test('a token that is removed while a request is being sent is refused', async (t) => {
+  const { call, port: api, publisher } = await startTestApi(t);
+  const { token: first } = (await call('POST', '/api/v1/tokens', { name: 'ops', role: 'manage' })).body;
+  const asOps = { authorization: `Bearer ${first}` };
+  const { token, id } = (await call('POST', '/api/v1/tokens', { name: 'eve', role: 'manage' }, asOps)).body;
+  const body = JSON.stringify({ port: await freePort(), target: '127.0.0.1:22' });
+  const head = ['POST /api/v1/mappings HTTP/1.1', 'host: localhost', 'content-type: application/json', 'connection: close'];
+  const socket = await dial(t, api);
+  socket.write(
+    [...head, `authorization: Bearer ${token}`, `content-length: ${body.length}`, 'expect: 100-continue', '', ''].join('\r\n'),
+  );
+  await receive(socket, 'HTTP/1.1 100 Continue'.length);
+  t.equal((await call('DELETE', `/api/v1/tokens/${id}`, undefined, asOps)).status, 204);
+  socket.write(body);
+  t.match((await receiveAll(socket)).toString(), /HTTP\/1\.1 401 /);
+  t.same(publisher.mappings(), []);
+});
+
+test('who may not is named in the log, and no token is', async (t) => {
+  const { call, log } = await startTestApi(t, { fileToken: 'from-a-vault' });
+  for (let n = 0; n < 100; n++) await call('GET', '/api/v1/mappings?x=secret', undefined, { authorization: 'Bearer a-guess' });
+  const lines = log.lines.filter(({ event }) => event === 'api_refused');
+  t.equal(lines.length, 10, 'not as often as somebody tries');
+  t.match(lines[0], { code: 'TOKEN_UNKNOWN', peer: '127.0.0.1', method: 'GET', path: '/api/v1/mappings' });
+  t.notMatch(JSON.stringify(lines), /guess|secret|vault/);
+});
+
+test('one address cannot take all connections', async (t) => {
+  const { port: api, call } = await startTestApi(t);
+  const many = await Promise.all(Array.from({ length: 100 }, () => dial(t, api)));
+  t.equal(await ending(await dial(t, api)), 'fin');
+  many[0]!.write('GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n');
+  t.match((await receive(many[0]!, 12)).toString(), 'HTTP/1.1 200');
+  many[0]!.destroy();
+  await once(many[0]!, 'close');
+  await eventually('a place', () =>
+    call('GET', '/health').then(
+      ({ status }) => status === 200,
+      () => false,
+    ),
+  );
 });
 
 test('only allowed networks are answered', async (t) => {

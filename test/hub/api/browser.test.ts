@@ -32,6 +32,16 @@ test('a page of another origin can change nothing, whatever it sends', async (t)
   t.same(publisher.mappings(), []);
 });
 
+test('a page of another origin that does not say which (an image, no-cors) is not served either; a link to the page is', async (t) => {
+  const { call } = await startTestApi(t);
+  for (const site of ['cross-site', 'same-site'])
+    for (const path of ['/api/v1/events', '/api/v1/mappings', '/api/mapping/list'])
+      t.equal((await call('GET', path, undefined, { 'sec-fetch-site': site })).status, 403, `${site} ${path}`);
+  t.equal((await call('GET', '/health', undefined, { 'sec-fetch-site': 'cross-site' })).status, 200);
+  for (const site of ['same-origin', 'none'])
+    t.equal((await call('GET', '/api/v1/mappings', undefined, { 'sec-fetch-site': site })).status, 200, site);
+});
+
 test('a browser that asks first is not given leave', async (t) => {
   const { call } = await startTestApi(t);
   const asked = await call('OPTIONS', '/api/mapping/create', undefined, {

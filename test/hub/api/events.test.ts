@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { type Test, test } from 'tap';
 import { withDeadline } from '../../support/deadline.ts';
-import { freePort } from '../../support/tcp.ts';
+import { dial, freePort, receive } from '../../support/tcp.ts';
 import { startTestApi, type TestApi } from '../support/api.ts';
 import { AGENT } from '../support/fake-publisher.ts';
 
@@ -45,6 +45,19 @@ test('more listeners than there are places are told so, and a place is free agai
   let again = null;
   while (again === null) again = await listen(t, hub).catch(() => null);
   t.match(await again.next(), { at: String, mappings: [] });
+});
+
+test('many requests in one go on one connection take one place, and give it back', async (t) => {
+  const hub = await startTestApi(t);
+  hub.live.tick(Date.now());
+  for (let round = 0; round < 2; round++) {
+    const socket = await dial(t, hub.port);
+    socket.write('GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n'.repeat(70));
+    await receive(socket, 500);
+    socket.destroy();
+  }
+  for (let n = 0; n < 64; n++) await listen(t, hub);
+  t.equal((await hub.call('GET', '/api/v1/events')).status, 429);
 });
 
 test('the last hour of the hub, an agent and a mapping', async (t) => {

@@ -24,4 +24,7 @@ test('forgets what has not been there for its whole length, and takes no more th
   t.same(history.keys(), ['b']);
   history.add(4, new Map([['c', { x: 1 }]]));
   t.same(history.keys(), ['b', 'c'], 'and there is room again');
+  history.add(5, new Map([['b', { x: 1 }]]));
+  history.add(6, new Map(['b', 'd', 'e'].map((key) => [key, { x: 1 }])));
+  t.same(history.keys(), ['b', 'd'], 'what is gone makes room before it is forgotten');
 });

@@ -1,5 +1,6 @@
 import { request } from 'node:http';
 import path from 'node:path';
+import { isLoopback } from '../../../src/hub/api/guard.ts';
 import { type Api, type ApiSettings, startApi } from '../../../src/hub/api/server.ts';
 import { Tokens } from '../../../src/hub/api/tokens.ts';
 import { LiveFeed } from '../../../src/hub/live/live-feed.ts';
@@ -22,6 +23,7 @@ export interface TestApi {
   readonly publisher: FakePublisher;
   /** Its clock is the test's: `live.tick(time)`. */
   readonly live: LiveFeed;
+  readonly tokens: Tokens;
   readonly log: ReturnType<typeof keptLog>;
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Reply>;
 }
@@ -53,7 +55,7 @@ export async function startTestApi(t: Owner, options: TestApiOptions = {}): Prom
   const ledger = new TrafficLedger({ store, publisher, log: log.log });
   const keeper = new MappingKeeper({ store, publisher, log: log.log, forget: (mapping) => ledger.forget(mapping) });
   const settings: ApiSettings = { listen: { host: '127.0.0.1', port: 0 }, tls: null, networks: null, rate: 1_000_000, ...changed };
-  const tokens = new Tokens({ store, fileToken, loopback: true });
+  const tokens = new Tokens({ store, fileToken, loopback: isLoopback(settings.listen.host) });
   await Promise.all([ledger.start(), keeper.start(), tokens.refresh()]);
   const live = new LiveFeed(publisher);
   const parts = { store, keeper, ledger, publisher, live, tokens, tunnelEnabled, startedAt: new Date() };
@@ -66,7 +68,7 @@ export async function startTestApi(t: Owner, options: TestApiOptions = {}): Prom
     await store.close();
   });
   const { port } = api.address;
-  return { api, port, store, broken, publisher, live, log, call: (...words) => callApi(port, ...words) };
+  return { api, port, store, broken, publisher, live, tokens, log, call: (...words) => callApi(port, ...words) };
 }
 
 /** One request. A body that is text is sent as it is, anything else as JSON. */

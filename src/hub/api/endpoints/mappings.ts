@@ -11,7 +11,7 @@ import { mappingFrom } from '../wish.ts';
 
 /** Mappings, as resources and in the shape of `/api/mapping/…`. */
 export function mappingEndpoints({ keeper, ledger, store, tunnelEnabled }: ApiParts): Endpoint[] {
-  const view = (report: MappingReport) => mappingView(report, ledger.totalsOf(report.mapping));
+  const view = (report: MappingReport) => mappingView(report, ledger);
   const list = () => keeper.list().map(view);
   const create = async (body: schemas.MappingInput, author: Author) =>
     view(await keeper.create(mappingFrom(body, tunnelEnabled), author));

@@ -3,7 +3,8 @@ import { VERSION } from '../../../version.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import type { ApiParts } from '../parts.ts';
 import * as schemas from '../schemas.ts';
-import { agentView, connectionView, trafficView } from '../views.ts';
+import { sumOf } from '../../traffic-ledger.ts';
+import { agentView, connectionView, totalsOf, trafficView } from '../views.ts';
 
 /** What the hub is doing. */
 export function stateEndpoints({ keeper, ledger, publisher, tunnelEnabled, startedAt }: ApiParts): Endpoint[] {
@@ -65,7 +66,7 @@ export function stateEndpoints({ keeper, ledger, publisher, tunnelEnabled, start
             mappings_ready: mappings.filter(({ problem }) => problem === '').length,
             agents: publisher.agents().length,
             connections: publisher.connections().length,
-            traffic: trafficView(ledger.totals()),
+            traffic: trafficView(sumOf(mappings.map((report) => totalsOf(report, ledger)))),
           },
         };
       },
