@@ -6,6 +6,7 @@ import { type LayerValue, readValue } from '../config/layer.ts';
 import { expecting, firstError } from '../config/schema.ts';
 import { suggestion } from '../config/suggest.ts';
 import { readYaml, type YamlText } from '../config/yaml.ts';
+import { isUrl } from './store/database-url.ts';
 
 /**
  * The settings in a file of `qtunnel hub` or `qtunnel agent`, by the names of their flags. Besides these a hub's file may have the groups of `GROUPS`.
@@ -104,7 +105,7 @@ const GROUPS: Readonly<Record<string, Group>> = {
   database: {
     keys: ['path', 'url'],
     flags: ({ path: file, url }, folder) => ({
-      ...(file !== undefined && { database: path.resolve(folder, file) }),
+      ...(file !== undefined && { database: isUrl(file) ? file : path.resolve(folder, file) }),
       ...(url !== undefined && { database: url }),
     }),
   },

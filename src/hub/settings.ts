@@ -12,6 +12,7 @@ import { AllowList, parseNetworks } from './allow-list.ts';
 import { readSettingsFile } from './file.ts';
 import { AGENT_FLAGS, type AgentFlagName, HUB_FLAGS, type HubFlagName, isOwn } from './flags.ts';
 import type { ManagementSettings } from './management.ts';
+import { hasPassword } from './store/database-url.ts';
 import { parsePorts, type PortRange } from './port-range.ts';
 import { parseWish, type Wish } from './wish.ts';
 
@@ -163,11 +164,16 @@ function hubOf({ where, value }: { where: string; value: Address }): Layer {
 }
 
 function warningsFor(words: Words): string[] {
-  return words.has('secret')
-    ? ['-secret: other users of this machine can read it in the process list; use -secret-file or QTUNNEL_SECRET']
-    : [];
+  const database = String(words.get('database')?.value ?? '');
+  return [
+    ...(words.has('secret') ? [`-secret: ${READABLE} use -secret-file or QTUNNEL_SECRET`] : []),
+    ...(hasPassword(database)
+      ? [`-database: ${READABLE} give the URL in a file for -conf, in QTUNNEL_DATABASE, or leave the password to ~/.pgpass`]
+      : []),
+  ];
 }
 
+const READABLE = 'other users of this machine can read it in the process list;';
 const UNLESS_TOLD: Layer = { shared: true, values: new Map([['quic', { where: '-quic', value: true }]]) };
 const HUB_UNLESS_TOLD: Layer = {
   shared: true,

@@ -8,6 +8,7 @@ import type { ProcessSettings, TunnelSettings } from '../config/settings.ts';
 import { formatValue } from '../config/values.ts';
 import { QtunnelError } from '../errors.ts';
 import { settleAgent, settleHub } from '../hub/settings.ts';
+import { hasPassword, isUrl } from '../hub/store/database-url.ts';
 import { flagsOfKind, type Kind } from './flags.ts';
 
 /** A service to be installed. */
@@ -48,7 +49,7 @@ export async function planService(kind: Kind, name: string | null, given: Given,
   const folders = [
     ...tunnels.flatMap(({ stateDir, knownHosts }) => [stateDir, path.dirname(knownHosts)]),
     ...(ofProcess.logto.includes('/') ? [path.dirname(ofProcess.logto)] : []),
-    ...(database === null || database.includes('://') ? [] : [path.dirname(database)]),
+    ...(database === null || isUrl(database) ? [] : [path.dirname(database)]),
   ];
   return {
     kind,
@@ -82,7 +83,7 @@ export function isWithin(folder: string, file: string): boolean {
 
 function refuseSecrets(kind: Kind, given: Given): void {
   for (const [name, { where, value }] of given) {
-    const isSecret = flagOf(kind, name).secret === true && (name !== 'database' || /:\/\/[^/]*:[^/]*@/.test(String(value)));
+    const isSecret = flagOf(kind, name).secret === true && (name !== 'database' || hasPassword(String(value)));
     if (!isSecret) continue;
     const instead = name === 'secret' ? 'use -secret-file' : `write it into a file for -conf, as ${name}`;
     throw new QtunnelError('USAGE', `${where}: other users of this machine can read a service's unit; ${instead}`);

@@ -41,6 +41,24 @@ void test('a hub: command line over environment over file over defaults', async 
   t.match(hub([`-conf=${path.join(folder, 'one.yaml')}`]).ports, { first: 20_000, last: 20_000 });
 });
 
+void test('a database: a path counts from the file that has it, a URL is left as it is; a password on the command line is warned of', async (t) => {
+  const url = 'postgres://user:password@host/name';
+  const folder = t.testdir({
+    'path.yaml': 'database: { path: hub.db }\n',
+    'url.yaml': `database: { url: "${url}" }\n`,
+    'both.yaml': `database: { path: "${url}" }\n`,
+  });
+  const databaseOf = (name: string) => hub([`-conf=${path.join(folder, name)}`]).management.database;
+  t.equal(databaseOf('path.yaml'), path.join(folder, 'hub.db'));
+  t.equal(databaseOf('url.yaml'), url);
+  t.equal(databaseOf('both.yaml'), url);
+  const warnings = (...words: string[]) => settleHub(readFlags(words, { flags: HUB_FLAGS, help: '' }), {}).warnings;
+  t.match(warnings(`-database=${url}`), [/^-database: other users of this machine can read it/]);
+  t.notMatch(warnings(`-database=${url}`).join(''), /postgres:/);
+  t.same(warnings('-database=postgres://user@host/name'), []);
+  t.same(warnings('-database=/var/lib/hub.db'), []);
+});
+
 void test('an agent: its hub, its name, what it lets through and asks for', async (t) => {
   t.match(agent(['-server=hub:9000']), {
     name: hostname(),

@@ -1,4 +1,7 @@
 import type { Kysely } from 'kysely';
+import { z } from 'zod';
+import { NAME } from '../../config/values.ts';
+import { QtunnelError } from '../../errors.ts';
 import type { Protocol } from '../mapping.ts';
 import type { KeptMapping } from './store.ts';
 import type { MappingRow, Tables } from './tables.ts';
@@ -43,18 +46,49 @@ function toRow({ mapping, createdAt }: KeptMapping): MappingRow {
   };
 }
 
+/** @throws QtunnelError `DATABASE_FAILED` for what this program has not written */
 function fromRow(row: MappingRow): KeptMapping {
-  return {
-    mapping: {
-      protocol: row.protocol as Protocol,
-      port: row.port,
-      via: row.via as KeptMapping['mapping']['via'],
-      agent: row.agent,
-      target: { host: row.target_host, port: row.target_port },
-      allow: JSON.parse(row.allow) as string[],
-      bandwidth: row.bandwidth ?? Infinity,
-      note: row.note,
-    },
-    createdAt: new Date(row.created_at),
-  };
+  const checked = written.safeParse(row);
+  if (!checked.success) throw damaged(row, checked.error);
+  const { protocol, port, via, agent, target_host: host, target_port: targetPort, allow, bandwidth, note, ...rest } = checked.data;
+  const mapping = { protocol, port, via, agent, target: { host, port: targetPort }, allow, bandwidth: bandwidth ?? Infinity, note };
+  return { mapping, createdAt: new Date(rest.created_at) };
 }
+
+function damaged({ protocol, port }: MappingRow, error: z.ZodError): QtunnelError {
+  const columns = [...new Set(error.issues.map(({ path }) => String(path[0])))].join(', ');
+  return new QtunnelError(
+    'DATABASE_FAILED',
+    `The database has a mapping that no hub has written: ${protocol}/${port} in the table mappings, ${columns}. Correct the row, or delete it.`,
+  );
+}
+
+/** Undefined for what is not JSON. */
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const port = z.int().min(1).max(65_535);
+const networks = z.array(z.string());
+/** What `toRow` makes. */
+const written = z.object({
+  protocol: z.enum(['tcp', 'udp']),
+  port,
+  via: z.enum(['agent', 'direct']),
+  agent: z.union([z.literal(''), z.string().regex(NAME)]),
+  target_host: z.string().min(1),
+  target_port: port,
+  allow: z.string().transform((text, context) => {
+    const parsed = networks.safeParse(jsonOf(text));
+    if (parsed.success) return parsed.data;
+    context.addIssue('no list of networks');
+    return z.NEVER;
+  }),
+  bandwidth: z.number().positive().nullable(),
+  note: z.string(),
+  created_at: z.number().min(0).max(8.64e15),
+});

@@ -1,4 +1,5 @@
 import { QtunnelError } from '../../errors.ts';
+import { isUrl } from './database-url.ts';
 import { SqlStore } from './sql-store.ts';
 import type { Store } from './store.ts';
 
@@ -24,8 +25,8 @@ async function openEngine(database: string) {
     const { openPostgres } = await import('./postgres.ts');
     return openPostgres(database);
   }
-  if (/^[a-z][a-z+]+:\/\//.test(database)) {
-    throw new QtunnelError('DATABASE_FAILED', `-database: expected a file or postgres://…, got "${schemeOf(database)}://…".`);
+  if (isUrl(database)) {
+    throw new QtunnelError('DATABASE_FAILED', `-database: expected a file or postgres://…, got "${schemeOf(database)}:…".`);
   }
   const { openSqlite } = await import('./sqlite.ts');
   return await openSqlite(database);
@@ -36,4 +37,4 @@ function schemeOf(url: string): string {
   return url.slice(0, url.indexOf(':'));
 }
 
-const POSTGRES = /^postgres(ql)?:\/\//;
+const POSTGRES = /^postgres(ql)?:\/\//i;

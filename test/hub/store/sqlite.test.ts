@@ -41,13 +41,46 @@ test('a file that is no database, or of a later version, is refused and left alo
   await t.rejects(openStore(later), { code: 'DATABASE_FAILED', message: /a later version of qtunnel made it/ });
 });
 
+test('a mapping that no hub has written is named, whatever is wrong with it', async (t) => {
+  const file = path.join(temporaryFolder(t), 'hub.db');
+  const store = await openStore(file);
+  t.teardown(() => store.close());
+  await store.addMapping(kept(10_022), ANNA);
+  const { DatabaseSync } = await import('@photostructure/sqlite');
+  const database = new DatabaseSync(file);
+  t.teardown(() => database.close());
+  for (const change of [
+    "allow = 'null'",
+    "allow = '[1]'",
+    "allow = '['",
+    'target_port = 0',
+    "target_host = ''",
+    "bandwidth = 'much'",
+    'bandwidth = -1',
+    "via = 'ssh'",
+    "agent = '../x'",
+    "created_at = 'once'",
+    'port = 99999',
+  ]) {
+    database.exec(`update mappings set ${change}`);
+    const column = change.split(' ', 1)[0]!;
+    const named = new RegExp(`^The database has a mapping that no hub has written: tcp/\\d+ in the table mappings, ${column}\\.`);
+    await t.rejects(store.mappings(), { code: 'DATABASE_FAILED', message: named }, change);
+    database.exec('delete from mappings');
+    await store.addMapping(kept(10_022), ANNA);
+  }
+  t.match(await store.mappings(), [{ mapping: { port: 10_022 } }]);
+});
+
 test('a folder that cannot be written, and a URL of another database, are refused with what to do', async (t) => {
   const folder = temporaryFolder(t);
   mkdirSync(path.join(folder, 'hub.db'));
   await t.rejects(openStore(path.join(folder, 'hub.db')), { code: 'DATABASE_FAILED', message: /-database/ });
-  const error = await openStore('mysql://user:password@host/name').catch((thrown: unknown) => thrown);
-  t.match(error, { code: 'DATABASE_FAILED', message: /"mysql:/ });
-  t.notOk(String(error).includes('password'));
+  for (const scheme of ['mysql://', 'MySQL://', 'postgres:/', 'postgresql+x://', 'file:/', 's3://']) {
+    const error = await openStore(`${scheme}user:password@host/name`).catch((thrown: unknown) => thrown);
+    t.match(error, { code: 'DATABASE_FAILED', message: `"${scheme.split(':')[0]}:` });
+    t.notOk(String(error).includes('password'));
+  }
 });
 
 test('a step of the migrations that fails half way has done nothing', async (t) => {
