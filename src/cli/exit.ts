@@ -1,4 +1,5 @@
 import { QtunnelError } from '../errors.ts';
+import { plainText } from '../observe/plain-text.ts';
 
 /** What the process exits with; `-help` has the same list. */
 export const EXIT = { OK: 0, FAILED: 1, USAGE: 2 } as const;
@@ -13,7 +14,7 @@ export function exitCodeFor(error: unknown): ExitCode {
 export function errorText(error: unknown, debug: boolean): string {
   const message = error instanceof Error ? error.message : String(error);
   const known = error instanceof QtunnelError;
-  const line = `qtunnel: ${known ? '' : 'internal error: '}${message.replaceAll(/\s*\n\s*/g, ' ')}${debug || known ? '' : ' (-log-level=debug shows where)'}\n`;
+  const line = `qtunnel: ${known ? '' : 'internal error: '}${plainText(message.replaceAll(/\s*\n\s*/g, ' '))}${debug || known ? '' : ' (-log-level=debug shows where)'}\n`;
   return debug && error instanceof Error ? `${line}${stackOf(error)}\n` : line;
 }
 

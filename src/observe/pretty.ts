@@ -1,4 +1,5 @@
 import pinoPretty from 'pino-pretty';
+import { plainText } from './plain-text.ts';
 
 /**
  * Makes one of pino's JSON lines readable: `12:00:00.000 INFO  web: message key=value`, where `web` is the tunnel when there are several. A stack follows
@@ -45,7 +46,7 @@ function quoted(value: unknown): string {
 
 /** What a peer sent may be in a message: no line breaks and no terminal's control sequences. */
 function plain(value: unknown): string {
-  return String(value).replaceAll(CONTROL, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return plainText(String(value));
 }
 
 function stackOf(error: unknown): string {
@@ -76,5 +77,3 @@ const OWN_PLACE = new Set([
     'retryIn',
   ],
 ]);
-// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;

@@ -5,6 +5,7 @@ import type { Environment } from '../../config/environment.ts';
 import type { LayerValue } from '../../config/layer.ts';
 import { suggestion } from '../../config/suggest.ts';
 import { QtunnelError } from '../../errors.ts';
+import type { HubClient } from './hub-client.ts';
 import { MANAGE_FLAGS, type ManageCommand } from './flags.ts';
 import { hubClientFrom } from './settings.ts';
 import { TASKS } from './tasks.ts';
@@ -29,7 +30,21 @@ export async function outputOf(words: readonly string[], environment: Environmen
   const hub = await hubClientFrom(flags, environment);
   const { ask, show } = TASKS[command];
   const answer = await ask(hub, valuesOf(flags));
-  return flags.get('json')?.value === true ? `${JSON.stringify(answer, null, 2)}\n` : show(answer as never);
+  return flags.get('json')?.value === true ? jsonText(answer) : shown(() => show(answer as never), hub);
+}
+
+/** Another program's answer has not what a hub's has. */
+function shown(show: () => string, hub: HubClient): string {
+  try {
+    return show();
+  } catch (error) {
+    throw error instanceof QtunnelError ? error : hub.stranger('another answer');
+  }
+}
+
+/** JSON leaves a terminal's second set of control characters as they are. */
+function jsonText(answer: unknown): string {
+  return `${JSON.stringify(answer, null, 2).replaceAll(/[\u007f-\u009f]/g, (one) => `\\u00${one.charCodeAt(0).toString(16)}`)}\n`;
 }
 
 /** The command and the words after it; null when only help is asked for. */

@@ -31,16 +31,24 @@ export class HubClient {
       throw error instanceof QtunnelError ? error : this.#unreachable(error as NodeJS.ErrnoException);
     });
     const content = parse(answer.text);
-    if (answer.status < 300 && content === undefined) throw this.#stranger('no JSON');
+    if (answer.status < 300 && content === undefined) throw this.stranger('no JSON');
     if (answer.status < 300) return content;
     const { detail, message } = (typeof content === 'object' && content !== null ? content : {}) as {
       detail?: unknown;
       message?: unknown;
     };
     const said = typeof detail === 'string' ? detail : message;
-    if (typeof said !== 'string') throw this.#stranger(`status ${answer.status}`);
+    if (typeof said !== 'string') throw this.stranger(`status ${answer.status}`);
     const advice = answer.status === 401 ? ' Give one with -token-file or QTUNNEL_TOKEN_FILE.' : '';
     throw new QtunnelError('HUB_REFUSED', `The hub says: ${said}${advice}`);
+  }
+
+  /** What answers is something else. */
+  stranger(what: string): QtunnelError {
+    return new QtunnelError(
+      'HUB_UNREACHABLE',
+      `What answers at ${this.#options.url.host} is not a hub's API (${what}): check -api.`,
+    );
   }
 
   async #send(method: string, path: string, body: string | undefined): Promise<{ readonly status: number; readonly text: string }> {
@@ -102,13 +110,6 @@ export class HubClient {
       ? 'give its authority with -ca-file, or its fingerprint with -pin'
       : `check that the hub runs with -api, and that -api here is right (${protocol}//${host})`;
     return new QtunnelError('HUB_UNREACHABLE', `There is no hub at ${host}: ${reason}; ${advice}.`, { cause });
-  }
-
-  #stranger(what: string): QtunnelError {
-    return new QtunnelError(
-      'HUB_UNREACHABLE',
-      `What answers at ${this.#options.url.host} is not a hub's API (${what}): check -api.`,
-    );
   }
 }
 

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { formatValue } from '../../config/values.ts';
 import { findFlag } from '../../config/flags.ts';
 import { QtunnelError } from '../../errors.ts';
+import { plainText } from '../../observe/plain-text.ts';
 import type * as schemas from '../api/schemas.ts';
 import type { ManageCommand } from './flags.ts';
 import type { HubClient } from './hub-client.ts';
@@ -61,7 +62,7 @@ const createToken: Task<NewToken> = {
     const body = { name: needed(values, 'name', 'laptop'), role: values.get('role') ?? 'read' };
     return (await hub.call('POST', '/api/v1/tokens', body)) as NewToken;
   },
-  show: ({ token }) => `${token}\n`,
+  show: ({ token }) => `${plainText(token)}\n`,
 };
 
 const removeToken: Task<{ readonly removed: string }> = {

@@ -1,3 +1,5 @@
+import { plainText } from '../../observe/plain-text.ts';
+
 /**
  * Rows under their headings, in columns as wide as they need; nothing but the headings when there are none.
  * Control characters, which a peer may have sent, are shown as text.
@@ -37,10 +39,4 @@ export function ageText(since: string, now: number): string {
   return seconds < 172_800 ? `${Math.floor(seconds / 3_600)} h` : `${Math.floor(seconds / 86_400)} d`;
 }
 
-function plainText(text: string): string {
-  return text.replaceAll(CONTROL, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
-}
-
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
-// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;

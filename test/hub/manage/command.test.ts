@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'tap';
+import { errorText } from '../../../src/cli/exit.ts';
 import { outputOf } from '../../../src/hub/manage/command.ts';
 import { loadServerIdentity } from '../../../src/identity/server-identity.ts';
 import { temporaryFolder } from '../../support/files.ts';
@@ -85,7 +86,34 @@ test('a hub that is not there, or is none', async (t) => {
   await t.rejects(outputOf(['agents', `-api=127.0.0.1:${web}`], {}, false), stranger);
   const page = await listen(t, (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>'));
   await t.rejects(outputOf(['agents', `-api=127.0.0.1:${page}`], {}, false), stranger);
+  for (const json of ['{}', '{"agents":7}', '[]', 'null']) {
+    const answer = `HTTP/1.1 200 OK\r\ncontent-length: ${json.length}\r\n\r\n${json}`;
+    await t.rejects(outputOf(['agents', `-api=127.0.0.1:${await listen(t, (socket) => socket.end(answer))}`], {}, false), stranger);
+  }
   await t.rejects(outputOf(['agents', '-api=nowhere.invalid:1'], {}, false), { code: 'HUB_UNREACHABLE' });
+});
+
+test('what a hub says cannot steer the terminal', async (t) => {
+  const evil = '\u001B[2J\u009B2J';
+  const answers: [words: string[], status: number, json: object][] = [
+    [['token', 'create', '-name=ops'], 201, { token: evil }],
+    [
+      ['agents'],
+      200,
+      { agents: [{ ...AGENT, name: evil, allow: [evil], since: new Date().toISOString(), rtt_ms: null, loss: null }] },
+    ],
+    [['agents', '-json'], 200, { agents: [{ name: evil }] }],
+    [['agents'], 409, { detail: evil }],
+  ];
+  for (const [words, status, json] of answers) {
+    const body = Buffer.from(JSON.stringify(json));
+    const head = `HTTP/1.1 ${status} x\r\ncontent-length: ${body.length}\r\n\r\n`;
+    const port = await listen(t, (socket) => socket.end(Buffer.concat([Buffer.from(head), body])));
+    const said = await outputOf([...words, `-api=127.0.0.1:${port}`], {}, false).catch((error: unknown) => errorText(error, false));
+    t.match(said, /9b2J/);
+    // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
+    t.notMatch(said, /[\u001B\u009B]/, words.join(' '));
+  }
 });
 
 test('wrong words', async (t) => {
