@@ -131,6 +131,13 @@ export function reportKeys(
   };
 }
 
+/**
+ * What shards are authenticated with (docs/PROTOCOL.md, "Blocks"), 32 bytes each. Made of the client's nonce alone, which the two sides know before WELCOME: that may travel in a block.
+ */
+export function shardKeys(hmac: Hmac, clientNonce: Uint8Array): { toClient: Uint8Array; toServer: Uint8Array } {
+  return { toClient: hmac(clientNonce, SHARDS_TO_CLIENT_LABEL), toServer: hmac(clientNonce, SHARDS_TO_SERVER_LABEL) };
+}
+
 /** A REJECT frame for a client that cannot be served now, and the error for the log. */
 export function refuse(
   reason: RejectReason,
@@ -213,6 +220,8 @@ const CLIENT_LABEL = encoder.encode('qtunnel/1 client\0');
 const SERVER_LABEL = encoder.encode('qtunnel/1 server\0');
 const TO_CLIENT_LABEL = encoder.encode('qtunnel/1 reports to client\0');
 const TO_SERVER_LABEL = encoder.encode('qtunnel/1 reports to server\0');
+const SHARDS_TO_CLIENT_LABEL = encoder.encode('qtunnel/1 shards to client\0');
+const SHARDS_TO_SERVER_LABEL = encoder.encode('qtunnel/1 shards to server\0');
 const NO_PROOF = new Uint8Array(0);
 /** Where the proof begins: after version (1), link id (8) and nonce (16); after version (1) and nonce (16). */
 const HELLO_PROOF_AT = 25;

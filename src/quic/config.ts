@@ -101,7 +101,7 @@ const MAX_DATAGRAM = 1350;
  * Bytes of UDP payload that are tried besides: Ethernet with IPv6 and with IPv4; jumbo frames, of which two carry the largest packet that quiche makes; and, on
  * loopback, what carries it by itself.
  */
-export const DATAGRAM_SIZES: readonly number[] = [MAX_DATAGRAM, 1452, 1472, 8216, 16_407];
+export const DATAGRAM_SIZES: readonly number[] = [MAX_DATAGRAM, 1452, 1472, 8220, 16_411];
 /** Bytes: a tenth of the first window, which a path of 1 Gbit/s and 100 ms does not fill. */
 const LARGEST_NAMED = 1_600_000;
 const UNLIMITED = 2 ** 50;

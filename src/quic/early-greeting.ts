@@ -6,7 +6,7 @@ import { ClientHandshake, reportKeys } from '../protocol/handshake.ts';
 import { DEFAULT_SETTINGS, LINK_ID } from '../protocol/messages.ts';
 import type { UdpAddress } from '../udp/socket.ts';
 import type { QuicConnection } from './connection.ts';
-import { Greeting, type GreetingOutcome } from './greeting.ts';
+import { clientShardKeys, Greeting, type GreetingOutcome } from './greeting.ts';
 import type { QuicOptions } from './link-settings.ts';
 import { QuicLink } from './link.ts';
 import type { Ticket } from './tickets.ts';
@@ -39,8 +39,16 @@ export class EarlyGreeting extends Greeting {
     this.#nonce = context.nonce;
     this.#handshake = new ClientHandshake(context, id);
     this.control.send(this.#handshake.hello);
+    const shards = clientShardKeys(options.auth.hmac, this.#nonce);
     const peer = { ...DEFAULT_SETTINGS, shards: this.settings.shards, endpoints: ticket.wantsEndpoints ? 1 : 0 };
-    this.#link = new QuicLink(connection, this.control, options, { id, role: 'client', own: this.settings, peer, reports: null });
+    this.#link = new QuicLink(connection, this.control, options, {
+      id,
+      role: 'client',
+      own: this.settings,
+      peer,
+      shards,
+      reports: null,
+    });
     outcome.onLink(this.#link);
   }
 

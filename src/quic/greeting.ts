@@ -5,9 +5,11 @@ import {
   ClientHandshake,
   type HandshakeContext,
   type HelloVerdict,
+  type Hmac,
   judgeHello,
   refuse,
   reportKeys,
+  shardKeys,
 } from '../protocol/handshake.ts';
 import { LINK_ID, type LinkSettings, NONCE } from '../protocol/messages.ts';
 import { closeCodeFor } from './close.ts';
@@ -16,6 +18,7 @@ import { ControlStream } from './control-stream.ts';
 import { type QuicOptions, settingsOf } from './link-settings.ts';
 import { QuicLink } from './link.ts';
 import type { UdpAddress } from '../udp/socket.ts';
+import type { DirectionKeys } from './packetization/packetizer.ts';
 import type { Stage } from './stage.ts';
 
 /** What comes of a greeting. Exactly one of `onLink` and `onFailure` is called, once. */
@@ -134,9 +137,9 @@ export class ClientGreeting extends Greeting {
     } catch (error) {
       return this.fail(asQtunnelError(error));
     }
-    this.connection.packetizer.acceptBlocks();
     const context = this.context(leaf);
     this.#nonce = context.nonce;
+    this.connection.packetizer.acceptBlocks(clientShardKeys(context.hmac, context.nonce).fromPeer);
     this.#handshake = new ClientHandshake(context, this.#linkId);
     this.control.send(this.#handshake.hello);
   }
@@ -152,6 +155,7 @@ export class ClientGreeting extends Greeting {
       role: 'client',
       own: this.settings,
       peer: welcome.settings,
+      shards: clientShardKeys(options.auth.hmac, this.#nonce),
       reports,
     });
     connection.resetToken = welcome.resetToken;
@@ -191,12 +195,14 @@ export class ServerGreeting extends Greeting {
     const { linkId, settings, nonce, client } = verdict.hello;
     const { toClient, toServer } = reportKeys(options.auth.hmac, nonce, context.nonce);
     const reports = { toPeer: toClient, fromPeer: toServer };
+    const shards = shardKeys(options.auth.hmac, nonce);
     const link = new QuicLink(connection, control, options, {
       id: linkId,
       client,
       role: 'server',
       own: this.settings,
       peer: settings,
+      shards: { toPeer: shards.toClient, fromPeer: shards.toServer },
       reports,
     });
     this.handOver(link);
@@ -215,4 +221,10 @@ export class ServerGreeting extends Greeting {
     this.control.onFrame = () => {};
     this.fail(error);
   }
+}
+
+/** A client's keys for shards, from the nonce in its HELLO. */
+export function clientShardKeys(hmac: Hmac, nonce: Uint8Array): DirectionKeys {
+  const { toClient, toServer } = shardKeys(hmac, nonce);
+  return { toPeer: toServer, fromPeer: toClient };
 }

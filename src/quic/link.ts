@@ -34,7 +34,7 @@ import type { QuicOptions } from './link-settings.ts';
 import { Lingering } from './lingering.ts';
 import { statsOf } from './link-stats.ts';
 import { MovedStreams } from './moved-streams.ts';
-import type { BlockPeer } from './packetization/packetizer.ts';
+import type { DirectionKeys } from './packetization/packetizer.ts';
 import { QuicIds } from './quic-ids.ts';
 import { CONTROL_STREAM, type Stage } from './stage.ts';
 import { QuicStream, type StreamHost } from './stream.ts';
@@ -55,7 +55,8 @@ export class QuicLink implements Link, Stage, StreamHost {
   readonly #role: 'client' | 'server';
   readonly #own: LinkSettings;
   #peer: LinkSettings;
-  #reports: BlockPeer['reportKeys'] | null;
+  readonly #shards: DirectionKeys;
+  #reports: DirectionKeys | null;
   readonly #liveness: Liveness;
   readonly #budget: CreditBudget;
   mostSmall: number;
@@ -88,8 +89,10 @@ export class QuicLink implements Link, Stage, StreamHost {
       role: 'client' | 'server';
       own: LinkSettings;
       peer: LinkSettings;
-      /** Null on a client that has not heard WELCOME: `confirm` follows, and `peer` is what every server allows. */
-      reports: BlockPeer['reportKeys'] | null;
+      /** What shards are authenticated with. */
+      shards: DirectionKeys;
+      /** The same of reports. Null on a client that has not heard WELCOME: `confirm` follows, and `peer` is what every server allows. */
+      reports: DirectionKeys | null;
     },
   ) {
     this.id = link.id;
@@ -123,7 +126,8 @@ export class QuicLink implements Link, Stage, StreamHost {
     connection.takeWrote();
     this.#budget = new CreditBudget(BUDGET_STREAMS * options.buffer);
     this.#reports = link.reports;
-    connection.packetizer.acceptBlocks();
+    this.#shards = link.shards;
+    connection.packetizer.acceptBlocks(link.shards.fromPeer);
     if (connection.established) this.#startBlocks();
     // Small writes, credit and resets go before bulk data.
     connection.native.streamPriority(CONTROL_STREAM, MOST_URGENT, false);
@@ -131,7 +135,7 @@ export class QuicLink implements Link, Stage, StreamHost {
   }
 
   /** The server has proven itself, and said what it allows. */
-  confirm(peer: LinkSettings, reports: BlockPeer['reportKeys']): void {
+  confirm(peer: LinkSettings, reports: DirectionKeys): void {
     this.#peer = peer;
     this.#reports = reports;
     this.mostSmall = Math.min(this.#own.shards, peer.shards) > 0 ? MAX_SMALL : 0;
@@ -318,6 +322,7 @@ export class QuicLink implements Link, Stage, StreamHost {
       shards: Math.min(this.#own.shards, this.#peer.shards),
       id: this.connection.native.destinationId(),
       reportKeys: this.#reports,
+      shardKeys: this.#shards,
       fec: this.#peer.parity > 0 ? this.#options.fec : 'off',
       rtt: this.connection.path?.rtt ?? 0,
     });

@@ -1,5 +1,7 @@
 import { hmacSha256 } from '../../src/identity/secret.ts';
-import { SHARD_TYPE } from '../../src/protocol/connection-id.ts';
+import { PARITY_TYPE, SHARD_TYPE } from '../../src/protocol/connection-id.ts';
+import { SHARD_HEADER, SHARD_INDEX_AT } from '../../src/protocol/shard.ts';
+import { ShardSeal } from '../../src/quic/packetization/shard-seal.ts';
 import { type Side, SimulatedPair } from '../quic/packetization/simulated-pair.ts';
 import { integerBetween, seededRandom } from '../support/random.ts';
 import { damage, mutate, oneOf } from './mutations.ts';
@@ -12,8 +14,8 @@ export interface BlockFuzz {
 }
 
 /**
- * Two block layers that send each other packets over a path that loses some, while each also gets mutants of what the other sends: shards, parity, reports, probes. At
- * the end, when nobody makes anything up any more, what is sent has to come again. With `lying` it is the peer itself who makes reports and probes up, with the right key: then
+ * Two block layers that send each other packets over a path that loses some, while each also gets mutants of what the other sends: shards, parity, reports, probes; every second
+ * shard or parity of them with the right tag, so that something is put together of it. At the end, when nobody makes anything up any more, what is sent has to come again. With `lying` it is the peer itself who makes reports and probes up, with the right key: then
  * nothing has to come, but nothing may break.
  * @throws Error with the seed, and the datagram in hexadecimal where one is to blame.
  */
@@ -36,8 +38,8 @@ function fuzzPair(datagrams: number, seed: number, lying: boolean): BlockFuzz {
     oneOf(random, ['off', 'auto', { data: 10, parity: 3 }] as const),
   );
   const attacks = [
-    new Attack(pair.here, pair.there, random, lying ? KEYS[1] : null),
-    new Attack(pair.there, pair.here, random, lying ? KEYS[0] : null),
+    new Attack(pair.here, pair.there, random, KEYS[1], lying),
+    new Attack(pair.there, pair.here, random, KEYS[0], lying),
   ];
   const most = oneOf(random, [2, 10, 40]);
   let given = 0;
@@ -89,14 +91,19 @@ class Attack {
   readonly victim: Side;
   readonly #seen: Uint8Array[] = [];
   readonly #random: () => number;
-  /** What the peer signs reports and probes with; null for a stranger on the way. */
-  readonly #key: Uint8Array | null;
+  /** What the peer signs reports and probes with. */
+  readonly #key: Uint8Array;
+  /** Whether it is the peer itself, who signs them all. */
+  readonly #lying: boolean;
+  readonly #seal: ShardSeal;
   #count = 0;
 
-  constructor(victim: Side, peer: Side, random: () => number, key: Uint8Array | null) {
+  constructor(victim: Side, peer: Side, random: () => number, key: Uint8Array, lying: boolean) {
     this.victim = victim;
     this.#random = random;
     this.#key = key;
+    this.#lying = lying;
+    this.#seal = new ShardSeal(key, hmacSha256);
     peer.onDatagram = (datagram) => this.#watch(datagram);
   }
 
@@ -110,8 +117,16 @@ class Attack {
     if (mutant.length === 0) return Uint8Array.of(SHARD_TYPE);
     // Most are to get beyond the first byte.
     if (random() < 0.9) mutant[0] = random() < 0.9 ? seen[0]! : 0x20 + integerBetween(random, 0, 4);
-    if (this.#key !== null && (mutant[0] === 0x21 || mutant[0] === 0x22)) this.#sign(mutant, this.#key);
+    if (mutant[0] === SHARD_TYPE || mutant[0] === PARITY_TYPE) this.#tag(mutant);
+    else if (this.#lying && (mutant[0] === 0x21 || mutant[0] === 0x22)) this.#sign(mutant, this.#key);
     return mutant;
+  }
+
+  #tag(datagram: Uint8Array): void {
+    if (datagram.length <= SHARD_HEADER || this.#random() < 0.5) return;
+    if (datagram[0] === PARITY_TYPE) return this.#seal.signParity(datagram);
+    const first = (datagram[21]! << 16) | (datagram[22]! << 8) | datagram[23]!;
+    this.#seal.signShard(datagram, datagram.length, first + datagram[SHARD_INDEX_AT]!);
   }
 
   /** Reports and parity are few among shards, and as interesting. */
@@ -135,10 +150,10 @@ class Attack {
 }
 
 function headerOf(datagram: Uint8Array): number {
-  return datagram[0] === 0x21 ? 80 : 24;
+  return datagram[0] === 0x21 ? 80 : 28;
 }
 
-/** As SimulatedPair has them: reports to the one side, and to the other. */
+/** As SimulatedPair has them, for what goes to the one side, and to the other. */
 const KEYS = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)] as const;
 const TAG = 16;
 const PROBE_TAG_AT = 24;

@@ -91,8 +91,8 @@ class Case {
       lane: 0,
       endpoints: 0,
     };
-    const reports = { toPeer: KEY, fromPeer: KEY };
-    const link = { id: '00', role: this.#role, own: settings, peer: settings, reports };
+    const keys = { toPeer: KEY, fromPeer: KEY };
+    const link = { id: '00', role: this.#role, own: settings, peer: settings, shards: keys, reports: keys };
     this.#link = new QuicLink(connection, control, quicOptions({ maxStreams: 20, buffer: 262_144 }), link);
     this.#connection.stage = this.#link;
     this.#link.handler = {

@@ -6,13 +6,13 @@ import { ID, shard } from './shards.ts';
 test('a shard’s header: the bytes on the wire', async (t) => {
   const datagram = new Uint8Array(SHARD_HEADER + 2).fill(0xff);
   writeShardHeader(datagram, { count: 12, index: 3, length: 0x3c28, blockId: 0x010203 }, ID);
-  t.same([...datagram], [0x20, ...ID, 12, 3, 0x3c, 0x28, 1, 2, 3, 0xff, 0xff]);
+  t.same([...datagram], [0x20, ...ID, 12, 3, 0x3c, 0x28, 1, 2, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
   t.equal(datagram[SHARD_INDEX_AT], 3);
 });
 
 test('the largest values stay within their fields', async (t) => {
   const header = { count: MAX_SHARDS, index: MAX_SHARDS - 1, length: 0xffff, blockId: BLOCK_IDS - 1 };
-  t.same([...shard(header, Uint8Array.of(7)).subarray(17)], [16, 15, 0xff, 0xff, 0xff, 0xff, 0xff, 7]);
+  t.same([...shard(header, Uint8Array.of(7)).subarray(17)], [16, 15, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 7]);
 });
 
 test('a shard is found to be one, and its connection, by the bytes it begins with', async (t) => {

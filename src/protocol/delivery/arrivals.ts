@@ -10,7 +10,7 @@ import { expand } from './serial.ts';
  *
  *     shard ──▶ its block ── whole ──▶ held until all before it were handed on ──▶ the packet
  *
- * A shard is not authenticated, the packet that comes of it is: a wrong one costs the packet of the block that it names. Memory is bounded by
+ * A shard's payload is not authenticated (shard-tag.ts), the packet that comes of it is: a wrong one costs the packet of the block that it names. Memory is bounded by
  * `MAX_AHEAD` shards whatever arrives.
  */
 export class Arrivals {

@@ -14,7 +14,7 @@ import { expand } from './serial.ts';
  *     shard ──▶ kept, and arrivals ──┐
  *     parity shard ──▶ its group ────┴─ as many as are missing ──▶ the missing shards ──▶ arrivals
  *
- * Parity is as little authenticated as shards are: a forged one spoils the packets of those shards that it brings back, and no others.
+ * A wrong one spoils the packets of those shards that it brings back, and no others; who is not the peer cannot make any (parity-shard.ts).
  */
 export class ParityReceiver {
   readonly #arrivals: Arrivals;

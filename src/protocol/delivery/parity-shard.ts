@@ -1,16 +1,18 @@
+import { equalBytes } from '../bytes.ts';
 import { CONNECTION_ID, PARITY_TYPE, SHARD_TYPE } from '../connection-id.ts';
+import type { Hmac } from '../handshake.ts';
 import { SHARD_HEADER } from '../shard.ts';
 import { expand } from './serial.ts';
 
 /**
  * A parity shard (docs/PROTOCOL.md, "Parity"): number `j` of the group of `k` shards from `first` on.
  *
- *      0       1                   17                                               21
- *      +-------+-------------------+------------------------------------------------+----------
- *      | 0x23  | connection id (16)| first (20 bits) | k − 1 (7 bits) | j (5 bits)  | parity …
- *      +-------+-------------------+------------------------------------------------+----------
+ *      0       1                   17                                               21       25
+ *      +-------+-------------------+------------------------------------------------+--------+----------
+ *      | 0x23  | connection id (16)| first (20 bits) | k − 1 (7 bits) | j (5 bits)  | tag u32| parity …
+ *      +-------+-------------------+------------------------------------------------+--------+----------
  *
- * It is the parity of the **inner** form of the shards, what their header says that the number does not, and their payload:
+ * The tag is of everything else. It is the parity of the **inner** form of the shards, what their header says that the number does not, and their payload:
  *
  *      0                               1           3
  *      +-------------------------------+-----------+----------
@@ -27,10 +29,10 @@ export interface ParityShard {
   readonly j: number;
 }
 
-export const PARITY_HEADER = 1 + CONNECTION_ID + 4;
+export const PARITY_HEADER = 1 + CONNECTION_ID + 4 + 4;
 export const INNER_HEADER = 3;
 
-/** Writes the header to the beginning of `datagram`. */
+/** Writes the header to the beginning of `datagram`, but for its tag. */
 export function writeParityHeader(datagram: Uint8Array, { first, k, j }: ParityShard, connectionId: Uint8Array): void {
   datagram[0] = PARITY_TYPE;
   datagram.set(connectionId, 1);
@@ -45,6 +47,18 @@ export function readParityHeader(bytes: Uint8Array, offset: number, length: numb
   const low = (bytes[at + 2]! << 8) | bytes[at + 3]!;
   const first = expand((bytes[at]! << 12) | (bytes[at + 1]! << 4) | (low >>> 12), near, FIRST_WRAP);
   return first < 0 ? null : { first, k: ((low >>> 5) & 0x7f) + 1, j: low & 0x1f };
+}
+
+/** Writes the tag of the parity shard that `datagram` is. */
+export function signParity(datagram: Uint8Array, hmac: Hmac, key: Uint8Array): void {
+  datagram.set(parityTag(datagram, hmac, key), TAG_AT);
+}
+
+/** Whether the tag of the parity shard in `bytes[offset … offset + length)` was made with this key. */
+export function isGenuineParity(bytes: Uint8Array, offset: number, length: number, hmac: Hmac, key: Uint8Array): boolean {
+  if (length <= PARITY_HEADER) return false;
+  const datagram = bytes.subarray(offset, offset + length);
+  return equalBytes(datagram.subarray(TAG_AT, PARITY_HEADER), parityTag(datagram, hmac, key));
 }
 
 /** Writes the inner form of a shard to the beginning of `into` and returns its length. */
@@ -84,5 +98,10 @@ export function restoreShard(inner: Uint8Array, shard: number, into: Uint8Array)
   return SHARD_HEADER + size;
 }
 
+function parityTag(datagram: Uint8Array, hmac: Hmac, key: Uint8Array): Uint8Array {
+  return hmac(key, datagram.subarray(0, TAG_AT), datagram.subarray(PARITY_HEADER)).subarray(0, PARITY_HEADER - TAG_AT);
+}
+
 const AT = 1 + CONNECTION_ID;
+const TAG_AT = AT + 4;
 const FIRST_WRAP = 2 ** 20;

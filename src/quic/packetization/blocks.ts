@@ -9,6 +9,7 @@ import type { Clock } from '../clock.ts';
 import { Delivery } from './delivery.ts';
 import type { BlockPeer, PathFigures, Packetizer, PacketSink } from './packetizer.ts';
 import { DatagramRun } from './run.ts';
+import { ShardSeal } from './shard-seal.ts';
 
 /**
  * During the handshake packets travel as they are. Once both sides have agreed, each travels as a block of shards (protocol/shard.ts), which are
@@ -29,7 +30,8 @@ export class BlockPacketizer implements Packetizer {
   readonly #hmac: Hmac;
   readonly #arrivals: Arrivals;
   readonly #restorer: ParityReceiver;
-  #accepting = false;
+  /** Null until the peer has shown who it is. */
+  #seal: ShardSeal | null = null;
   #finishing = false;
   /** Null until the peer has said that it takes blocks. */
   #delivery: Delivery | null = null;
@@ -53,12 +55,12 @@ export class BlockPacketizer implements Packetizer {
     return this.#delivery?.rate ?? null;
   }
 
-  acceptBlocks(): void {
-    this.#accepting = true;
+  acceptBlocks(shardKey: Uint8Array): void {
+    this.#seal ??= new ShardSeal(shardKey, this.#hmac);
   }
 
   startBlocks(peer: BlockPeer): void {
-    this.#accepting = true;
+    this.acceptBlocks(peer.shardKeys.fromPeer);
     if (peer.shards < 1 || peer.id.length !== CONNECTION_ID) return;
     this.#delivery = new Delivery(
       {
@@ -129,7 +131,7 @@ export class BlockPacketizer implements Packetizer {
   }
 
   #handleShard(bytes: Uint8Array, offset: number, length: number): void {
-    if (!this.#accepting) return;
+    if (this.#seal?.isShard(bytes, offset, length, this.#arrivals.next) !== true) return;
     const now = this.#clock.now();
     const kept = this.#restorer.keep(bytes, offset, length);
     this.#arrivals.handleShard(bytes, offset, length, now);
@@ -138,7 +140,7 @@ export class BlockPacketizer implements Packetizer {
   }
 
   #handleParity(bytes: Uint8Array, offset: number, length: number): void {
-    if (!this.#accepting) return;
+    if (this.#seal?.isParity(bytes, offset, length) !== true) return;
     const now = this.#clock.now();
     const isNew = this.#restorer.handleParity(bytes, offset, length, now);
     if (isNew) this.#delivery?.handleArrival(length, now);

@@ -15,6 +15,7 @@ import type { Clock } from '../clock.ts';
 import type { BlockPeer, PathFigures } from './packetizer.ts';
 import { MtuProbes } from './mtu-probes.ts';
 import type { DatagramRun } from './run.ts';
+import { ShardSeal } from './shard-seal.ts';
 
 export interface DeliveryParts {
   readonly run: DatagramRun;
@@ -49,6 +50,7 @@ export class Delivery {
   readonly #pacer: Pacer;
   readonly #writer: ReportWriter;
   readonly #reader: ReportReader;
+  readonly #seal: ShardSeal;
   readonly #peerId: Uint8Array;
   readonly #peerShards: number;
   /** Null when there is to be none. */
@@ -80,6 +82,7 @@ export class Delivery {
     this.#flight = new Flight(pool);
     this.#model = new PathModel(sizes[0]!, peer.rtt, now);
     this.#pacer = new Pacer(now);
+    this.#seal = new ShardSeal(peer.shardKeys.toPeer, hmac);
     this.#peerId = Uint8Array.from(peer.id);
     this.#writer = new ReportWriter(hmac, peer.reportKeys.toPeer, this.#peerId);
     this.#reader = new ReportReader(hmac, peer.reportKeys.fromPeer);
@@ -357,7 +360,9 @@ export class Delivery {
 
   /** Goes out on top of the pace: the path's rate, as reports tell it, is that of shards without what their parity takes. */
   readonly #sendParity = (length: number, write: (into: Uint8Array) => void): void => {
-    write(this.#run.next());
+    const datagram = this.#run.next().subarray(0, length);
+    write(datagram);
+    this.#seal.signParity(datagram);
     this.#run.push(length, this.#to!);
   };
 
@@ -369,6 +374,7 @@ export class Delivery {
     const datagram = this.#run.next();
     writeShardHeader(datagram, { count, index, length, blockId: first }, this.#peerId);
     datagram.set(packet.bytes.subarray(from, from + part), SHARD_HEADER);
+    this.#seal.signShard(datagram, SHARD_HEADER + part, first + index);
     this.#run.push(SHARD_HEADER + part, to);
     return SHARD_HEADER + part;
   }

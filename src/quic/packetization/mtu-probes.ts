@@ -2,14 +2,14 @@ import { PathMtu } from '../../protocol/delivery/path-mtu.ts';
 import { readProbe, writeProbe } from '../../protocol/delivery/probe.ts';
 import type { Hmac } from '../../protocol/handshake.ts';
 import type { UdpAddress } from '../../udp/socket.ts';
-import type { BlockPeer } from './packetizer.ts';
+import type { DirectionKeys } from './packetizer.ts';
 import type { DatagramRun } from './run.ts';
 
 export interface MtuProbesParts {
   readonly run: DatagramRun;
   readonly hmac: Hmac;
   readonly peerId: Uint8Array;
-  readonly keys: BlockPeer['reportKeys'];
+  readonly keys: DirectionKeys;
   /** As for `PathMtu`. */
   readonly sizes: readonly number[];
   readonly now: number;

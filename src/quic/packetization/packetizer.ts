@@ -13,8 +13,8 @@ export interface Packetizer {
   readonly path: PathFigures | null;
   /** The path's rate in bytes a millisecond, 0 until it is known; null as `path`. */
   readonly rate: number | null;
-  /** The peer has shown who it is: takes blocks from it. Until then they are dropped, so that a stranger takes up no memory. */
-  acceptBlocks(): void;
+  /** The peer has shown who it is: takes blocks from it, with tags of this key. Until then they are dropped, so that a stranger takes up no memory. */
+  acceptBlocks(shardKey: Uint8Array): void;
   /** Sends blocks as well, if the peer takes them. */
   startBlocks(peer: BlockPeer): void;
   /** Begins a turn: what was lost is sent to `to` again. */
@@ -51,11 +51,18 @@ export interface BlockPeer {
   /** Its connection id. */
   readonly id: Uint8Array;
   /** What the reports to it, and those from it, are authenticated with. */
-  readonly reportKeys: { readonly toPeer: Uint8Array; readonly fromPeer: Uint8Array };
+  readonly reportKeys: DirectionKeys;
+  /** The same for shards. */
+  readonly shardKeys: DirectionKeys;
   /** The parity for it; `off` also when it takes none. */
   readonly fec: Fec;
   /** Milliseconds, as far as QUIC knows it already. */
   readonly rtt: number;
+}
+
+export interface DirectionKeys {
+  readonly toPeer: Uint8Array;
+  readonly fromPeer: Uint8Array;
 }
 
 export interface PathFigures {

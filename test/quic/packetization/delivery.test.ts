@@ -1,10 +1,11 @@
 import { test } from 'tap';
+import { SHARD_HEADER } from '../../../src/protocol/shard.ts';
 import { integerBetween, seededRandom } from '../../support/random.ts';
 import { DATAGRAM, type PathConditions, type Side, SimulatedPair } from './simulated-pair.ts';
 
 const MIB = 1024 * 1024;
 /** What of a datagram is the packet's. */
-const EFFICIENCY = (DATAGRAM - 24) / DATAGRAM;
+const EFFICIENCY = (DATAGRAM - SHARD_HEADER) / DATAGRAM;
 
 /** Sends from here to there without end; the goodput between `from` and `to`, in shares of what the path carries. */
 function goodput(pair: SimulatedPair, from: number, to: number): number {

@@ -114,6 +114,7 @@ export class Side {
       shards: 16,
       id: other.#id,
       reportKeys: { toPeer: key(other), fromPeer: key(this) },
+      shardKeys: { toPeer: key(other), fromPeer: key(this) },
       fec: this.#path.fec,
       rtt: this.#path.rtt,
     });

@@ -107,7 +107,7 @@ export class Side {
 
   start(peer: Side, rtt: number, fec: Fec): void {
     this.#peer = peer;
-    this.packetizer.startBlocks({ shards: 16, id: ID, reportKeys: this.#keys, fec, rtt });
+    this.packetizer.startBlocks({ shards: 16, id: ID, reportKeys: this.#keys, shardKeys: this.#keys, fec, rtt });
   }
 
   send(bytes: number): void {
