@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { QtunnelError } from '../errors.ts';
 import type { Hmac, KeysOf, Recognition } from '../protocol/handshake.ts';
-import type { SourceLimits, SourceRefusal } from '../protocol/sources.ts';
+import type { SourceLimits, SourceRecords, SourceRefusal } from '../protocol/sources.ts';
 import type { Link } from './link.ts';
 
 /** What a link is used for besides streams that the client opens; each where both sides say so. */
@@ -33,6 +33,8 @@ export interface LinkOptions extends LinkUse {
   readonly software: string;
   /** What a server takes from clients that have not proven themselves; without meaning for a client. */
   readonly strangers: StrangerLimits;
+  /** What a server remembers of who has failed, which its transports share; of this transport alone when left out. */
+  readonly sources?: SourceRecords;
 }
 
 export interface StrangerLimits extends SourceLimits {

@@ -1,5 +1,6 @@
 import { closeQuietly, bindDgram } from '../udp/bind.ts';
 import { descriptorOf } from '../udp/descriptor.ts';
+import { attachProgram, BPF, type BpfProgram, SO_ATTACH_REUSEPORT_CBPF } from '../udp/classic-bpf.ts';
 import { AF_INET, AF_INET6, SOCKADDR, SOL_SOCKET } from '../udp/libc.ts';
 import { writeSockaddr } from '../udp/sockaddr.ts';
 import type { UdpAddress } from '../udp/socket.ts';
@@ -57,7 +58,7 @@ export async function adoptUdpGroup(descriptors: readonly number[], calls: Socke
 
 /** May be called again. @throws QtunnelError `LISTEN_FAILED`. */
 export function steer({ descriptors }: UdpGroup, steering: Steering, calls: SocketCalls): void {
-  attachProgram(descriptors[0]!, steering.shared ? programForTwo(steering) : programForOne(steering), calls);
+  attachSteering(descriptors[0]!, steering.shared ? programForTwo(steering) : programForOne(steering), calls);
 }
 
 function groupOf(address: UdpAddress, descriptors: number[], calls: SocketCalls): UdpGroup & { descriptors: number[] } {
@@ -75,50 +76,40 @@ function openFurther(address: UdpAddress, calls: SocketCalls, into: number[]): v
 }
 
 /** Everything by the connection id. */
-function programForOne({ workers, first }: Steering): Program {
+function programForOne({ workers, first }: Steering): BpfProgram {
   return [
-    [LOAD_BYTE, 0, 0, 0], // the packet's first byte
-    [JUMP_IF_SET, 0, 2, 0x80], // not a long header: over the next two
-    [LOAD_BYTE, 0, 0, 6], // a long header's destination connection id (RFC 8999 §5.1)
-    [JUMP, 0, 0, 1],
-    [LOAD_BYTE, 0, 0, 1], // a short header's, a shard's, a report's, a probe's
-    [MODULO, 0, 0, workers],
-    [ADD, 0, 0, first],
-    [RETURN, 0, 0, 0],
+    [BPF.LOAD_BYTE, 0, 0, 0], // the packet's first byte
+    [BPF.JUMP_IF_SET, 0, 2, 0x80], // not a long header: over the next two
+    [BPF.LOAD_BYTE, 0, 0, 6], // a long header's destination connection id (RFC 8999 §5.1)
+    [BPF.JUMP, 0, 0, 1],
+    [BPF.LOAD_BYTE, 0, 0, 1], // a short header's, a shard's, a report's, a probe's
+    [BPF.MODULO, 0, 0, workers],
+    [BPF.ADD, 0, 0, first],
+    [BPF.RETURN_VALUE, 0, 0, 0],
   ];
 }
 
 /** Initial and 0-RTT packets, whose ids clients choose, to the one that gets what is new; everything else by the id that a process has issued. */
-function programForTwo({ workers, first }: Steering): Program {
+function programForTwo({ workers, first }: Steering): BpfProgram {
   return [
-    [LOAD_BYTE, 0, 0, 0],
-    [JUMP_IF_SET, 0, 7, 0x80], // not a long header: to the last load
-    [JUMP_IF_SET, 4, 0, 0x20], // Handshake or Retry (RFC 9000 §17.2)
-    [LOAD_BYTE, 0, 0, 6],
-    [MODULO, 0, 0, workers],
-    [ADD, 0, 0, first],
-    [RETURN, 0, 0, 0],
-    [LOAD_BYTE, 0, 0, 6],
-    [JUMP, 0, 0, 1],
-    [LOAD_BYTE, 0, 0, 1],
-    [MODULO, 0, 0, 2 * workers],
-    [RETURN, 0, 0, 0],
+    [BPF.LOAD_BYTE, 0, 0, 0],
+    [BPF.JUMP_IF_SET, 0, 7, 0x80], // not a long header: to the last load
+    [BPF.JUMP_IF_SET, 4, 0, 0x20], // Handshake or Retry (RFC 9000 §17.2)
+    [BPF.LOAD_BYTE, 0, 0, 6],
+    [BPF.MODULO, 0, 0, workers],
+    [BPF.ADD, 0, 0, first],
+    [BPF.RETURN_VALUE, 0, 0, 0],
+    [BPF.LOAD_BYTE, 0, 0, 6],
+    [BPF.JUMP, 0, 0, 1],
+    [BPF.LOAD_BYTE, 0, 0, 1],
+    [BPF.MODULO, 0, 0, 2 * workers],
+    [BPF.RETURN_VALUE, 0, 0, 0],
   ];
 }
 
-/** Classic BPF over the datagram's payload; what it returns is the number of the socket in the order in which they were bound. */
-function attachProgram(fd: number, instructions: Program, calls: SocketCalls): void {
-  const code = Buffer.alloc(8 * instructions.length);
-  for (const [at, [operation, ifTrue, ifFalse, operand]] of instructions.entries()) {
-    code.writeUInt16LE(operation, 8 * at);
-    code.writeUInt8(ifTrue, 8 * at + 2);
-    code.writeUInt8(ifFalse, 8 * at + 3);
-    code.writeUInt32LE(operand, 8 * at + 4);
-  }
-  const program = Buffer.alloc(16);
-  program.writeUInt16LE(instructions.length, 0);
-  program.writeBigUInt64LE(calls.address(code), 8);
-  check(calls.setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program, program.length), 'SO_ATTACH_REUSEPORT_CBPF', calls);
+/** Over the datagram's payload; what it returns is the number of the socket in the order in which they were bound. */
+function attachSteering(fd: number, program: BpfProgram, calls: SocketCalls): void {
+  check(attachProgram(fd, SO_ATTACH_REUSEPORT_CBPF, program, calls), 'SO_ATTACH_REUSEPORT_CBPF', calls);
 }
 
 function check(result: number, what: string, calls: SocketCalls): number {
@@ -132,12 +123,3 @@ const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SO_REUSEPORT = 15;
-const SO_ATTACH_REUSEPORT_CBPF = 51;
-/** linux/filter.h: BPF_LD|B|ABS, BPF_JMP|JSET|K, BPF_JMP|JA, BPF_ALU|MOD|K, BPF_ALU|ADD|K, BPF_RET|A. */
-const LOAD_BYTE = 0x30;
-const JUMP_IF_SET = 0x45;
-const JUMP = 0x05;
-const MODULO = 0x94;
-const ADD = 0x04;
-const RETURN = 0x16;
-type Program = readonly (readonly [operation: number, ifTrue: number, ifFalse: number, operand: number])[];

@@ -1,5 +1,6 @@
 import { equalBytes } from './bytes.ts';
 import type { Hmac } from './handshake.ts';
+import { CHECK_END, hasCheck, type IdCheck, idCheck, writeCheck } from './id-check.ts';
 
 /** Connection ids and the headers that carry them: RFC 8999 (what all versions of QUIC have in common) and docs/PROTOCOL.md. */
 
@@ -42,22 +43,26 @@ export function destinationId(bytes: Uint8Array, offset: number, length: number)
 export class ConnectionIdIssuer {
   readonly #hmac: Hmac;
   readonly #nodeKey: Uint8Array;
+  /** What all ids that it issues have, and others seldom (id-check.ts). */
+  readonly check: IdCheck;
 
   constructor(hmac: Hmac, nodeKey: Uint8Array) {
     this.#hmac = hmac;
     this.#nodeKey = nodeKey;
+    this.check = idCheck(hmac(nodeKey, CHECK_LABEL));
   }
 
   /** `random` is 8 fresh random bytes. */
   issue(random: Uint8Array): Uint8Array<ArrayBuffer> {
     const id = new Uint8Array(CONNECTION_ID);
     id.set(random);
-    id.set(this.#hmac(this.#nodeKey, CID_LABEL, random).subarray(0, CONNECTION_ID - RANDOM_PART), RANDOM_PART);
+    writeCheck(this.check, id);
+    id.set(this.#hmac(this.#nodeKey, CID_LABEL, random).subarray(0, CONNECTION_ID - CHECK_END), CHECK_END);
     return id;
   }
 
   isOwn(id: Uint8Array): boolean {
-    if (id.length !== CONNECTION_ID) return false;
+    if (id.length !== CONNECTION_ID || !hasCheck(this.check, id)) return false;
     return equalBytes(id, this.issue(id.subarray(0, RANDOM_PART)));
   }
 
@@ -146,6 +151,7 @@ function standsAt(id: Uint8Array, bytes: Uint8Array, offset: number): boolean {
 }
 
 const encoder = new TextEncoder();
+const CHECK_LABEL = encoder.encode('check');
 const CID_LABEL = encoder.encode('cid');
 const RESET_LABEL = encoder.encode('reset');
 const RANDOM_PART = 8;

@@ -1,4 +1,5 @@
 import type { Hmac } from './handshake.ts';
+import type { IdCheck } from './id-check.ts';
 import { CLOCK_WINDOW, InitialProof, PROOF_NONCE } from './initial-proof.ts';
 
 /**
@@ -17,6 +18,13 @@ export class InitialKeys {
     this.#hmac = hmac;
     this.#own = own.map((key) => new InitialProof(hmac, key));
     this.#named = named.map((key) => ({ key, proof: new InitialProof(hmac, key) }));
+  }
+
+  /** What the ids of all clients have that may come; null when there are so many keys that to look for it is not worth while. */
+  get checks(): readonly IdCheck[] | null {
+    return this.#own.length + this.#named.length > MOST_CHECKS
+      ? null
+      : [...this.#own, ...this.#named.map(({ proof }) => proof)].map(({ check }) => check);
   }
 
   /** The proofs that are worth trying for a client's id; `now` is seconds since 1970. */
@@ -62,5 +70,7 @@ function epochOf(time: number): number {
   return Math.floor(time / (2 * CLOCK_WINDOW));
 }
 
+/** A stranger's datagram is compared with each of them. */
+const MOST_CHECKS = 4;
 const HINT = 2;
 const HINT_LABEL = new TextEncoder().encode('qtunnel/1 hint\0');

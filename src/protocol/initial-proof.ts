@@ -1,24 +1,28 @@
 import { equalBytes } from './bytes.ts';
 import { CONNECTION_ID } from './connection-id.ts';
 import type { Hmac } from './handshake.ts';
+import { CHECK_END, hasCheck, type IdCheck, idCheck, writeCheck } from './id-check.ts';
 
 /**
  * A client's source connection id as a proof that it knows the secret (docs/PROTOCOL.md, "Authenticated Initials"). To who does not know the secret it is 16
  * random bytes:
  *
- *      0          4                 8              16
- *     +----------+-----------------+--------------+
- *     | nonce    | time ⊕ mask     | tag          |
- *     +----------+-----------------+--------------+
+ *      0          4                 8         10        16
+ *     +----------+-----------------+---------+---------+
+ *     | nonce    | time ⊕ mask     | check   | tag     |
+ *     +----------+-----------------+---------+---------+
  */
 export class InitialProof {
   readonly #hmac: Hmac;
   readonly #key: Uint8Array;
+  /** What all these ids have, and others seldom (id-check.ts). */
+  readonly check: IdCheck;
 
   /** `secret` is the stretched secret, which proofs of the greeting are made with; here only a key derived from it is used. */
   constructor(hmac: Hmac, secret: Uint8Array) {
     this.#hmac = hmac;
     this.#key = hmac(secret, KEY_LABEL);
+    this.check = idCheck(hmac(this.#key, CHECK_LABEL));
   }
 
   /** An id for a new connection. `nonce` is 4 fresh random bytes, `time` seconds since 1970 by the client's clock. */
@@ -26,13 +30,16 @@ export class InitialProof {
     const id = new Uint8Array(CONNECTION_ID);
     id.set(nonce);
     new DataView(id.buffer).setUint32(TIME_AT, (time ^ this.#mask(nonce)) >>> 0);
+    writeCheck(this.check, id);
     id.set(this.#tag(id.subarray(0, TAG_AT)), TAG_AT);
     return id;
   }
 
   /** The time in an id that was made with the same secret, in seconds since 1970; null for any other id. */
   read(id: Uint8Array): number | null {
-    if (id.length !== CONNECTION_ID || !equalBytes(id.subarray(TAG_AT), this.#tag(id.subarray(0, TAG_AT)))) return null;
+    // The check first: a stranger's id seldom costs more.
+    if (id.length !== CONNECTION_ID || !hasCheck(this.check, id)) return null;
+    if (!equalBytes(id.subarray(TAG_AT), this.#tag(id.subarray(0, TAG_AT)))) return null;
     const masked = new DataView(id.buffer, id.byteOffset).getUint32(TIME_AT);
     return (masked ^ this.#mask(id.subarray(0, TIME_AT))) >>> 0;
   }
@@ -119,8 +126,9 @@ export const CLOCK_WINDOW = 300;
 export const MOST_ADMITTED = 65_536;
 export const PROOF_NONCE = 4;
 const TIME_AT = PROOF_NONCE;
-const TAG_AT = 8;
+const TAG_AT = CHECK_END;
 const encoder = new TextEncoder();
 const KEY_LABEL = encoder.encode('qtunnel/1 initial\0');
 const MASK_LABEL = encoder.encode('time\0');
+const CHECK_LABEL = encoder.encode('check\0');
 const TAG_LABEL = encoder.encode('tag\0');

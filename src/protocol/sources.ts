@@ -11,35 +11,35 @@ export interface SourceLimits {
 export type SourceRefusal = 'total' | 'source' | 'penalty';
 
 /**
- * Who has handshakes open, and who has failed in how many. A source that fails more often than it may waits 1 s, after each further failure twice as long, at most
- * `LONGEST_PENALTY`. What it has failed in is forgotten when it succeeds, or after `MEMORY` without a failure; and one that has succeeded is neither
- * punished nor held to the limit for one source for as long, because strangers may share an address with clients.
+ * Who has handshakes open on one transport. Places are counted for each transport by itself: over UDP anybody can take them in another's name, who is then still
+ * heard over TCP. Failures are not (`SourceRecords`), since they count only when it is sure who it was.
  */
 export class Sources {
-  readonly #sources = new Map<string, Source>();
+  readonly #records: SourceRecords;
+  readonly #bySource = new Map<string, number>();
   #open = 0;
+
+  constructor(records = new SourceRecords()) {
+    this.#records = records;
+  }
 
   /** Handshakes that are open. */
   get open(): number {
     return this.#open;
   }
 
-  /** Sources that are remembered. */
-  get size(): number {
-    return this.#sources.size;
-  }
-
   /** Whether the source may begin a handshake now, and if not, why. `now` is in milliseconds. */
   judge(source: string, limits: SourceLimits, now: number): SourceRefusal | null {
-    const known = this.#sources.get(source);
-    if (known !== undefined && now < known.blockedUntil) return 'penalty';
-    if (known !== undefined && now >= known.trustedUntil && known.open >= limits.maxHandshakesPerSource) return 'source';
+    const record = this.#records.find(source);
+    if (record !== undefined && now < record.blockedUntil) return 'penalty';
+    const isTrusted = record !== undefined && now < record.trustedUntil;
+    if (!isTrusted && (this.#bySource.get(source) ?? 0) >= limits.maxHandshakesPerSource) return 'source';
     return this.#open >= limits.maxHandshakes ? 'total' : null;
   }
 
   /** A handshake begins; `settle` is to be called for it once. */
   begin(source: string): void {
-    this.#entry(source).open++;
+    this.#bySource.set(source, (this.#bySource.get(source) ?? 0) + 1);
     this.#open++;
   }
 
@@ -48,43 +48,68 @@ export class Sources {
    * not hear the answers.
    */
   settle(source: string, outcome: 'succeeded' | 'failed' | 'unknown', { attemptsPerSource }: SourceLimits, now: number): void {
-    const entry = this.#entry(source);
-    entry.open--;
+    const left = this.#bySource.get(source)! - 1;
+    if (left > 0) this.#bySource.set(source, left);
+    else this.#bySource.delete(source);
     this.#open--;
-    if (outcome === 'succeeded') Object.assign(entry, { trustedUntil: now + MEMORY, failures: 0, blockedUntil: -Infinity });
-    if (outcome === 'failed' && now >= entry.trustedUntil) punish(entry, attemptsPerSource, now);
-    if (entry.open === 0 && isForgettable(entry, now)) this.#sources.delete(source);
+    if (outcome === 'succeeded') this.#records.trust(source, now);
+    if (outcome === 'failed') this.#records.punish(source, attemptsPerSource, now);
+  }
+}
+
+/**
+ * Who has failed in how many handshakes, whatever carried them. A source that fails more often than it may waits 1 s, after each further failure twice as long, at most
+ * `LONGEST_PENALTY`. What it has failed in is forgotten when it succeeds, or after `MEMORY` without a failure; and one that has succeeded is neither
+ * punished nor held to the limit for one source for as long, because strangers may share an address with clients.
+ */
+export class SourceRecords {
+  readonly #records = new Map<string, SourceRecord>();
+
+  /** Sources that are remembered. */
+  get size(): number {
+    return this.#records.size;
+  }
+
+  find(source: string): Pick<SourceRecord, 'blockedUntil' | 'trustedUntil'> | undefined {
+    return this.#records.get(source);
+  }
+
+  /** It has shown that it is a client. */
+  trust(source: string, now: number): void {
+    Object.assign(this.#record(source), { trustedUntil: now + MEMORY, failures: 0, blockedUntil: -Infinity });
+    this.#forget(now);
+  }
+
+  punish(source: string, attempts: number, now: number): void {
+    const record = this.#record(source);
+    if (now >= record.trustedUntil) addFailure(record, attempts, now);
     this.#forget(now);
   }
 
   /** Keeps who was heard of last at the end. */
-  #entry(source: string): Source {
-    const known = this.#sources.get(source) ?? {
-      open: 0,
+  #record(source: string): SourceRecord {
+    const known = this.#records.get(source) ?? {
       failures: 0,
       failedAt: -Infinity,
       blockedUntil: -Infinity,
       trustedUntil: -Infinity,
     };
-    this.#sources.delete(source);
-    this.#sources.set(source, known);
+    this.#records.delete(source);
+    this.#records.set(source, known);
     return known;
   }
 
   /** Nothing is kept of a source that there is nothing to say of; of the others those go first that were not heard of for longest. */
   #forget(now: number): void {
     let looked = 0;
-    for (const [name, entry] of this.#sources) {
-      const isFull = this.#sources.size > MOST_SOURCES;
-      if (entry.open > 0) continue;
-      if (isFull || isForgettable(entry, now)) this.#sources.delete(name);
+    for (const [name, record] of this.#records) {
+      if (this.#records.size > MOST_SOURCES || isForgettable(record, now)) this.#records.delete(name);
       else if (++looked === LOOKS) return;
     }
   }
 }
 
-interface Source {
-  open: number;
+interface SourceRecord {
   failures: number;
   failedAt: number;
   blockedUntil: number;
@@ -106,11 +131,11 @@ export function sourceOf(host: string): string {
   return `${prefix.join(':')}::/64`;
 }
 
-function isForgettable({ failedAt, trustedUntil }: Source, now: number): boolean {
+function isForgettable({ failedAt, trustedUntil }: SourceRecord, now: number): boolean {
   return now - failedAt > MEMORY && now >= trustedUntil;
 }
 
-function punish(source: Source, attempts: number, now: number): void {
+function addFailure(source: SourceRecord, attempts: number, now: number): void {
   source.failures = now - source.failedAt > MEMORY ? 1 : source.failures + 1;
   source.failedAt = now;
   const beyond = source.failures - attempts;

@@ -4,6 +4,7 @@ import { formatAddress } from '../link/address.ts';
 import { isOpen, type LinkOptions, type Refusal, type StrangerLimits } from '../link/options.ts';
 import { equalBytes } from '../protocol/bytes.ts';
 import { packetForm } from '../protocol/connection-id.ts';
+import type { IdCheck } from '../protocol/id-check.ts';
 import { InitialKeys } from '../protocol/initial-keys.ts';
 import { CLOCK_WINDOW, InitialGate } from '../protocol/initial-proof.ts';
 import { type LongHeader, readLongHeaders } from '../protocol/long-header.ts';
@@ -29,7 +30,7 @@ export class Admission {
   readonly #date: () => number;
   readonly #gate = new InitialGate();
   readonly #strangers = new Map<QuicConnection, Stranger>();
-  readonly #sources = new Sources();
+  readonly #sources: Sources;
   readonly #clock: Clock;
   readonly #told: Budget;
   readonly #tokens: RetryTokens;
@@ -44,6 +45,7 @@ export class Admission {
     this.#told = new Budget(clock, TOLD_PER_SECOND);
     this.#tokens = new RetryTokens(options.auth.hmac, randomBytes(32));
     this.#limits = options.strangers;
+    this.#sources = new Sources(options.sources);
     this.setOptions(options);
   }
 
@@ -52,6 +54,11 @@ export class Admission {
     const { own, named } = auth.allKeys ?? { own: key === null ? [] : [key], named: [] };
     this.#limits = strangers;
     this.#keys = isOpen(auth) ? null : new InitialKeys(hmac, own, named);
+  }
+
+  /** What the ids of all clients have that may come; null where any id will do. */
+  get checks(): readonly IdCheck[] | null {
+    return this.#keys?.checks ?? null;
   }
 
   /** Handshakes that are open. */
@@ -163,7 +170,7 @@ interface Stranger {
   datagrams: number;
 }
 
-type AdmissionOptions = Pick<LinkOptions, 'auth' | 'strangers'>;
+type AdmissionOptions = Pick<LinkOptions, 'auth' | 'strangers' | 'sources'>;
 
 /** So many a second. */
 export class Budget {

@@ -13,15 +13,19 @@ import {
   packetForm,
   statelessReset,
 } from '../protocol/connection-id.ts';
+import type { IdCheck } from '../protocol/id-check.ts';
 import type { LongHeader } from '../protocol/long-header.ts';
 import { ALONE, type Place, placeId } from '../protocol/place.ts';
+import type { BpfProgram } from '../udp/classic-bpf.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import { Admission, Budget, type Candidate } from './admission.ts';
 import { CLOSE } from './close.ts';
 import type { Clock } from './clock.ts';
 import { DATAGRAM_SIZES, serverConfig } from './config.ts';
 import { type ConnectionHost, QuicConnection } from './connection.ts';
+import { datagramFilter } from './datagram-filter.ts';
 import { environmentFor, type QuicEnvironment } from './environment.ts';
+import { FloodGate } from './flood-gate.ts';
 import { type GreetingOutcome, ServerGreeting } from './greeting.ts';
 import type { QuicOptions } from './link-settings.ts';
 import { ServerConfigs } from './server-configs.ts';
@@ -60,6 +64,9 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   #configs: ServerConfigs;
   #keys: ServerKeys;
   #issuer: ConnectionIdIssuer;
+  readonly #gate: FloodGate;
+  /** Of all ids that connections may have. */
+  readonly #ownChecks: IdCheck[];
   #accepting = true;
   #handleClosed: () => void = () => {};
   readonly #closed = new Promise<void>((resolve) => (this.#handleClosed = resolve));
@@ -79,12 +86,14 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     this.#keys = keys;
     this.#options = options;
     this.#issuer = issuerFor(keys, options, udp.address.port);
+    this.#ownChecks = [this.#issuer.check];
     this.#turns = new Turns(clock);
     this.#admission = new Admission(clock, date, options);
     this.#admission.onRetry = (header, from) => this.#sendRetry(header, from);
     this.#admission.onRefusal = (refusal) => this.onRefusal(refusal);
     this.#admission.onTurnedAway = (error, from) => this.onHandshakeFailure(error, formatAddress(from));
     this.#resets = new Budget(clock, RESETS_PER_SECOND);
+    this.#gate = new FloodGate(udp, clock, () => this.#filter());
     udp.handler = this;
   }
 
@@ -100,6 +109,9 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     this.#configs = configsOf(this.#options, keys);
     this.#keys = keys;
     this.#issuer = issuerFor(keys, this.#options, this.udp.address.port);
+    const { check } = this.#issuer;
+    if (!this.#ownChecks.some(({ c }) => c === check.c)) this.#ownChecks.push(check);
+    this.#gate.refresh();
   }
 
   setOptions(options: QuicListenOptions): void {
@@ -141,11 +153,11 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
       if (known !== undefined) return this.#pass(known, bytes, offset, length, from);
     }
     const id = destinationId(bytes, offset, length);
-    if (id === null) return;
+    if (id === null) return this.#gate.handleStranger();
     const connection = this.#router.find(id);
     if (connection !== undefined) this.#pass(connection, bytes, offset, length, from);
     else if (form === 'long') this.#judge(bytes, offset, length, from);
-    else if (form !== 'other') this.#sendReset(id, length, from);
+    else this.#sendReset(id, length, from);
   }
 
   onError(): void {
@@ -159,7 +171,7 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   #judge(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
     if (!this.#accepting) return;
     const candidate = this.#admission.judge(bytes, offset, length, from);
-    if (candidate === null) return;
+    if (candidate === null) return this.#gate.handleStranger();
     const connection = this.#accept(candidate, this.#configs.configFor(bytes, offset, candidate.header), from);
     if (connection !== null) this.#pass(connection, bytes, offset, length, from);
   }
@@ -229,15 +241,23 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   /** Tells a client of an earlier run of this server, and nobody else, that its connection is gone (docs/PROTOCOL.md). */
   #sendReset(id: Uint8Array, length: number, to: UdpAddress): void {
     // Only answers count: what strangers make up must not use up those of clients.
-    if (length <= MIN_STATELESS_RESET + 1 || !this.#issuer.isOwn(id) || !this.#resets.take()) return;
+    if (length <= MIN_STATELESS_RESET + 1 || !this.#issuer.isOwn(id)) return this.#gate.handleStranger();
+    if (!this.#resets.take()) return;
     // Shorter than what it answers, so that two that do not know each other fall silent (RFC 9000 §10.3.3).
     const packet = statelessReset(randomBytes(Math.min(length - 1, MAX_RESET)), this.#issuer.resetToken(id));
     this.udp.sendBuffer.set(packet);
     this.udp.send(packet.length, packet.length, to);
   }
 
+  #filter(): BpfProgram {
+    // Old connections keep the ids of an identity that is no longer used.
+    const own = this.#ownChecks.length > MOST_CHECKS ? null : this.#ownChecks;
+    return datagramFilter({ clients: this.#admission.checks, own });
+  }
+
   #closeIfDone(): void {
     if (this.#accepting || this.#ids.size > 0) return;
+    this.#gate.open();
     this.udp.close();
     this.#handleClosed();
   }
@@ -262,5 +282,6 @@ function issuerFor({ nodeKey }: ServerKeys, { auth }: QuicListenOptions, port: n
 
 const STOPPED = new QtunnelError('SHUTTING_DOWN', 'The server takes no more clients.');
 const QUIC_V1 = 1;
+const MOST_CHECKS = 4;
 const MAX_RESET = 43;
 const RESETS_PER_SECOND = 200;

@@ -108,13 +108,14 @@ class TlsListener implements TlsAcceptor {
   #tls: TlsServer;
   /** By their addresses: that is what a TCP socket and the TLS socket made of it have in common. */
   readonly #strangers = new Map<string, Stranger>();
-  readonly #sources = new Sources();
+  readonly #sources: Sources;
   readonly #links = new Map<string, { link: TlsLink; token: Uint8Array }>();
   #certificate: Uint8Array;
   #closed = false;
 
   constructor(keys: ServerKeys, options: LinkOptions, take: (socket: Socket) => void = (socket) => this.accept(socket)) {
     this.#options = options;
+    this.#sources = new Sources(options.sources);
     this.#certificate = hashCertificate(keys.certificateDer);
     this.#keys = keys;
     this.#tls = this.#makeTls();

@@ -5,6 +5,7 @@ import { QtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import type { LinkAuth, LinkListener, LinkUse, Refusal, ServerKeys } from '../link/options.ts';
 import type { QuicListenOptions } from '../quic/listen.ts';
+import { SourceRecords } from '../protocol/sources.ts';
 import type { Quic } from '../quic/load.ts';
 import { checkKeys } from '../tls/listen.ts';
 import { linkOptions } from './security.ts';
@@ -43,6 +44,8 @@ export class Listeners {
   readonly #handler: ListenersHandler;
   readonly #open: OpenEars;
   readonly #use: LinkUse;
+  /** For UDP and TCP together, and for as long as the server runs. */
+  readonly #sources = new SourceRecords();
   /** Where to listen as the user gave it; null before anything is open. */
   #listen: Address | null = null;
   #ears: Ears = {};
@@ -82,6 +85,7 @@ export class Listeners {
     const options = {
       ...linkOptions(settings, auth),
       ...this.#use,
+      sources: this.#sources,
       congestion: settings.congestion,
       blocks: settings.blocks,
       fec: settings.fec,

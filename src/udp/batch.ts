@@ -4,6 +4,7 @@ import { bindDgram, closeQuietly, IGNORE, isLoss, SEND_BUFFER, udpError, unusabl
 import { descriptorOf, stopReading } from './descriptor.ts';
 import { DgramSocket } from './dgram.ts';
 import { BatchReceiver, SLOTS } from './batch-receiver.ts';
+import { attachProgram, type BpfProgram, SO_ATTACH_FILTER, SO_DETACH_FILTER } from './classic-bpf.ts';
 import {
   CMSG,
   EINVAL,
@@ -114,6 +115,12 @@ class BatchSocket implements UdpSocket {
     }
     const most = this.#segmenting ? segmentsPerCall(segment) * segment : segment;
     for (let at = 0; at < length; at += most) this.#sendRun(at, Math.min(most, length - at), segment);
+  }
+
+  setFilter(program: BpfProgram | null): boolean {
+    if (this.#closed) return false;
+    if (program !== null) return attachProgram(this.#fd, SO_ATTACH_FILTER, program, this.#libc) === 0;
+    return this.#libc.setsockopt(this.#fd, SOL_SOCKET, SO_DETACH_FILTER, Buffer.alloc(4), 4) === 0;
   }
 
   close(): void {

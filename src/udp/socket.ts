@@ -1,4 +1,5 @@
 import type { QtunnelError } from '../errors.ts';
+import type { BpfProgram } from './classic-bpf.ts';
 
 /**
  * A UDP socket as the QUIC driver needs it. Datagrams go out in runs that share a buffer of the socket's own, so that an implementation can
@@ -22,6 +23,10 @@ export interface UdpSocket {
    * that cannot be sent is lost, as on any network, and `handler.onError` is told.
    */
   send(length: number, segment: number, to: UdpAddress): void;
+  /**
+   * Has the kernel drop what this program, which sees datagrams with their UDP header, returns 0 for; null for nothing. Returns whether it does. Left out where there is no such thing.
+   */
+  setFilter?(program: BpfProgram | null): boolean;
   close(): void;
 }
 

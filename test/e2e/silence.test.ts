@@ -12,29 +12,31 @@ import { makers, spoofed, STRANGERS } from '../support/strangers.ts';
 import { dial, echoes, echoServer } from '../support/tcp.ts';
 
 /** Of each kind. `FLOOD=100000` is the whole of it. */
-const DATAGRAMS = Number(process.env['FLOOD'] ?? 5_000);
+const DATAGRAMS = Number(process.env['FLOOD'] ?? 3_000);
 /** Bytes. */
 const MOST_GROWTH = 5 * 1024 * 1024;
 
-test('spoofed Initials, random datagrams and a CRYPTO flood: no answer, no growth, and clients notice nothing', async (t) => {
-  const tunnel = await startTunnel(t, 'quic', await echoServer(t));
-  const stranger = await Stranger.open(t, tunnel);
-  const connection = await dial(t, tunnel.port);
-  t.ok(await echoes(connection, 'before'));
-  const make = makers();
-  for (const name of STRANGERS) await stranger.flood(2_500, make[name]);
-  const before = memoryOf(tunnel);
+/** In batches the kernel drops the most of it; without them all of it comes to the process. */
+for (const udp of ['auto', 'dgram'])
+  test(`-udp=${udp}: spoofed Initials, random datagrams and a CRYPTO flood: no answer, no growth, and clients notice nothing`, async (t) => {
+    const tunnel = await startTunnel(t, 'quic', await echoServer(t), { serverFlags: [`-udp=${udp}`] });
+    const stranger = await Stranger.open(t, tunnel);
+    const connection = await dial(t, tunnel.port);
+    t.ok(await echoes(connection, 'before'));
+    const make = makers();
+    for (const name of STRANGERS) await stranger.flood(2_500, make[name]);
+    const before = memoryOf(tunnel);
 
-  for (const name of STRANGERS) {
-    await stranger.flood(DATAGRAMS, make[name]);
-    t.ok(await echoes(connection, name), `the connection goes on: ${name}`);
-  }
-  t.equal(stranger.answers, 0);
-  const growth = memoryOf(tunnel) - before;
-  t.ok(growth < MOST_GROWTH, `${(growth / 1024 / 1024).toFixed(1)} MB more`);
-  t.ok(await echoes(await dial(t, tunnel.port), 'after'));
-  t.same([...tunnel.client.process.events('link_down'), ...tunnel.server.process.events('link_down')], []);
-});
+    for (const name of STRANGERS) {
+      await stranger.flood(DATAGRAMS, make[name]);
+      t.ok(await echoes(connection, name), `the connection goes on: ${name}`);
+    }
+    t.equal(stranger.answers, 0);
+    const growth = memoryOf(tunnel) - before;
+    t.ok(growth < MOST_GROWTH, `${(growth / 1024 / 1024).toFixed(1)} MB more`);
+    t.ok(await echoes(await dial(t, tunnel.port), 'after'));
+    t.same([...tunnel.client.process.events('link_down'), ...tunnel.server.process.events('link_down')], []);
+  });
 
 test('a CRYPTO flood by one who knows the secret ends where his bytes do', async (t) => {
   const tunnel = await startTunnel(t, 'quic', await echoServer(t));

@@ -11,6 +11,7 @@ import {
   statelessReset,
 } from '../../src/protocol/connection-id.ts';
 import type { Hmac } from '../../src/protocol/handshake.ts';
+import { hasCheck, idCheck } from '../../src/protocol/id-check.ts';
 import { integerBetween, randomBytes, seededRandom } from '../support/random.ts';
 
 const KEY = new Uint8Array(32).fill(1);
@@ -114,7 +115,8 @@ test('one changed bit, or another length, makes an id somebody else’s', async 
 test('ids and tokens are those of docs/PROTOCOL.md, and tokens tell nothing of ids', async (t) => {
   const issuer = new ConnectionIdIssuer(hmac, KEY);
   const id = issuer.issue(range(8, 1));
-  t.same(id.subarray(8), hmac(KEY, Buffer.from('cid'), range(8, 1)).subarray(0, 8));
+  t.same(id.subarray(10), hmac(KEY, Buffer.from('cid'), range(8, 1)).subarray(0, 6));
+  t.ok(hasCheck(idCheck(hmac(KEY, Buffer.from('check'))), id));
   t.same(issuer.resetToken(id), hmac(KEY, Buffer.from('reset'), id).subarray(0, 16));
   t.equal(issuer.resetToken(id).length, 16);
 });

@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { MOST_SOURCES, type SourceLimits, sourceOf, Sources } from '../../src/protocol/sources.ts';
+import { MOST_SOURCES, type SourceLimits, SourceRecords, sourceOf, Sources } from '../../src/protocol/sources.ts';
 
 const LIMITS: SourceLimits = { maxHandshakes: 8, maxHandshakesPerSource: 3, attemptsPerSource: 2 };
 
@@ -69,13 +69,29 @@ test('failures are forgotten, and whoever cannot be known for sure is not punish
 });
 
 test('what is remembered is bounded, whatever the outcomes', async (t) => {
-  const sources = new Sources();
+  const records = new SourceRecords();
+  const sources = new Sources(records);
   sources.begin('stays');
   for (let n = 0; n < 3 * MOST_SOURCES; n++) attempt(sources, `s${n}`, (['failed', 'succeeded', 'unknown'] as const)[n % 3]!, n);
-  t.ok(sources.size <= MOST_SOURCES + 1, `${sources.size}`);
-  t.ok(sources.size > MOST_SOURCES / 2, 'it does remember');
-  for (let n = 0; n < 2 * MOST_SOURCES; n++) attempt(sources, 'x', 'unknown', 10_000_000);
-  t.equal(sources.size, 1, 'only the open one is left');
+  t.equal(records.size, MOST_SOURCES, 'it does remember');
+  for (let n = 0; n < MOST_SOURCES; n++) attempt(sources, 'x', 'succeeded', 10_000_000);
+  t.equal(records.size, 1);
+  attempt(sources, 'y', 'unknown', 10_000_000);
+  t.equal(records.size, 1, 'nothing of who cannot be known');
+  t.equal(sources.open, 1);
+});
+
+test('transports share what is remembered of failures, and count their own places', async (t) => {
+  const records = new SourceRecords();
+  const [udp, tcp] = [new Sources(records), new Sources(records)];
+  for (let n = 0; n < 3; n++) udp.begin('a');
+  t.equal(udp.judge('a', LIMITS, 0), 'source');
+  t.equal(tcp.judge('a', LIMITS, 0), null, 'somebody may have taken these places in its name');
+  for (let n = 0; n < 3; n++) udp.settle('a', 'failed', LIMITS, 0);
+  t.equal(udp.judge('a', LIMITS, 0), 'penalty');
+  t.equal(tcp.judge('a', LIMITS, 0), 'penalty');
+  attempt(tcp, 'a', 'succeeded', 1);
+  t.equal(udp.judge('a', LIMITS, 1), null);
 });
 
 function attempt(sources: Sources, source: string, outcome: 'succeeded' | 'failed' | 'unknown', now: number): void {
