@@ -279,6 +279,8 @@ class FakeConnection {
   readonly native = { destinationId: () => new Uint8Array(16), streamPriority() {} };
   finSeen = false;
   stage: QuicLink | null = null;
+  /** As the connection itself has them. */
+  readonly streams = this;
   reason: QtunnelError | null = null;
   /** What is taken of each write. */
   room = 1_000_000;
@@ -321,7 +323,7 @@ class FakeConnection {
     return [...this.#incoming.keys()].filter((id) => id !== CONTROL_STREAM && this.isReadable(id));
   }
 
-  readStream(id: number, into: Uint8Array): number {
+  read(id: number, into: Uint8Array): number {
     const stream = this.#stream(id);
     this.finSeen = false;
     if (stream.cut) {
@@ -347,7 +349,7 @@ class FakeConnection {
     this.#incoming.delete(id);
   }
 
-  writeStream(_id: number, bytes: Uint8Array): number {
+  write(_id: number, bytes: Uint8Array): number {
     return Math.min(bytes.length, this.room);
   }
 
