@@ -111,6 +111,8 @@ function forward(from: Handle, to: Handle, over: { ends: number }): void {
   from.useUserBuffer(buffer);
   from.onread = () => {
     const length = streamBaseState[kReadBytesOrError]!;
+    // Nothing was there after all.
+    if (length === 0) return;
     if (length > 0) {
       const writing = new WriteWrap();
       writing.oncomplete = (failed) => (failed === 0 ? from.readStart() : close());
