@@ -9,6 +9,7 @@ import type { AgentSettings, HubSettings } from '../../src/hub/settings.ts';
 import { parseWish } from '../../src/hub/wish.ts';
 import type { Parsed } from '../../src/config/values.ts';
 import { eventually } from '../support/deadline.ts';
+import type { Owner } from '../support/process.ts';
 import { dial, ending, freePort } from '../support/tcp.ts';
 import { type LogLine, OVER, tunnelSettings, watched } from '../tunnel/tunnels.ts';
 
@@ -20,7 +21,7 @@ export interface RunningHub {
 
 /** A hub in this process, ended with the test. */
 export async function startHub(
-  t: Test,
+  t: Owner,
   settings: Partial<TunnelSettings> = {},
   own: Partial<HubSettings> = {},
 ): Promise<RunningHub> {

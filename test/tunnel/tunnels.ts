@@ -10,10 +10,11 @@ import { NO_EVENTS } from '../../src/tunnel/events.ts';
 import { type ServerTunnel, startServerTunnel } from '../../src/tunnel/server.ts';
 import { eventually } from '../support/deadline.ts';
 import { temporaryFolder } from '../support/files.ts';
+import type { Owner } from '../support/process.ts';
 import { freePort } from '../support/tcp.ts';
 
 /** One certificate for all servers of a test file: making one takes a while. */
-const stateDirs = new Map<Test, string>();
+const stateDirs = new Map<Owner, string>();
 
 export interface Watched<T> {
   readonly tunnel: T;
@@ -60,7 +61,7 @@ export async function reload(tunnel: ServerTunnel | ClientTunnel, changes: Parti
   change.takeEffect();
 }
 
-export function tunnelSettings(t: Test, settings: Partial<TunnelSettings>): TunnelSettings {
+export function tunnelSettings(t: Owner, settings: Partial<TunnelSettings>): TunnelSettings {
   const stateDir = stateDirs.get(t) ?? temporaryFolder(t);
   stateDirs.set(t, stateDir);
   return {

@@ -1,83 +1,121 @@
-import { mkdirSync } from 'node:fs';
+import { createSocket } from 'node:dgram';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Page } from 'puppeteer-core';
+import { temporaryFolder } from '../../support/files.ts';
 import type { Owner } from '../../support/process.ts';
+import { progress } from '../../support/progress.ts';
+import { startQtunnel } from '../../support/qtunnel.ts';
 import { seededRandom } from '../../support/random.ts';
-import { startTestApi, type TestApi } from '../support/api.ts';
+import { withScope } from '../../support/scope.ts';
+import { startHub } from '../hubs.ts';
+import { type RunningApi, startApiOf } from '../support/api.ts';
 import { missingBrowser, openPage, startBrowser, until } from '../support/browser.ts';
-import { AGENT } from '../support/fake-publisher.ts';
+import { answerWithBytes, echoDatagrams, Visitors } from './visitors.ts';
 
 /*
- * `npm run screenshots [FOLDER]`: pictures of the page with an hour of made-up traffic, as PNG.
+ * `npm run screenshots`: pictures of a hub's page. Its agents, mappings and traffic are real; only its clock runs faster, so that the last hour takes a minute.
+ * As PNG in build/screenshots; and
+ * those of the README as SVG in docs/images.
  */
 
-async function main(folder: string): Promise<void> {
-  const missing = missingBrowser();
-  if (missing !== false) throw new Error(`No screenshots: ${missing}`);
-  mkdirSync(folder, { recursive: true });
-  const after: (() => unknown)[] = [];
-  try {
-    await takeAll(folder, { teardown: (end) => void after.push(end) });
-  } finally {
-    for (const end of after.toReversed()) await end();
-  }
+async function main(): Promise<void> {
+  const absent = missingBrowser();
+  if (absent !== false) throw new Error(`No screenshots: ${absent}`);
+  for (const folder of [PIXELS, DRAWINGS]) mkdirSync(folder, { recursive: true });
+  await withScope(takeAll);
 }
 
-async function takeAll(folder: string, owner: Owner): Promise<void> {
-  const hub = await startTestApi(owner, { listening: false, page: path.resolve('dist/hub/page') });
-  const tick = await liveAnHour(hub);
+async function takeAll(owner: Owner): Promise<void> {
+  const { api, tick } = await liveAnHour(owner);
   const browser = await startBrowser(owner);
-  for (const { name, width, height, dark, scene } of SHOTS) {
+  for (const { name, width, height, dark, scene, drawn } of SHOTS) {
     const { page } = await openPage(browser);
     await page.setViewport({ width, height, deviceScaleFactor: 2 });
     await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }]);
-    await page.goto(`http://127.0.0.1:${hub.port}/`);
+    await page.goto(`http://127.0.0.1:${api.port}/`);
     await until(page, "document.querySelectorAll('#mappings tbody tr').length > 0");
-    for (let n = 0; n < 60; n++) tick();
+    for (let n = 0; n < 60; n++) await tick();
     await until(page, "document.querySelector('#rate-out').textContent !== '–'");
     await scene?.(page);
-    await page.screenshot({ path: path.join(folder, `${name}.png`) as `${string}.png`, fullPage: scene === undefined });
-    console.log(path.join(folder, `${name}.png`));
+    const file = path.join(PIXELS, `${name}.png`);
+    await page.screenshot({ path: file as `${string}.png`, fullPage: scene === undefined });
+    progress(file);
+    if (drawn === true) await draw(page, path.join(DRAWINGS, `${name}.svg`));
     await page.close();
   }
 }
 
-/** Mappings, agents and an hour of traffic. @returns what lets another second pass */
-async function liveAnHour({ call, publisher, live }: TestApi): Promise<() => void> {
-  for (const mapping of MAPPINGS) {
-    const { status, text } = await call('POST', '/api/v1/mappings', mapping);
-    if (status !== 201) throw new Error(text);
+/** The page as an SVG, which the README can show without a picture's bytes in the repository. */
+async function draw(page: Page, file: string): Promise<void> {
+  const [icon, script] = ['src/hub/page/icon.svg', 'test/hub/page/draw.js'].map((source) => readFileSync(source, 'utf8'));
+  writeFileSync(file, String(await page.evaluate(`const ICON = ${JSON.stringify(icon!.trim())};\n${script!}`)));
+  progress(file);
+}
+
+/** A hub with agents, mappings and an hour of traffic. `tick` lets another second pass. */
+async function liveAnHour(owner: Owner): Promise<{ readonly api: RunningApi; tick(): Promise<void> }> {
+  const { hub, settings } = await startHub(owner, {}, { ports: { host: '127.0.0.1', first: 10_000, last: 20_000 } });
+  const api = await startApiOf(owner, hub, { page: path.resolve('dist/hub/page') });
+  const server = `-server=127.0.0.1:${settings.tunnel.listen!.port}`;
+  for (const { name, flags } of AGENTS) {
+    const agent = startQtunnel(owner, ['agent', server, `-name=${name}`, `-state-dir=${temporaryFolder(owner)}`, ...flags]);
+    await agent.event('registered');
   }
+  await echoDatagrams(owner, '127.10.0.1', 1053);
+  const resolver = dnsClient(owner, 15_353);
+  const visitors = await Promise.all(
+    MAPPINGS.map(async ({ busy, ...mapping }) => {
+      const { status, text } = await api.call('POST', '/api/v1/mappings', mapping);
+      if (status !== 201) throw new Error(text);
+      if (busy === undefined) return null;
+      const [host, port] = mapping.target.split(':');
+      await answerWithBytes(owner, host!, Number(port));
+      return { ...busy, some: new Visitors(owner, mapping.port) };
+    }),
+  );
   const random = seededRandom(7);
+  const start = Date.now();
   let second = 0;
-  const start = Date.now() - 3_700_000;
-  const tick = (): void => {
+  const tick = async (): Promise<void> => {
     second++;
-    for (const [index, { port, protocol }] of MAPPINGS.entries()) {
-      if (protocol === 'udp') continue;
-      const wave = 1 + Math.sin(second / (200 + 90 * index)) + 0.4 * random();
-      const state = publisher.mappings().find(({ mapping }) => mapping.port === port)!;
-      const out = index === 3 ? 0 : 2 ** (21 - 2 * index) * wave;
-      const connections = index === 3 ? 0 : Math.round((6 + 5 * wave) / (index + 1));
-      publisher.carry(port, { connections, bytesIn: state.bytesIn + out / 9, bytesOut: state.bytesOut + out });
-    }
-    publisher.agentStates = AGENTS.map((agent, index) => ({
-      ...AGENT,
-      ...agent,
-      since: new Date(start - 8_640_000 * (index + 1) ** 3),
-      rtt: agent.rtt * (1 + 0.25 * random() ** 6),
-      connections: 8 - 3 * index,
-    }));
-    live.tick(start + second * 1_000);
+    const visits = visitors.flatMap((one) => (one === null ? [] : [one]));
+    const fetches = visits.map(async ({ some, bytes, people, period }) => {
+      const wave = 1 + Math.sin(second / period) + 0.4 * random();
+      if (second % 10 === 1) await some.be(Math.max(1, Math.round((people * wave) / 2)));
+      await some.fetch(bytes * wave);
+    });
+    await Promise.all([...fetches, resolver()]);
+    api.live.tick(start + second * 1_000);
   };
-  publisher.carry(10443, { ready: false, problem: 'The agent attic is away.' });
-  while (second < 3_700) tick();
-  return tick;
+  while (second < HOUR) {
+    await tick();
+    if (second % 600 === 0) progress(`${second / 60} minutes of traffic`);
+  }
+  return { api, tick };
+}
+
+/** @returns what asks the resolver at this public port three times, and waits for the answers. */
+function dnsClient(owner: Owner, port: number): () => Promise<void> {
+  const socket = createSocket('udp4');
+  owner.teardown(() => socket.close());
+  return async () => {
+    const answers = new Promise<void>((resolve) => {
+      let missed = 3;
+      socket.on('message', function count() {
+        if (--missed > 0) return;
+        socket.off('message', count);
+        resolve();
+      });
+    });
+    for (let n = 0; n < 3; n++) socket.send(Buffer.alloc(60), port, '127.0.0.1');
+    await answers;
+  };
 }
 
 async function fillIn(page: Page): Promise<void> {
   await page.click('#new-mapping');
-  await page.type('#create-port', '10022');
+  await page.type('#create-port', '10080');
   await page.type('#create-target', '10.0.0.7');
   await page.type('#create-allow_ips', '192.0.2.0/24, 10.0.0.0/33');
   await page.focus('#create-note');
@@ -89,30 +127,72 @@ async function openDetails(page: Page): Promise<void> {
   await until(page, "document.querySelector('#details-chart path')?.getAttribute('d') !== ''");
 }
 
-const MAPPINGS = [
-  { port: 10022, protocol: 'tcp', target: '127.0.0.1:22', agent: 'cellar', note: 'SSH of the backup machine' },
-  { port: 10080, protocol: 'tcp', target: '10.0.0.7:80', note: 'Wiki', bandwidth: '50Mbit' },
+interface MappingShown {
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+  readonly target: string;
+  readonly note: string;
+  readonly agent?: string;
+  readonly via?: 'direct';
+  readonly allow_ips?: readonly string[];
+  /** How many people fetch how many bytes a second on average, and after how many seconds it comes and goes again. */
+  readonly busy?: { readonly bytes: number; readonly people: number; readonly period: number };
+}
+
+const AGENTS = [
+  { name: 'cellar', flags: ['-allow=127.10.0.0/24:1024-65535'] },
+  { name: 'office', flags: ['-quic=false', '-allow=127.10.0.9:5432'] },
+];
+const MAPPINGS: readonly MappingShown[] = [
+  {
+    port: 10080,
+    protocol: 'tcp',
+    target: '127.10.0.7:8080',
+    agent: 'cellar',
+    note: 'Wiki',
+    busy: { bytes: 400_000, people: 14, period: 280 },
+  },
   {
     port: 10432,
     protocol: 'tcp',
-    target: 'db.lan:5432',
+    target: '127.10.0.9:5432',
     agent: 'office',
-    allow_ips: ['192.0.2.0/24'],
+    allow_ips: ['127.0.0.0/8'],
     note: 'PostgreSQL, from the data centre only',
+    busy: { bytes: 90_000, people: 6, period: 420 },
   },
   { port: 10443, protocol: 'tcp', target: '127.0.0.1:443', agent: 'attic', note: '' },
-  { port: 15353, protocol: 'udp', target: '10.0.0.1:53', via: 'direct', note: 'DNS' },
+  {
+    port: 10800,
+    protocol: 'tcp',
+    target: '127.10.0.5:8000',
+    note: 'Backups, through any agent',
+    busy: { bytes: 150_000, people: 2, period: 610 },
+  },
+  { port: 15353, protocol: 'udp', target: '127.10.0.1:1053', via: 'direct', note: 'DNS' },
 ];
-const AGENTS = [
-  { name: 'cellar', rtt: 12.5, loss: 0, peer: '192.0.2.9:41022', allow: ['127.0.0.1:*', '10.0.0.0/8:80-443'] },
-  { name: 'office', rtt: 38.2, loss: 0.0031, peer: '198.51.100.23:52110', allow: ['db.lan:5432'], transport: 'tls' as const },
-];
-const SHOTS: readonly { name: string; width: number; height: number; dark: boolean; scene?: (page: Page) => Promise<void> }[] = [
-  { name: 'hub-light', width: 1280, height: 900, dark: false },
-  { name: 'hub-dark', width: 1280, height: 900, dark: true },
-  { name: 'hub-phone', width: 390, height: 844, dark: false },
+const SHOTS: readonly Shot[] = [
+  { name: 'hub-light', width: 1280, height: 900, dark: false, drawn: true },
+  { name: 'hub-dark', width: 1280, height: 900, dark: true, drawn: true },
+  { name: 'hub-phone', width: 390, height: 844, dark: false, drawn: true },
   { name: 'hub-create', width: 1280, height: 900, dark: false, scene: fillIn },
   { name: 'hub-details', width: 1280, height: 900, dark: true, scene: openDetails },
 ];
 
-await main(path.resolve(process.argv[2] ?? 'build/screenshots'));
+interface Shot {
+  readonly name: string;
+  readonly width: number;
+  readonly height: number;
+  readonly dark: boolean;
+  /** What is done before; without it, the whole page is taken. */
+  readonly scene?: (page: Page) => Promise<void>;
+  /** Also for the README. */
+  readonly drawn?: true;
+}
+
+/** Seconds. */
+const HOUR = 3_600;
+const PIXELS = 'build/screenshots';
+const DRAWINGS = 'docs/images';
+
+await main();

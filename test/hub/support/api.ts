@@ -5,6 +5,7 @@ import { type Api, type ApiSettings, startApi } from '../../../src/hub/api/serve
 import { Tokens } from '../../../src/hub/api/tokens.ts';
 import { LiveFeed } from '../../../src/hub/live/live-feed.ts';
 import { MappingKeeper } from '../../../src/hub/mapping-keeper.ts';
+import type { Publisher } from '../../../src/hub/publisher.ts';
 import { openStore } from '../../../src/hub/store/open.ts';
 import type { Store } from '../../../src/hub/store/store.ts';
 import { TrafficLedger } from '../../../src/hub/traffic-ledger.ts';
@@ -14,18 +15,22 @@ import { failing } from './failing-store.ts';
 import { FakePublisher } from './fake-publisher.ts';
 import { keptLog } from './kept-log.ts';
 
-export interface TestApi {
+/** An API in front of some data plane. */
+export interface RunningApi {
   readonly api: Api;
   readonly port: number;
   readonly store: Store;
   /** What the store is to fail at. */
   readonly broken: Set<keyof Store>;
-  readonly publisher: FakePublisher;
   /** Its clock is the test's: `live.tick(time)`. */
   readonly live: LiveFeed;
   readonly tokens: Tokens;
   readonly log: ReturnType<typeof keptLog>;
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Reply>;
+}
+
+export interface TestApi extends RunningApi {
+  readonly publisher: FakePublisher;
 }
 
 export interface Reply {
@@ -37,20 +42,28 @@ export interface Reply {
   readonly body: any;
 }
 
-export interface TestApiOptions extends Partial<ApiSettings> {
+export interface ApiOptions extends Partial<ApiSettings> {
   readonly fileToken?: string | null;
   readonly tunnelEnabled?: boolean;
   readonly database?: string;
+}
+
+export interface TestApiOptions extends ApiOptions {
   /** Whether the data plane really listens; it does unless told otherwise. */
   readonly listening?: boolean;
 }
 
 /** The API of a hub with a data plane that carries nothing, on a port of 127.0.0.1, without a limit of requests unless told otherwise. */
-export async function startTestApi(t: Owner, options: TestApiOptions = {}): Promise<TestApi> {
-  const { fileToken = null, tunnelEnabled = true, listening = true, ...rest } = options;
+export async function startTestApi(t: Owner, { listening = true, ...options }: TestApiOptions = {}): Promise<TestApi> {
+  const publisher = new FakePublisher(t, listening);
+  return { ...(await startApiOf(t, publisher, options)), publisher };
+}
+
+/** The same of any data plane. */
+export async function startApiOf(t: Owner, publisher: Publisher, options: ApiOptions): Promise<RunningApi> {
+  const { fileToken = null, tunnelEnabled = true, ...rest } = options;
   const { database = path.join(temporaryFolder(t), 'hub.db'), ...changed } = rest;
   const { store, broken } = failing(await openStore(database));
-  const publisher = new FakePublisher(t, listening);
   const log = keptLog();
   const ledger = new TrafficLedger({ store, publisher, log: log.log });
   const keeper = new MappingKeeper({ store, publisher, log: log.log, forget: (mapping) => ledger.forget(mapping) });
@@ -68,7 +81,7 @@ export async function startTestApi(t: Owner, options: TestApiOptions = {}): Prom
     await store.close();
   });
   const { port } = api.address;
-  return { api, port, store, broken, publisher, live, tokens, log, call: (...words) => callApi(port, ...words) };
+  return { api, port, store, broken, live, tokens, log, call: (...words) => callApi(port, ...words) };
 }
 
 /** One request. A body that is text is sent as it is, anything else as JSON. */
