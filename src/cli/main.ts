@@ -1,8 +1,10 @@
 import { writeSync } from 'node:fs';
 import { type Environment, environmentLayer } from '../config/environment.ts';
-import type { Layer } from '../config/layer.ts';
+import { type Layer, quote } from '../config/layer.ts';
 import { type Configuration, loadConfiguration } from '../config/load.ts';
 import { lookUp } from '../config/settle.ts';
+import { suggestion } from '../config/suggest.ts';
+import { QtunnelError } from '../errors.ts';
 import { createLog } from '../observe/log.ts';
 import { MANAGE_WORDS } from '../hub/manage/flags.ts';
 import { serviceManager } from '../service/notify.ts';
@@ -47,6 +49,7 @@ export async function main(
       const { manage } = await import('../hub/manage/command.ts');
       return await manage(words, environment);
     }
+    refuseMisspelt(words[0] ?? '');
     return await run(words, environment, supervised);
   } catch (error) {
     printError(errorText(error, wantsDebug(words, environment)));
@@ -77,6 +80,12 @@ async function run(words: readonly string[], environment: Environment, supervise
     return await supervise(words, configuration.process, serviceManager(environment));
   }
   return await serve({ configuration, load, warnings, supervised, environment });
+}
+
+/** @throws QtunnelError `USAGE` for a word that is nearly a command's. */
+function refuseMisspelt(word: string): void {
+  const hint = word.startsWith('-') || word === '' ? '' : suggestion(word, COMMANDS, 'qtunnel ');
+  if (hint !== '') throw new QtunnelError('USAGE', `unexpected word ${quote(word)}${hint}`);
 }
 
 interface Serving {
@@ -138,3 +147,5 @@ function printError(text: string): void {
     // Nobody reads standard error; the exit code says it too.
   }
 }
+
+const COMMANDS = ['hub', 'agent', 'service', 'bench', 'completion', ...MANAGE_WORDS];

@@ -117,7 +117,7 @@ function resolver({ host, port }: { host: string; port: number }): (signal: Abor
       if (signal.aborted) throw new QtunnelError('ABORTED', 'The attempt to connect was given up.');
       throw new QtunnelError(
         'NAME_NOT_FOUND',
-        `The server's name ${host} does not resolve; check -backend and this machine's DNS.`,
+        `The server's name ${host} does not resolve: check how it is written, and this machine's DNS.`,
         { cause },
       );
     });

@@ -18,6 +18,9 @@ const REFUSED: [string[], string][] = [
   [['-idleTimeout=5s'], 'unknown flag -idleTimeout; did you mean -idle-timeout?'],
 
   [['start'], 'unexpected word "start": flags begin with a dash, see qtunnel -help'],
+  [['hubb', '-listen=:1'], 'unexpected word "hubb"; did you mean qtunnel hub?'],
+  [['mappings'], 'unexpected word "mappings"; did you mean qtunnel mapping?'],
+  [['stats'], 'unexpected word "stats"; did you mean qtunnel status?'],
   [['listen=:1'], 'unexpected word "listen=:1": did you mean -listen=:1?'],
   [['-'], 'unexpected word "-": flags begin with a dash, see qtunnel -help'],
   [['--', '-quic'], 'unexpected word "-quic": flags begin with a dash, see qtunnel -help'],
