@@ -1,6 +1,7 @@
 import type { Connection as QuicheConnection, PathStats, RecvInfo } from '@matrixai/quic/native/index.js';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
+import { LISTEN, MOST_LISTENING, wasHeldUp } from '../protocol/held-up.ts';
 import type { UdpAddress, UdpSocket } from '../udp/socket.ts';
 import { AckDelay } from './ack-delay.ts';
 import type { Clock, Timer } from './clock.ts';
@@ -48,6 +49,11 @@ export class QuicConnection {
    * handshake and the judgement on the certificate.
    */
   holdsSecrets = false;
+  /**
+   * A client says something before WELCOME, of which the streams have a bound until then, also when the handshake is complete: the server takes little of a client that it does not know, and what
+   * of the first flight was lost or refused, HELLO among it, may have to come behind all that was written since.
+   */
+  isEarly = false;
   /** What quiche last said of the path, at most `PATH_INTERVAL` ago while there was traffic; null before the first turn. */
   path: PathStats | null = null;
   /** Bytes of packets that quiche was given. */
@@ -74,6 +80,11 @@ export class QuicConnection {
   readonly #farewell = new Farewell();
   #timer: Timer | null = null;
   #timerAt = Infinity;
+  /** The timer has fired, which may be a fraction of a millisecond early. */
+  #timerFired = false;
+  /** Until when nothing is concluded from the peer's silence, and how often in a row that was so. */
+  #listenUntil = -Infinity;
+  #listened = 0;
   #closing: QtunnelError | null = null;
 
   constructor(host: ConnectionHost, native: QuicheConnection, peer: UdpAddress, stage: (connection: QuicConnection) => Stage) {
@@ -160,8 +171,10 @@ export class QuicConnection {
   #takeTurn(): void {
     if (this.#closed) return;
     const now = this.clock.now();
+    if (this.#listensFirst(now)) return;
     this.#sendsLater = true;
-    if (now >= this.#timerAt) this.#handleTimer();
+    if (this.#timerFired || now >= this.#timerAt) this.#handleTimer();
+    if (this.#received) this.#finishHandshake();
     if (!this.#established && this.native.isEstablished()) this.#establish();
     // What a peer said with its CONNECTION_CLOSE comes before what its streams look like after it.
     if (this.#received && this.native.isDraining()) this.#reportEnd();
@@ -236,10 +249,17 @@ export class QuicConnection {
     }
   }
 
+  /** WELCOME has come to a client that `isEarly`. */
+  handleWelcome(): void {
+    this.isEarly = false;
+    this.streams.liftEarlyBound();
+  }
+
   /** Ends the connection with CONNECTION_CLOSE. `stage.onClosed` is called with `reason` before this returns. */
   close(code: CloseCode, reason: QtunnelError): void {
     if (this.#closed || this.#closing !== null) return;
     try {
+      this.#finishHandshake();
       // What the handshake still owes goes first: CONNECTION_CLOSE would wait behind it, sent again and again to a peer that no longer answers.
       if (!this.holdsSecrets || !this.native.isEstablished()) this.#transmit();
       this.packetizer.finish();
@@ -328,10 +348,23 @@ export class QuicConnection {
     this.path = this.native.pathStats().find((candidate) => candidate.active) ?? this.path;
   }
 
+  /**
+   * When early data was refused, quiche may leave the end of the handshake to its next `send`, which would take along what was written since. A packet that has no room completes the handshake
+   * without sending anything.
+   */
+  #finishHandshake(): void {
+    if (!this.holdsSecrets || this.#established || this.native.isInEarlyData()) return;
+    try {
+      this.native.send(NO_ROOM);
+    } catch {
+      // The handshake has failed, of which quiche tells the peer in the packets of this turn.
+    }
+  }
+
   #establish(): void {
     this.#established = true;
     this.#owes = true;
-    this.streams.handleEstablished();
+    if (!this.isEarly) this.streams.liftEarlyBound();
     this.stage.onEstablished();
   }
 
@@ -392,10 +425,26 @@ export class QuicConnection {
     return !this.#owes && this.#closing === null && this.#established && this.#acks.mayWait(now);
   }
 
+  /** Whether this turn is put off: it comes late, so that what the peer has said may wait in the socket (protocol/held-up.ts). */
+  #listensFirst(now: number): boolean {
+    const mayListen = !this.#received && this.#closing === null;
+    if (mayListen && !this.#timerFired && now < this.#listenUntil) return true;
+    if (!mayListen || !wasHeldUp(now, this.#timerAt) || this.#listened === MOST_LISTENING) {
+      this.#listened = 0;
+      this.#listenUntil = -Infinity;
+      return false;
+    }
+    this.#listened++;
+    this.#listenUntil = now + LISTEN;
+    this.#setTimer(LISTEN, this.#listenUntil);
+    return true;
+  }
+
   #handleTimer(): void {
     this.#timer?.cancel();
     this.#timer = null;
     this.#timerAt = Infinity;
+    this.#timerFired = false;
     if (this.native.timeout() === 0) this.#owes = true;
     this.native.onTimeout();
   }
@@ -406,14 +455,19 @@ export class QuicConnection {
     const deadline = Math.min(own === null ? Infinity : now + own, ours, this.#acks.deadline);
     // A timer that fires too early costs one empty turn; moving it at each turn costs more (docs/MEASURED.md).
     if (deadline >= this.#timerAt || deadline === Infinity) return;
+    // What is due since long ago is due now: this turn has not been late for it.
+    this.#setTimer(Math.max(0, deadline - now), Math.max(now, deadline));
+  }
+
+  #setTimer(delay: number, at: number): void {
     this.#timer?.cancel();
-    this.#timerAt = deadline;
-    this.#timer = this.clock.setTimer(this.#onTimer, Math.max(0, deadline - now));
+    this.#timerFired = false;
+    this.#timerAt = at;
+    this.#timer = this.clock.setTimer(this.#onTimer, delay);
   }
 
   readonly #onTimer = (): void => {
-    // The clock's timers may be a fraction of a millisecond early.
-    this.#timerAt = -Infinity;
+    this.#timerFired = true;
     this.turn();
   };
 
@@ -448,6 +502,7 @@ function isFromBinding(error: unknown): error is Error {
 const PACKETS_PER_TURN = 64;
 type Counts = Pick<ReturnType<QuicheConnection['stats']>, 'recv' | 'sent' | 'lost' | 'sentBytes' | 'recvBytes'>;
 const UNCOUNTED: Counts = { recv: NaN, sent: NaN, lost: NaN, sentBytes: NaN, recvBytes: NaN };
+const NO_ROOM = new Uint8Array(1);
 const MAX_PATH_EVENTS = 64;
 /** Bytes: the largest packet's. */
 const DATAGRAM = new Uint8Array(16_384);

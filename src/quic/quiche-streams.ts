@@ -11,7 +11,7 @@ export class QuicheStreams {
   readonly #packetizer: Packetizer;
   readonly #onWritten: () => void;
   readonly #queue: WriteQueue;
-  /** Bytes of streams that may be sent before the handshake is complete. */
+  /** Bytes of streams that may be sent before `liftEarlyBound`. */
   #earlyRoom = MOST_EARLY;
   #finSeen = false;
   /** Streams that are still to be ended, and with which byte. */
@@ -25,7 +25,8 @@ export class QuicheStreams {
     this.#onWritten = onWritten;
   }
 
-  handleEstablished(): void {
+  /** The peer is there, and what is written may go as the path takes it. */
+  liftEarlyBound(): void {
     this.#earlyRoom = Infinity;
   }
 
@@ -85,7 +86,7 @@ export class QuicheStreams {
 
   /** Whether quiche may be given so many bytes of streams now; if not, a turn will come when it may be given more. */
   hasRoom(bytes: number): boolean {
-    return this.#queue.room(bytes, this.#packetizer.rate) >= bytes;
+    return Math.min(this.#earlyRoom, this.#queue.room(bytes, this.#packetizer.rate)) >= bytes;
   }
 
   /** Reads what has come on a stream, and its end or reset if that has, and drops it: quiche keeps a stream until then. */

@@ -1,4 +1,5 @@
 import { QtunnelError } from '../errors.ts';
+import { type PatientTimer, setPatientTimer } from '../link/patient-timer.ts';
 import { FRAME, misplacedFrame } from '../protocol/frames.ts';
 import { Liveness } from '../protocol/liveness.ts';
 import { decodeGoAway, decodePing, encodePing } from '../protocol/messages.ts';
@@ -33,7 +34,7 @@ export class Control implements ConnectionHandler {
   #pingAt = 0;
   #stalled = false;
   #asksForTaken = false;
-  #timer: NodeJS.Timeout | null = null;
+  #timer: PatientTimer | null = null;
 
   /** `keepalive` and `idleTimeout` are milliseconds. Asks at once, to learn the round-trip time. */
   constructor(
@@ -149,7 +150,7 @@ export class Control implements ConnectionHandler {
   }
 
   #arm(now: number): void {
-    this.#timer = setTimeout(this.#look, Math.max(1, Math.ceil(this.#liveness.deadline(now) - now)));
+    this.#timer = setPatientTimer(this.#look, Math.max(1, Math.ceil(this.#liveness.deadline(now) - now)));
   }
 
   readonly #look = (): void => {
@@ -164,7 +165,7 @@ export class Control implements ConnectionHandler {
   };
 
   #stop(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer?.cancel();
   }
 }
 

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { connect, type SecureContext, type TLSSocket } from 'node:tls';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
+import { type PatientTimer, setPatientTimer } from '../link/patient-timer.ts';
 import type { CheckServer, LinkOptions, LinkTarget } from '../link/options.ts';
 import { ALPN, ClientHandshake } from '../protocol/handshake.ts';
 import type { Welcome } from '../protocol/messages.ts';
@@ -48,7 +49,7 @@ class Dialling implements ConnectionHandler {
   readonly #reject: (error: QtunnelError) => void;
   readonly #socket: TLSSocket;
   readonly #connection: TlsConnection;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: PatientTimer;
   #handshake: ClientHandshake | null = null;
   #greetedAt = 0;
 
@@ -69,7 +70,7 @@ class Dialling implements ConnectionHandler {
     this.#connection.handler = this;
     if (options.isFurther === true) this.#socket.once('connect', () => this.#checkRoom());
     this.#socket.once('secureConnect', () => this.#greet());
-    this.#timer = setTimeout(() => this.#timeOut(), HANDSHAKE_TIMEOUT);
+    this.#timer = setPatientTimer(() => this.#timeOut(), HANDSHAKE_TIMEOUT);
     signal.addEventListener('abort', this.abort, { once: true });
   }
 
@@ -142,7 +143,7 @@ class Dialling implements ConnectionHandler {
   }
 
   #settle(): void {
-    clearTimeout(this.#timer);
+    this.#timer.cancel();
     this.#signal.removeEventListener('abort', this.abort);
   }
 }

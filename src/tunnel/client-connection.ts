@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { asQtunnelError } from '../errors.ts';
 import type { Link, LinkStream } from '../link/link.ts';
+import { setPatientTimer } from '../link/patient-timer.ts';
 import type { RateLimitedLog } from '../observe/rate-limit.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import { type Bandwidth, throttled } from './bandwidth.ts';
@@ -59,7 +60,7 @@ export class ClientConnection implements TunnelConnection {
   #wait(): void {
     const { uplink, dialTimeout, log } = this.#around;
     const gone = (): void => this.abort('RESET', 'the application hung up');
-    const timer = setTimeout(() => {
+    const timer = setPatientTimer(() => {
       log.warn(
         'no_link',
         { event: 'stream_reset', tag: this.#tag, reason: 'LINK_LOST' },
@@ -73,7 +74,7 @@ export class ClientConnection implements TunnelConnection {
     });
     this.#socket.on('close', gone).on('error', gone);
     this.#stopWaiting = () => {
-      clearTimeout(timer);
+      timer.cancel();
       unsubscribe();
       this.#socket
         .off('close', gone)

@@ -3,6 +3,7 @@ import type { Address } from '../config/settings.ts';
 import type { ErrorCode } from '../errors.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
+import { setPatientTimer } from '../link/patient-timer.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import { connectSocket } from './socket-reader.ts';
 
@@ -25,9 +26,9 @@ export function dial(
 ): Dial {
   const { host, port } = address;
   const socket = connectSocket({ host, port, allowHalfOpen: true, noDelay: true, ...(lookup !== undefined && { lookup }) });
-  const timer = setTimeout(() => finish(timedOut(address, timeout)), timeout);
+  const timer = setPatientTimer(() => finish(timedOut(address, timeout)), timeout);
   const finish = (error: QtunnelError | null): void => {
-    clearTimeout(timer);
+    timer.cancel();
     socket.off('connect', onConnect).off('error', onError);
     if (error !== null) socket.on('error', ignore).destroy();
     done(error);
@@ -38,7 +39,7 @@ export function dial(
   return {
     socket,
     cancel() {
-      clearTimeout(timer);
+      timer.cancel();
       socket.off('connect', onConnect).off('error', onError).on('error', ignore).destroy();
     },
   };
