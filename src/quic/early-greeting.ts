@@ -31,7 +31,7 @@ export class EarlyGreeting extends Greeting {
     ticket: Ticket,
   ) {
     super(connection, options, outcome, timeout);
-    connection.holdsSecrets = true;
+    connection.holdsSecrets = connection.isEarly = true;
     this.#ticket = ticket;
     this.#checkServer = options.checkServer;
     const id = randomBytes(LINK_ID).toString('hex');
@@ -59,8 +59,9 @@ export class EarlyGreeting extends Greeting {
       this.#checkServer(chain);
       this.connection.holdsSecrets = false;
     } catch (error) {
-      this.fail(asQtunnelError(error));
+      return this.fail(asQtunnelError(error));
     }
+    this.reminder.start(this.connection.clock.now(), 0);
   }
 
   override onReceived(now: number): void {
@@ -68,7 +69,8 @@ export class EarlyGreeting extends Greeting {
   }
 
   override onTurn(now: number): void {
-    if (now >= super.deadline(now)) return super.onTurn(now);
+    if (this.isOver(now)) return super.onTurn(now);
+    this.remind(now);
     this.#link.onTurn(now);
   }
 
@@ -88,6 +90,7 @@ export class EarlyGreeting extends Greeting {
     const welcome = this.#handshake.handleAnswer(type, payload);
     const { toClient, toServer } = reportKeys(this.options.auth.hmac, this.#nonce, welcome.nonce);
     this.connection.resetToken = welcome.resetToken;
+    this.connection.handleWelcome();
     this.connection.stage = this.#link;
     this.#link.confirm(welcome.settings, { toPeer: toServer, fromPeer: toClient });
     this.#link.handler.onEarlyData?.(this.connection.native.isResumed());

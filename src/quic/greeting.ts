@@ -19,6 +19,7 @@ import { type QuicOptions, settingsOf } from './link-settings.ts';
 import { QuicLink } from './link.ts';
 import type { UdpAddress } from '../udp/socket.ts';
 import type { DirectionKeys } from './packetization/packetizer.ts';
+import { Reminder } from './reminder.ts';
 import type { Stage } from './stage.ts';
 
 /** What comes of a greeting. Exactly one of `onLink` and `onFailure` is called, once. */
@@ -37,6 +38,8 @@ export abstract class Greeting implements Stage {
   protected readonly control: ControlStream;
   /** What the peer is told; made once the path's round trip is known. */
   protected settings: LinkSettings;
+  /** A client starts it when it waits for WELCOME. */
+  protected readonly reminder = new Reminder();
   readonly #deadline: number;
 
   constructor(connection: QuicConnection, options: QuicOptions, outcome: GreetingOutcome, timeout: number) {
@@ -63,7 +66,10 @@ export abstract class Greeting implements Stage {
   }
 
   onTurn(now: number): void {
-    if (now < this.#deadline) return this.#flush();
+    if (!this.isOver(now)) {
+      this.remind(now);
+      return this.#flush();
+    }
     const what = this.connection.established
       ? 'The QUIC handshake was completed but the peer said nothing after it'
       : 'No answer over UDP';
@@ -71,7 +77,7 @@ export abstract class Greeting implements Stage {
   }
 
   deadline(_now: number): number {
-    return this.#deadline;
+    return Math.min(this.#deadline, this.reminder.deadline);
   }
 
   onMove(_local: UdpAddress): void {
@@ -80,6 +86,15 @@ export abstract class Greeting implements Stage {
 
   onClosed(reason: QtunnelError): void {
     this.outcome.onFailure(reason);
+  }
+
+  /** Whether the peer has had its time. */
+  protected isOver(now: number): boolean {
+    return now >= this.#deadline;
+  }
+
+  protected remind(now: number): void {
+    if (this.reminder.poll(now)) this.connection.ping();
   }
 
   protected fail(error: QtunnelError): void {
@@ -142,6 +157,7 @@ export class ClientGreeting extends Greeting {
     this.connection.packetizer.acceptBlocks(clientShardKeys(context.hmac, context.nonce).fromPeer);
     this.#handshake = new ClientHandshake(context, this.#linkId);
     this.control.send(this.#handshake.hello);
+    this.reminder.start(this.connection.clock.now());
   }
 
   protected onAnswer(type: number, payload: Uint8Array): void {

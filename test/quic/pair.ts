@@ -53,7 +53,7 @@ export function newKeys(nodeKey: Uint8Array = randomBytes(32)): ServerKeys {
 export class World {
   readonly clock = new FakeClock();
   readonly network: MemoryNetwork;
-  readonly keys = newKeys();
+  readonly keys: ServerKeys;
   /** The stretched secret of server and clients; null for none. */
   readonly key: Uint8Array | null;
   readonly failures: { error: QtunnelError; peer: string }[] = [];
@@ -62,8 +62,9 @@ export class World {
   listener!: LinkListener;
   readonly #watchers = new Set<() => void>();
 
-  constructor(seed = 1, conditions: Partial<Conditions> = {}, key: Uint8Array | null = SECRET) {
+  constructor(seed = 1, conditions: Partial<Conditions> = {}, key: Uint8Array | null = SECRET, keys = newKeys()) {
     this.key = key;
+    this.keys = keys;
     this.network = new MemoryNetwork(this.clock, seed, conditions);
   }
 

@@ -1,0 +1,30 @@
+/**
+ * When a client that waits for WELCOME has one more packet acknowledged, which is what shows quiche that what it sent before is lost, HELLO among it. Its own time for that is three times the first round trip that it measured,
+ * which is seconds when the server was just being started; and what was sent early and refused it takes for under way until then.
+ */
+export class Reminder {
+  #wait = FIRST;
+  #at = Infinity;
+
+  /** When to call `poll`; Infinity before `start`. */
+  get deadline(): number {
+    return this.#at;
+  }
+
+  /** `now` is milliseconds of a steady clock; the first packet is due `wait` later. */
+  start(now: number, wait = FIRST): void {
+    this.#at = now + wait;
+  }
+
+  /** Whether a packet is due. */
+  poll(now: number): boolean {
+    if (now < this.#at) return false;
+    this.#at = now + this.#wait;
+    this.#wait = Math.min(2 * this.#wait, LONGEST);
+    return true;
+  }
+}
+
+/** Milliseconds, twice as many each time: eleven packets in ten seconds, of which a server takes 32 datagrams. */
+const FIRST = 250;
+const LONGEST = 1_000;
