@@ -65,6 +65,7 @@ export class AgentTunnel {
   /** As `Tunnel.prepare`. */
   async prepare(settings: AgentSettings): Promise<SettingsChange> {
     const route = await loadRoute(settings.tunnel, this.#context, this.#supplies, HUB_LINKS);
+    if (this.#basis !== null) await route.prepare();
     const takeEffect = (): void => {
       if (this.#stopping) return;
       this.#context.metrics.source = { clientmode: true, links: () => this.#uplink.open.list() };

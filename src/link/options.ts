@@ -133,10 +133,12 @@ export interface LinkListener<Options extends LinkOptions = LinkOptions> {
   refuseLink: () => QtunnelError | null;
   /** Something of a stranger's was not taken; called for each datagram of a flood, so it only counts. */
   onRefusal: (refusal: Refusal) => void;
-  /** Presents another certificate to connections from now on. */
-  setIdentity(keys: ServerKeys): void;
-  /** Other options for links from now on; those that are there, and those whose handshake is under way, keep theirs. */
-  setOptions(options: Options): void;
+  /**
+   * Gets ready what links are to be made with: these options, and this certificate. The function that it returns lets them count, and does not fail; links that are there, and those whose
+   * handshake is under way, keep theirs.
+   * @throws QtunnelError `CERT_INVALID`, `CERT_KEY_MISMATCH`, `INTERNAL`; nothing has changed then.
+   */
+  prepare(options: Options, keys: ServerKeys): () => void;
   /**
    * Takes no more clients; who has not proven himself yet is sent away. Links that are there live on. Resolves when the port is free: over UDP that
    * is when the last link has ended, since they all share the socket.

@@ -92,6 +92,11 @@ export async function connectQuic(
   });
 }
 
+/** Makes what `connectQuic` needs for links of this kind, so that those will not fail for the want of it. @throws QtunnelError `INTERNAL`. */
+export function prepareQuic(options: ConfigOptions): void {
+  configFor(options);
+}
+
 /**
  * The first id for the server, which names one of its workers, is quiche's choice; so connections are made until one names the worker that is meant. So
  * the links of a client with several workers go to several of the server's.
@@ -258,7 +263,7 @@ class ClientEndpoint implements ConnectionHost, UdpHandler {
 }
 
 /** quiche's settings are shared by all connections with the same tuning and the same certificate. */
-function configFor({ congestion, blocks, idleTimeout, datagrams, tickets, auth: { certificate } }: QuicConnectOptions): Config {
+function configFor({ congestion, blocks, idleTimeout, datagrams, tickets, auth: { certificate } }: ConfigOptions): Config {
   const earlyData = tickets !== null && tickets !== undefined;
   const key = `${congestion} ${blocks} ${idleTimeout} ${datagrams === true} ${earlyData} ${certificate?.fingerprint}`;
   let config = configs.get(key);
@@ -268,6 +273,8 @@ function configFor({ congestion, blocks, idleTimeout, datagrams, tickets, auth: 
   }
   return config;
 }
+
+type ConfigOptions = Pick<QuicConnectOptions, 'congestion' | 'blocks' | 'idleTimeout' | 'datagrams' | 'tickets' | 'auth'>;
 
 const configs = new Map<string, Config>();
 /** Milliseconds. */

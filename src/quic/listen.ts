@@ -105,19 +105,18 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
     return this.#admission.open;
   }
 
-  setIdentity(keys: ServerKeys): void {
-    this.#configs = configsOf(this.#options, keys);
-    this.#keys = keys;
-    this.#issuer = issuerFor(keys, this.#options, this.udp.address.port);
-    const { check } = this.#issuer;
-    if (!this.#ownChecks.some(({ c }) => c === check.c)) this.#ownChecks.push(check);
-    this.#gate.refresh();
-  }
-
-  setOptions(options: QuicListenOptions): void {
-    this.#options = options;
-    this.#admission.setOptions(options);
-    this.setIdentity(this.#keys);
+  prepare(options: QuicListenOptions, keys: ServerKeys): () => void {
+    const configs = configsOf(options, keys);
+    const issuer = issuerFor(keys, options, this.udp.address.port);
+    return () => {
+      this.#options = options;
+      this.#keys = keys;
+      this.#configs = configs;
+      this.#issuer = issuer;
+      if (!this.#ownChecks.some(({ c }) => c === issuer.check.c)) this.#ownChecks.push(issuer.check);
+      this.#admission.setOptions(options);
+      this.#gate.refresh();
+    };
   }
 
   async close(): Promise<void> {

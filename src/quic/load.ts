@@ -1,9 +1,10 @@
 import { QtunnelError } from '../errors.ts';
-import type { connectQuic } from './connect.ts';
+import type { connectQuic, prepareQuic } from './connect.ts';
 import type { listenQuic } from './listen.ts';
 
 export interface Quic {
   readonly connectQuic: typeof connectQuic;
+  readonly prepareQuic: typeof prepareQuic;
   readonly listenQuic: typeof listenQuic;
 }
 
@@ -13,8 +14,8 @@ export interface Quic {
  */
 export async function loadQuic(): Promise<Quic> {
   try {
-    const [{ connectQuic }, { listenQuic }] = await Promise.all([import('./connect.ts'), import('./listen.ts')]);
-    return { connectQuic, listenQuic };
+    const [{ connectQuic, prepareQuic }, { listenQuic }] = await Promise.all([import('./connect.ts'), import('./listen.ts')]);
+    return { connectQuic, prepareQuic, listenQuic };
   } catch (cause) {
     const platform = `${process.platform} on ${process.arch}`;
     throw new QtunnelError('QUIC_UNAVAILABLE', `QUIC has no native part for ${platform} here; leave -quic out to use TLS.`, {

@@ -42,11 +42,19 @@ export class ServerConfigs {
     if (name.length < TICKET_NAME) return false;
     const number = numberOf(name);
     if (this.#used.has(number)) return false;
-    if (this.#used.size >= this.#most) {
-      this.#early = this.#make(true);
-      this.#used.clear();
-    }
+    if (this.#used.size >= this.#most && !this.#renew()) return false;
     this.#used.add(number);
+    return true;
+  }
+
+  /** Without other settings the tickets that are remembered still open: no further one is taken then. */
+  #renew(): boolean {
+    try {
+      this.#early = this.#make(true);
+    } catch {
+      return false;
+    }
+    this.#used.clear();
     return true;
   }
 }

@@ -4,6 +4,7 @@ import { type ErrorCode, QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import type { Link } from '../link/link.ts';
 import { type LinkListener, type LinkOptions, type Refusal, type ServerKeys, wantsCertificates } from '../link/options.ts';
+import { type PatientTimer, setPatientTimer } from '../link/patient-timer.ts';
 import { type Listen, OWN_PORTS } from '../ports/ports.ts';
 import { ALPN } from '../protocol/handshake.ts';
 import type { Hello } from '../protocol/messages.ts';
@@ -83,7 +84,7 @@ interface Stranger {
   readonly source: string;
   /** Hash of the certificate that this connection is shown. */
   readonly certificate: Uint8Array;
-  readonly timer: NodeJS.Timeout;
+  readonly timer: PatientTimer;
 }
 
 /** A client that has proven itself, and the options that it was told. */
@@ -103,7 +104,6 @@ class TlsListener implements TlsAcceptor {
   onRefusal: (refusal: Refusal) => void = () => {};
   #options: LinkOptions;
   readonly #tcp: TcpServer;
-  #keys: ServerKeys;
   /** Never listens: it is given its connections. */
   #tls: TlsServer;
   /** By their addresses: that is what a TCP socket and the TLS socket made of it have in common. */
@@ -117,8 +117,7 @@ class TlsListener implements TlsAcceptor {
     this.#options = options;
     this.#sources = new Sources(options.sources);
     this.#certificate = hashCertificate(keys.certificateDer);
-    this.#keys = keys;
-    this.#tls = this.#makeTls();
+    this.#tls = this.#makeTls(options, keys);
     this.#tcp = createTcpServer({ noDelay: true }, take);
   }
 
@@ -144,15 +143,13 @@ class TlsListener implements TlsAcceptor {
     this.#tcp.on('error', () => {});
   }
 
-  setIdentity(keys: ServerKeys): void {
-    this.#keys = keys;
-    this.#tls = this.#makeTls();
-    this.#certificate = hashCertificate(keys.certificateDer);
-  }
-
-  setOptions(options: LinkOptions): void {
-    this.#options = options;
-    this.#tls = this.#makeTls();
+  prepare(options: LinkOptions, keys: ServerKeys): () => void {
+    const tls = this.#makeTls(options, keys);
+    return () => {
+      this.#options = options;
+      this.#tls = tls;
+      this.#certificate = hashCertificate(keys.certificateDer);
+    };
   }
 
   close(): Promise<void> {
@@ -179,7 +176,7 @@ class TlsListener implements TlsAcceptor {
     if (refusal !== null) this.onRefusal(refusal);
     if (refusal === 'total') this.#makeRoom();
     else if (refusal !== null) return void socket.resetAndDestroy();
-    const timer = setTimeout(() => this.#timeOut(key, strangers.timeout), strangers.timeout);
+    const timer = setPatientTimer(() => this.#timeOut(key, strangers.timeout), strangers.timeout);
     this.#sources.begin(source);
     this.#strangers.set(key, { socket, peer, source, certificate: this.#certificate, timer });
     socket.once('close', () => {
@@ -195,9 +192,9 @@ class TlsListener implements TlsAcceptor {
   }
 
   /** A client's certificate is judged with its HELLO, where the client can be told what is wrong. */
-  #makeTls(): TlsServer {
-    const asking = { requestCert: wantsCertificates(this.#options.auth), rejectUnauthorized: false };
-    const tls = guardKeys(() => createTlsServer({ ...tlsOptions(this.#keys), ...asking, ALPNProtocols: [ALPN] }));
+  #makeTls({ auth }: LinkOptions, keys: ServerKeys): TlsServer {
+    const asking = { requestCert: wantsCertificates(auth), rejectUnauthorized: false };
+    const tls = guardKeys(() => createTlsServer({ ...tlsOptions(keys), ...asking, ALPNProtocols: [ALPN] }));
     tls.on('secureConnection', (socket: TLSSocket) => this.#greet(socket));
     tls.on('tlsClientError', (error, socket: TLSSocket) => this.#fail(addressesOf(socket), acceptProblem(error)));
     return tls;
@@ -320,7 +317,7 @@ class TlsListener implements TlsAcceptor {
   #forget(key: string, outcome: 'succeeded' | 'failed' | 'unknown'): Stranger | undefined {
     const stranger = this.#strangers.get(key);
     if (stranger === undefined) return undefined;
-    clearTimeout(stranger.timer);
+    stranger.timer.cancel();
     this.#strangers.delete(key);
     this.#sources.settle(stranger.source, outcome, this.#options.strangers, performance.now());
     return stranger;

@@ -82,6 +82,8 @@ export class ClientTunnel implements Tunnel {
 
   async prepare(settings: RunningSettings): Promise<SettingsChange> {
     const route = await loadRoute(settings, this.#context, this.#supplies);
+    // At the start there is nothing to lose: what is wrong with QUIC then is said when it is tried, and TLS may do.
+    if (this.#route !== null) await route.prepare();
     const moved = this.#route === null || !isDeepStrictEqual(settings.listen, this.#settings.listen);
     const server = moved ? await this.#listen(settings.listen) : this.#server;
     const discard = (): void => {

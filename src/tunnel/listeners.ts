@@ -78,7 +78,7 @@ export class Listeners {
   /**
    * Opens what these settings need besides what is open; the other settings count for links that come when they have taken effect. One after
    * the other only.
-   * @throws QtunnelError `LISTEN_FAILED`, `CERT_INVALID`, `CERT_KEY_MISMATCH`; nothing has changed then.
+   * @throws QtunnelError `LISTEN_FAILED`, `CERT_INVALID`, `CERT_KEY_MISMATCH`, `INTERNAL`; nothing has changed then.
    */
   async prepare(settings: TunnelSettings, keys: ServerKeys, auth: LinkAuth): Promise<ListenersChange> {
     checkKeys(keys);
@@ -96,15 +96,13 @@ export class Listeners {
     const stays = isDeepStrictEqual(settings.listen, this.#listen);
     const kept = stays ? only(this.#ears, wanted) : {};
     const missing = wanted.filter((transport) => kept[transport] === undefined);
+    const changes = Object.values(kept).map((listener) => listener.prepare(options, keys));
     const opened = await openAll(this.#open, stays ? this.address : settings.listen, missing, keys, options);
     const dropped = Object.entries(this.#ears).filter(([transport]) => kept[transport as Transport] === undefined);
     return {
       moves: missing.length > 0 || dropped.length > 0,
       takeEffect: () => {
-        for (const listener of Object.values(kept)) {
-          listener.setOptions(options);
-          listener.setIdentity(keys);
-        }
+        for (const change of changes) change();
         for (const [transport, listener] of Object.entries(opened)) this.#attach(transport as Transport, listener);
         for (const [, listener] of dropped) this.#close(listener);
         this.#listen = settings.listen;

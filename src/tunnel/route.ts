@@ -6,6 +6,7 @@ import { TicketFiles } from '../identity/ticket-files.ts';
 import { TrustPolicy } from '../identity/trust.ts';
 import { formatAddress } from '../link/address.ts';
 import type { LinkAuth, LinkTarget, LinkUse } from '../link/options.ts';
+import type { QuicConnectOptions } from '../quic/connect.ts';
 import { connectTls } from '../tls/connect.ts';
 import type { TunnelContext } from './context.ts';
 import { linkOptions } from './security.ts';
@@ -20,6 +21,8 @@ export interface Route {
   /** To each server. */
   readonly ways: readonly Way[];
   readonly handler: UplinksHandler;
+  /** Makes ahead what the links need that may fail to be made. @throws QtunnelError `INTERNAL`. */
+  prepare(): Promise<void>;
   /** All that a link depends on, the contents of files included: two routes with the same make the same links. */
   readonly basis: unknown;
 }
@@ -33,13 +36,20 @@ export async function loadRoute(
 ): Promise<Route> {
   const { auth, given } = await supplies.loadAuth(settings, context.log);
   const trust = await TrustPolicy.load({ ...settings, secret: given });
+  const means = { auth, trust, supplies, use };
+  const routes = serversOf(settings).map((server) => {
+    const options = optionsFor(server, settings, context, means);
+    return { server, options, connect: connectors(server, settings, options, supplies) };
+  });
   return {
-    ways: serversOf(settings).map((server) => ({
-      server: formatAddress(server),
-      connect: connectors(server, settings, context, { auth, trust, supplies, use }),
-      handler: uplinkLog(server, context),
-    })),
+    ways: routes.map(({ server, connect }) => ({ server: formatAddress(server), connect, handler: uplinkLog(server, context) })),
     handler: choiceLog(context),
+    prepare: async () => {
+      if (!settings.quic) return;
+      // Without a native part links are made over TLS, if at all.
+      const quic = await supplies.loadQuic().catch(() => null);
+      for (const { options } of routes) quic?.prepareQuic(options);
+    },
     basis: basisOf(settings, auth, trust),
   };
 }
@@ -62,12 +72,20 @@ interface Means {
   readonly use: LinkUse;
 }
 
-function connectors(server: Address, settings: RunningSettings, context: TunnelContext, means: Means): Connect {
-  const { quic, fallback, congestion, blocks, fec, udp } = settings;
-  const { auth, supplies, use } = means;
+function optionsFor(server: Address, settings: RunningSettings, context: TunnelContext, means: Means): QuicConnectOptions {
+  const { congestion, blocks, fec, udp } = settings;
+  const { auth, use } = means;
   const checkServer = serverCheck(server, means, context);
   const tickets = settings.earlyData ? ticketsFor(server, settings, auth, context) : null;
-  const options = { ...linkOptions(settings, auth), ...use, checkServer, congestion, blocks, fec, udp, tickets };
+  return { ...linkOptions(settings, auth), ...use, checkServer, congestion, blocks, fec, udp, tickets };
+}
+
+function connectors(
+  server: Address,
+  { quic, fallback }: RunningSettings,
+  options: QuicConnectOptions,
+  supplies: Supplies,
+): Connect {
   const resolve = resolver(server);
   const connect: Connect = {};
   if (quic) {

@@ -180,12 +180,9 @@ class UdpEar implements LinkListener<QuicListenOptions> {
     return this.#group.descriptors;
   }
 
-  setIdentity(): void {
-    // The workers' own affair.
-  }
-
-  setOptions(): void {
-    // As above.
+  /** The workers' own affair. */
+  prepare(): () => void {
+    return () => {};
   }
 
   close(): Promise<void> {

@@ -50,9 +50,13 @@ export class WorkerSupplies implements Supplies {
   }
 
   async loadQuic(): Promise<Quic> {
-    const [{ connectQuic, listenQuic }, { environmentFor }] = await Promise.all([loadQuic(), import('../quic/environment.ts')]);
+    const [{ connectQuic, prepareQuic, listenQuic }, { environmentFor }] = await Promise.all([
+      loadQuic(),
+      import('../quic/environment.ts'),
+    ]);
     const place = this.#place;
     return {
+      prepareQuic,
       connectQuic: (target, options, signal) => connectQuic(target, options, signal, { ...environmentFor(options.udp), place }),
       listenQuic: (_, keys, options) => {
         const environment = environmentFor(options.udp);

@@ -1,40 +1,17 @@
 import { test } from 'tap';
 import type { Link } from '../../src/link/link.ts';
-import type { Ticket, TicketStore } from '../../src/quic/tickets.ts';
+import type { TicketStore } from '../../src/quic/tickets.ts';
 import { eventually } from '../support/deadline.ts';
 import { LIMITS } from '../link/limits.ts';
 import { LinkRecorder, StreamRecorder } from '../link/recorder.ts';
+import { earlyClient as client, earlyServer as server, Tickets, visited as visitedServer } from './early-loss.ts';
 import { connectOptions, newKeys, OVER, PORT, quicOptions, REQUEST, World } from './pair.ts';
 
-class Tickets implements TicketStore {
-  kept: Ticket | null = null;
-
-  take(): Promise<Ticket | null> {
-    const ticket = this.kept;
-    this.kept = null;
-    return Promise.resolve(ticket);
-  }
-
-  keep(_place: number, ticket: Ticket): Promise<void> {
-    this.kept = ticket;
-    return Promise.resolve();
-  }
-}
-
-const server = () => quicOptions({ earlyData: true });
-const client = (tickets: TicketStore | null) => ({ ...connectOptions(), tickets });
-
-/** A server that a client has been at before; what it keeps is in `tickets`. */
+/** A server that a client has been at before; what it keeps is in `tickets`. From then on it is far away. */
 async function visited(options = server()): Promise<{ world: World; tickets: Tickets }> {
-  const [world, tickets] = [new World(), new Tickets()];
-  await world.listen(options);
-  const link = await world.until(world.connect(client(tickets)));
-  link.handler = new LinkRecorder(link);
-  await world.drive(() => tickets.kept !== null, 'a ticket');
-  link.close(OVER);
-  await world.drive(() => world.links[0]!.link.state === 'closed', 'the end');
-  world.network.set({ delay: DELAY });
-  return { world, tickets };
+  const visitor = await visitedServer(options);
+  visitor.world.network.set({ delay: DELAY });
+  return visitor;
 }
 
 /** Says hello on a stream as soon as there is a link; the time until the server has heard it, in one-way trips. */
@@ -95,7 +72,7 @@ void test('both sides tell whether early data was taken', async (t) => {
     return [link.earlyData, there.earlyData];
   };
   t.strictSame(await visit(), [[true], [true]]);
-  world.listener.setOptions(server());
+  world.listener.prepare(server(), world.keys)();
   t.strictSame(await visit(), [[false], []], 'tickets of before do not open');
 });
 
@@ -160,9 +137,34 @@ void test('early data that a restarted server does not take is sent again, and n
   t.ok(trips > 2, `${trips} trips`);
 });
 
+void test('what a server did not take comes again at once, however long the server took for its first answer', async (t) => {
+  const { world, tickets } = await visited();
+  await world.until(world.listener.close());
+  await world.listen(server());
+  const link = await world.until(world.connect(client(tickets)));
+  new StreamRecorder(new LinkRecorder(link).link.open(REQUEST)).stream.write(Buffer.from('hello'));
+  const before = world.links.length;
+  const late: Uint8Array[] = [];
+  let answeredAt = Infinity;
+  // By a timer, for which real time passes: quiche measures the round trip by the machine's clock.
+  world.clock.setTimer(() => {
+    answeredAt = world.clock.now();
+    for (const datagram of late) world.network.clients.at(-1)!.deliver(datagram, { host: '127.0.0.1', port: PORT });
+  }, SLOW);
+  world.network.loses = (bytes, from) => {
+    const waits = !from.isClient && answeredAt === Infinity;
+    if (waits) late.push(Uint8Array.from(bytes));
+    return waits;
+  };
+  await world.drive(() => heard(world, before).includes('hello'), 'hello');
+  const waited = world.clock.now() - answeredAt;
+  t.ok(waited < SLOW, `${waited} ms; quiche's own time is three times ${SLOW} ms since the first flight`);
+  link.close(OVER);
+});
+
 void test('a server without early data, or with none any more, takes it as if it had come late', async (t) => {
   const { world, tickets } = await visited();
-  world.listener.setOptions(quicOptions());
+  world.listener.prepare(quicOptions(), world.keys)();
   t.ok((await timeToFirstByte(world, tickets)) > 2);
 });
 
@@ -206,6 +208,38 @@ for (const ending of ['the certificate', 'the user'] as const) {
     t.ok(answered);
     t.ok(sent < 1_500, `${sent} bytes`);
     t.equal(world.failures.filter(({ error }) => /secret/.test(error.message)).length, 0, 'no HELLO has come');
+  });
+}
+
+for (const ending of ['the certificate', 'the user'] as const) {
+  void test(`nor when the handshake’s datagrams come in another order, when ${ending} ends the link`, async (t) => {
+    const { world, tickets } = await visited();
+    await world.until(world.listener.close());
+    await world.listen(server(), newKeys());
+    const link = new LinkRecorder(await world.until(world.connect(client(tickets))));
+    const { stream } = new StreamRecorder(link.link.open(REQUEST));
+    stream.write(Buffer.from('hello'));
+    let [answered, sent] = [false, 0];
+    world.network.onSend = (bytes, from) => {
+      if (from.isClient && answered) sent += bytes.length;
+    };
+    let held: Uint8Array | null = null;
+    // The first comes behind the others, and what is written comes before the turn that looks at the certificate.
+    world.network.loses = (bytes, from) => {
+      if (from.isClient || held !== null) return false;
+      held = Uint8Array.from(bytes);
+      world.clock.deliverAfter(DELAY + 1, () => {
+        world.network.clients.at(-1)!.deliver(held!, { host: '127.0.0.1', port: PORT });
+        answered = true;
+        if (link.link.state === 'closed') return;
+        stream.write(Buffer.alloc(5_000, 'secret'));
+        if (ending === 'the user') link.link.close(OVER);
+      });
+      return true;
+    };
+    await world.drive(() => answered && link.link.state === 'closed', 'the end');
+    await world.clock.advance(10 * DELAY);
+    t.ok(sent < 1_500, `${sent} bytes`);
   });
 }
 
@@ -253,3 +287,5 @@ function refuse(): never {
 
 /** Milliseconds in each direction. */
 const DELAY = 50;
+/** Milliseconds. */
+const SLOW = 800;

@@ -56,6 +56,17 @@ void test('what is remembered is bounded: then no ticket opens any more', async 
   t.equal(made.length, 3);
 });
 
+void test('when no other settings can be made, tickets are not taken, rather than twice', async (t) => {
+  const [one, two, three] = await tickets(3);
+  const { configs, made, fail } = configsOf(2);
+  configFor(configs, first(one!));
+  configFor(configs, first(two!));
+  fail(true);
+  for (const ticket of [three!, one!, three!]) t.equal(configFor(configs, first(ticket)), made[0]);
+  fail(false);
+  t.equal(configFor(configs, first(three!)), made[2]);
+});
+
 void test('without early data nothing is looked for', async (t) => {
   const [ticket] = await tickets(1);
   const { configs, made } = configsOf(2, false);
@@ -102,13 +113,15 @@ function first(ticket: Ticket | null): Uint8Array {
   return datagram.subarray(0, native.send(datagram)![0]);
 }
 
-function configsOf(most: number, takesEarlyData = true): { configs: ServerConfigs; made: Config[] } {
+function configsOf(most: number, takesEarlyData = true) {
   const made: Config[] = [];
+  let fails = false;
   const make = (): Config => {
+    if (fails) throw new Error('no memory');
     made.push({} as Config);
     return made.at(-1)!;
   };
-  return { configs: new ServerConfigs(hmacSha256, takesEarlyData, make, most), made };
+  return { configs: new ServerConfigs(hmacSha256, takesEarlyData, make, most), made, fail: (does: boolean) => void (fails = does) };
 }
 
 function configFor(configs: ServerConfigs, datagram: Uint8Array): Config {

@@ -39,7 +39,7 @@ void test('an attempt that quiche gives up first says the same', async (t) => {
 void test('a secret that was changed counts for the next connection', async (t) => {
   const world = await listening();
   const key = new Uint8Array(32).fill(8);
-  world.listener.setOptions(quicOptions({ key }));
+  world.listener.prepare(quicOptions({ key }), world.keys)();
   const link = await world.until(world.connect(connectOptions({ key })));
   link.close(OVER);
   const { sent } = world.network.down;

@@ -96,7 +96,7 @@ void test('a new certificate is for new connections; a link lives through the ch
   t.teardown(() => pair.close());
   const server = new LinkRecorder(pair.server);
   const keys = await newServerKeys();
-  pair.listener.setIdentity(keys);
+  pair.listener.prepare(linkOptions(), keys)();
   let fresh: Uint8Array | undefined;
   const accepted = nextLink(pair.listener);
   const second = await connectHere(pair.listener.address.port, { checkServer: ([leaf]) => void (fresh = leaf) });
@@ -110,7 +110,7 @@ void test('a new certificate is for new connections; a link lives through the ch
     stream.end();
   }
   for (const stream of streams) await stream.end();
-  t.throws(() => pair.listener.setIdentity({ ...keys, privateKeyPem: 'rubbish' }), { code: 'CERT_INVALID' });
+  t.throws(() => pair.listener.prepare(linkOptions(), { ...keys, privateKeyPem: 'rubbish' }), { code: 'CERT_INVALID' });
 });
 
 void test('nobody else’s connection joins a link, with the secret or without', async (t) => {

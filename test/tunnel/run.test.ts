@@ -1,6 +1,8 @@
+import { type Config, quiche } from '@matrixai/quic/native/index.js';
 import type { Socket } from 'node:net';
 import { pino } from 'pino';
 import { type Test, test } from 'tap';
+import type { QtunnelError } from '../../src/errors.ts';
 import { type RunningTunnels, runTunnels } from '../../src/tunnel/run.ts';
 import { eventually } from '../support/deadline.ts';
 import { dial, echoes, echoServer, ending, freePort, receiveAll } from '../support/tcp.ts';
@@ -33,6 +35,57 @@ void test('a reload in which one tunnel cannot start changes none of them and le
   await t.rejects(dial(t, clientPort));
   t.ok(await echoes(old, 'goes on'));
 });
+
+void test('a reload for which QUIC’s settings cannot be made changes no tunnel, whichever of them they are for', async (t) => {
+  const [first, second, clientPort] = [await freePort(), await freePort(), await freePort()];
+  const backend = here(await echoServer(t));
+  const one = tunnelSettings(t, { tag: 'one', fallback: false, listen: here(first), backend });
+  const two = tunnelSettings(t, { tag: 'two', fallback: false, listen: here(second), backend });
+  const near = tunnelSettings(t, {
+    tag: 'near',
+    clientmode: true,
+    fallback: false,
+    listen: here(clientPort),
+    backend: here(first),
+  });
+  const running = await runTunnels([one, two, near], { log: SILENT, metrics: null });
+  t.teardown(() => running.close());
+  const old = await dial(t, clientPort);
+  t.ok(await echoes(old, 'before'));
+  const nowhere = here(await freePort());
+  for (let nth = 1; ; nth++) {
+    const idleTimeout = 20_000 + nth;
+    const changed = [
+      { ...one, backend: nowhere, idleTimeout },
+      { ...two, backend: nowhere, idleTimeout },
+      { ...near, backend: here(second), idleTimeout },
+    ];
+    const restore = failConfig(nth);
+    const outcome = await running.reload(changed).then(
+      () => 'reloaded',
+      ({ code }: QtunnelError) => code,
+    );
+    restore();
+    t.equal(outcome, nth <= 3 ? 'INTERNAL' : 'reloaded', `settings ${nth}`);
+    if (outcome === 'reloaded') break;
+    t.ok(await echoes(old, 'goes on'));
+    t.ok(await echoes(await dial(t, clientPort), 'as before'));
+  }
+  t.ok(await echoes(old, 'goes on'));
+  t.equal(await ending(await dial(t, clientPort)), 'reset', 'the new backend counts');
+});
+
+/** Lets the `nth` of quiche's settings from now on fail to be made; returns what ends that. */
+function failConfig(nth: number): () => void {
+  const { prototype } = quiche.Config;
+  const { setApplicationProtos } = prototype;
+  let calls = 0;
+  prototype.setApplicationProtos = function fail(this: Config, protocols: string[]) {
+    if (++calls === nth) throw Object.assign(new Error('Injected'), { code: 'GenericFailure' });
+    return setApplicationProtos.call(this, protocols);
+  };
+  return () => (prototype.setApplicationProtos = setApplicationProtos);
+}
 
 void test('a tunnel that is taken out goes on until its connections have ended, and is waited for', async (t) => {
   const { running, application, clientPort } = await withoutItsClient(t);
