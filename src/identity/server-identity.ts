@@ -12,6 +12,9 @@ export interface ServerIdentityOptions {
   readonly keyFile: string | null;
   /** Where the server keeps the certificate that it makes itself. */
   readonly stateDir: string;
+  /** Whether clients know the server by a secret rather than by its certificate: then it does without a place for the certificate, if it has to. */
+  readonly secret?: string | null;
+  readonly secretFile?: string | null;
 }
 
 /** Who the server is: what its transports show and what is derived from it. */
@@ -31,13 +34,14 @@ export interface ServerIdentity {
 
 /**
  * The user's certificate and key, or without them the pair that the server keeps in `stateDir` as `server.crt` and `server.key`, made
- * when it is not there. Processes that start at once end up with the same pair.
+ * when it is not there. Processes that start at once end up with the same pair. Where it cannot be written, a server with a secret keeps it for as long as its process lives, with a warning.
  * @throws QtunnelError `CONFIG_INVALID` when only one file is given, `FILE_UNREADABLE`, `FILE_UNWRITABLE`, `CERT_INVALID`,
  *   `CERT_KEY_MISMATCH`, `CERT_EXPIRED` (for the user's certificate; the server's own is renewed, with a warning).
  */
-export async function loadServerIdentity({ certFile, keyFile, stateDir }: ServerIdentityOptions): Promise<ServerIdentity> {
+export async function loadServerIdentity(options: ServerIdentityOptions): Promise<ServerIdentity> {
+  const { certFile, keyFile, stateDir, secret = null, secretFile = null } = options;
   if (certFile !== null && keyFile !== null) return await loadUserPair(certFile, keyFile);
-  if (certFile === null && keyFile === null) return await loadOwnPair(stateDir);
+  if (certFile === null && keyFile === null) return await loadOwnPair(stateDir, secret !== null || secretFile !== null);
   const [given, missing] = certFile === null ? ['-key-file', '-cert-file'] : ['-cert-file', '-key-file'];
   throw new QtunnelError('CONFIG_INVALID', `${given} is given without ${missing}: give both or neither.`);
 }
@@ -51,44 +55,64 @@ async function loadUserPair(certFile: string, keyFile: string): Promise<ServerId
  * Without a lock: the key is published by whoever is first, then a certificate for the key that is on the disk, again by whoever is
  * first. Whatever happens between these steps, the next process to come goes on from what is there.
  */
-async function loadOwnPair(stateDir: string): Promise<ServerIdentity> {
+async function loadOwnPair(stateDir: string, hasSecret: boolean): Promise<ServerIdentity> {
   const certFile = join(stateDir, 'server.crt');
   const keyFile = join(stateDir, 'server.key');
-  const { text: privateKey, warnings } = await readOrMake(keyFile, 'key file', 0o600, newPrivateKey);
+  const key = await readOrMake(keyFile, 'key file', 0o600, hasSecret, newPrivateKey);
+  const privateKey = key.text;
   const loadPair = async () => {
-    const certificate = await readOrMake(certFile, 'certificate', 0o644, () => certify(privateKey, certFile, keyFile));
-    return { certificate: certificate.text, parsed: parseOwnPair(certificate.text, privateKey, certFile, keyFile) };
+    const made = await readOrMake(certFile, 'certificate', 0o644, hasSecret, () => certify(privateKey, certFile, keyFile));
+    // Everybody may read the certificate; that neither can be kept is said once.
+    const warnings = [...key.warnings, ...new Set([...key.unkept, ...made.unkept])];
+    return { certificate: made.text, parsed: parseOwnPair(made.text, privateKey, certFile, keyFile), warnings };
   };
   const kept = await loadPair();
-  if (periodOf(kept.parsed.certificate) !== 'expired') return identityOf(kept.certificate, kept.parsed, warnings);
+  if (periodOf(kept.parsed.certificate) !== 'expired') return identityOf(kept.certificate, kept.parsed, kept.warnings);
 
-  await writing(certFile, () => removeIfUnchanged(certFile, kept.certificate));
+  const problem = await writing(() => removeIfUnchanged(certFile, kept.certificate));
+  // Whoever knows it by its fingerprint, or by a secret, does not look at its time.
+  if (problem !== null) {
+    const warning = `The server's own certificate ${certFile} has expired and cannot be renewed (${problem.reason}): clients with -ca-file refuse it.`;
+    return identityOf(kept.certificate, kept.parsed, [...kept.warnings, warning]);
+  }
   const renewed = await loadPair();
   return identityOf(renewed.certificate, renewed.parsed, [
-    ...warnings,
+    ...renewed.warnings,
     `The server's own certificate ${certFile} had expired and was renewed: clients that know the old fingerprint will refuse the new one.`,
   ]);
 }
 
 /**
  * The file; when there is none it is made, and what counts is what is there afterwards. That can be nothing once more, while another
- * process renews it.
+ * process renews it. With `mayBeUnkept` what cannot be written is remembered instead.
  */
 async function readOrMake(
   path: string,
   what: string,
   mode: number,
+  mayBeUnkept: boolean,
   make: () => Promise<string>,
   attempts = MAX_ATTEMPTS,
-): Promise<PrivateText> {
+): Promise<OwnText> {
   try {
-    return await readPrivateText(path, what);
+    return { ...(await readPrivateText(path, what)), unkept: [] };
   } catch (error) {
     if (errorCode((error as Error).cause) !== 'ENOENT' || attempts === 0) throw error;
   }
-  const text = await make();
-  await writing(path, () => publish(path, text, mode));
-  return await readOrMake(path, what, mode, make, attempts - 1);
+  const text = UNKEPT.get(path) ?? (await make());
+  const problem = await writing(() => publish(path, text, mode));
+  if (problem !== null) {
+    if (!mayBeUnkept) throw unwritable(path, problem);
+    UNKEPT.set(path, text);
+    return { text, warnings: [], unkept: [unkept(path, problem)] };
+  }
+  UNKEPT.delete(path);
+  return await readOrMake(path, what, mode, mayBeUnkept, make, attempts - 1);
+}
+
+interface OwnText extends PrivateText {
+  /** A warning when it could not be written; otherwise empty. */
+  readonly unkept: readonly string[];
 }
 
 async function publish(path: string, text: string, mode: number): Promise<void> {
@@ -97,17 +121,35 @@ async function publish(path: string, text: string, mode: number): Promise<void> 
   await staged.publish().finally(staged.discard);
 }
 
-async function writing(path: string, write: () => Promise<void>): Promise<void> {
+/** Why it cannot be written; null when it is. */
+async function writing(write: () => Promise<void>): Promise<Problem | null> {
   try {
     await write();
+    return null;
   } catch (cause) {
-    throw new QtunnelError(
-      'FILE_UNWRITABLE',
-      `The server cannot keep its certificate in ${dirname(path)} (${errorCode(cause)}): name a directory that can be written with ` +
-        '-state-dir, or give a certificate of your own with -cert-file and -key-file.',
-      { cause },
-    );
+    return { cause, reason: errorCode(cause) };
   }
+}
+
+interface Problem {
+  readonly cause: unknown;
+  readonly reason: string;
+}
+
+function unwritable(path: string, { cause, reason }: Problem): QtunnelError {
+  return new QtunnelError(
+    'FILE_UNWRITABLE',
+    `The server cannot keep its certificate in ${dirname(path)} (${reason}), and without a secret that is all by which clients know it: name a directory that can be written with ` +
+      '-state-dir, give a certificate of your own with -cert-file and -key-file, or a secret with -secret-file.',
+    { cause },
+  );
+}
+
+function unkept(path: string, { reason }: Problem): string {
+  return (
+    `The server cannot keep its certificate in ${dirname(path)} (${reason}) and makes another at each start: clients know it by the secret, but those with -pin refuse it then, and all notice late that it was ` +
+    'started again; name a directory that can be written with -state-dir.'
+  );
 }
 
 async function certify(privateKey: string, certFile: string, keyFile: string): Promise<string> {
@@ -148,6 +190,8 @@ function deriveNodeKey(privateKey: KeyObject): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', der, NO_SALT, 'qtunnel/1 node key', NODE_KEY_BYTES));
 }
 
+/** What this process has made and could not write, by path: settings that are read again find the same. */
+const UNKEPT = new Map<string, string>();
 const MAX_ATTEMPTS = 3;
 const NO_SALT = new Uint8Array();
 const NODE_KEY_BYTES = 32;

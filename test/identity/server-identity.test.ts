@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import tap, { test } from 'tap';
 import { createCertificate } from '../../src/identity/certificate.ts';
 import { fingerprint } from '../../src/identity/fingerprint.ts';
-import { loadServerIdentity } from '../../src/identity/server-identity.ts';
+import { loadServerIdentity, type ServerIdentity } from '../../src/identity/server-identity.ts';
 import { closeWorkers } from '../../src/identity/workers.ts';
 import { issueCertificate } from '../support/issue-certificate.ts';
 
@@ -137,6 +137,47 @@ test('a state directory that cannot be made says what to do', async (t) => {
   // Below /proc the kernel says ENOENT however often one asks.
   if (process.platform === 'linux') await t.rejects(loadServerIdentity(ownFiles('/proc/nope/at/all')), { code: 'FILE_UNWRITABLE' });
 });
+
+test('with a secret a server does without a state directory, and finds the same pair when it looks again', async (t) => {
+  const stateDir = join(t.testdir({ state: t.fixture('symlink', 'nowhere/at/all') }), 'state');
+  await t.rejects(loadServerIdentity(ownFiles(stateDir)), { code: 'FILE_UNWRITABLE', message: /-secret-file/ });
+  const withSecret = { ...ownFiles(stateDir), secret: 'a secret' };
+  const made = await loadServerIdentity(withSecret);
+  t.equal(made.warnings.length, 1);
+  t.match(made.warnings[0], /another at each start.*-state-dir/);
+  t.ok(made.validTo.getTime() > Date.now());
+  t.same(await loadServerIdentity({ ...ownFiles(stateDir), secretFile: '/a/file' }), made, 'with a file as well');
+  await t.rejects(loadServerIdentity(ownFiles(stateDir)), { code: 'FILE_UNWRITABLE' });
+
+  rmSync(stateDir);
+  const kept = await loadServerIdentity(withSecret);
+  t.equal(kept.fingerprint, made.fingerprint, 'what is in use is kept as soon as it can be');
+  t.same(kept.warnings, []);
+  t.same(readdirSync(stateDir).toSorted(), ['server.crt', 'server.key']);
+});
+
+const mounts = process.platform === 'linux' && process.getuid?.() === 0;
+
+test(
+  'an expired certificate that cannot be renewed goes on being used',
+  { skip: !mounts && 'a read-only mount needs root' },
+  async (t) => {
+    const expired = issueCertificate({ name: 'old', validFrom: -3, validTo: -2 });
+    const stateDir = t.testdir({ 'server.crt': expired.certificate, 'server.key': expired.privateKey });
+    chmodSync(join(stateDir, 'server.key'), 0o600);
+    const run = promisify(execFile);
+    await run('mount', ['--bind', stateDir, stateDir]);
+    let identity: ServerIdentity;
+    try {
+      await run('mount', ['-o', 'remount,ro,bind', stateDir]);
+      identity = await loadServerIdentity(ownFiles(stateDir));
+    } finally {
+      await run('umount', [stateDir]);
+    }
+    t.equal(identity.fingerprint, fingerprint(expired.der));
+    t.match(identity.warnings, [/expired.*EROFS.*-ca-file/]);
+  },
+);
 
 test('when a start was cut off between key and certificate, the next one goes on', async (t) => {
   const stateDir = t.testdir();
