@@ -1,14 +1,13 @@
-import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { build } from './build.mjs';
 import { installPrograms } from './programs.mjs';
 import { root, runAsScript, runTool, setup, TSC } from './setup.mjs';
-import { readTap } from './tap-report.mjs';
+import { runFiles } from './tap-files.mjs';
 
 /**
  * Sets everything up, builds, and runs the tests: all of them, or those named as arguments (`test/x.test.ts` or
- * `build/test/x.test.js`; what begins with a dash goes to tap). The last line is `N passed, N failed, N skipped`; exit 0 when
- * none failed.
+ * `build/test/x.test.js`). TAP_JOBS files run at once, two to four unless told otherwise; what else tap is to do is told by its variables, such as TAP_BAIL=1.
+ * The last line is `N passed, N failed, N skipped`; exit 0 when none failed.
  */
 async function test() {
   setup();
@@ -17,7 +16,8 @@ async function test() {
   compileTests();
   prepareTap();
 
-  const { passed, failed, skipped } = await runTap(process.argv.slice(2));
+  const named = process.argv.slice(2).map(compiledName);
+  const { passed, failed, skipped } = await runFiles(named.length > 0 ? named : allTests());
   console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
   process.exitCode = failed > 0 ? 1 : 0;
 }
@@ -36,29 +36,15 @@ function prepareTap() {
   writeFileSync(stamp, wanted);
 }
 
-async function runTap(args) {
-  const options = args.filter((argument) => argument.startsWith('-'));
-  const named = args.filter((argument) => !argument.startsWith('-')).map(compiledName);
-  const files = named.length > 0 ? named : allTests();
-  const tap = spawn(process.execPath, [`${root}node_modules/${TAP}`, 'run', '--reporter=tap', ...options, ...files], {
-    cwd: root,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const exited = new Promise((resolve) => tap.once('close', resolve));
-  const counts = await readTap(tap.stdout);
-  const status = await exited;
-  return status === 0 ? counts : { ...counts, failed: Math.max(1, counts.failed) };
-}
-
 function compiledName(file) {
   return file.replace(/^(?:\.\/)?test\/(.*)\.ts$/, 'build/test/$1.js');
 }
 
+/** Those that take longest first, so that no core is idle in the end. */
 function allTests() {
-  return readdirSync(`${root}build/test`, { recursive: true })
-    .filter((name) => name.endsWith('.test.js'))
-    .toSorted()
-    .map((name) => `build/test/${name}`);
+  const files = readdirSync(`${root}build/test`, { recursive: true }).filter((name) => name.endsWith('.test.js'));
+  const slow = (name) => (name.startsWith('e2e') ? 0 : 1);
+  return files.toSorted((a, b) => slow(a) - slow(b) || (a < b ? -1 : 1)).map((name) => `build/test/${name}`);
 }
 
 const TAP = 'tap/dist/esm/run.mjs';
