@@ -3,6 +3,7 @@ import { type FlagName, type FlagShape, FLAGS } from '../config/flags.ts';
 import { type Layer, type LayerValue, quote, readValue } from '../config/layer.ts';
 import { suggestion } from '../config/suggest.ts';
 import { QtunnelError } from '../errors.ts';
+import { asksForHelp } from './help.ts';
 
 /** What a command line may say. */
 export interface Grammar {
@@ -49,11 +50,6 @@ export function readFlags(words: readonly string[], { flags, help }: Grammar): M
   }
   refuseStrays(strays.map(String), words, known, help);
   return values;
-}
-
-function asksForHelp(words: readonly string[]): boolean {
-  const end = words.indexOf('--');
-  return words.slice(0, end === -1 ? undefined : end).some((word) => /^--?(h|help)$/.test(word));
 }
 
 /**

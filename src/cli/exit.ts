@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { QtunnelError } from '../errors.ts';
 import { plainText } from '../observe/plain-text.ts';
 
@@ -16,6 +17,15 @@ export function errorText(error: unknown, debug: boolean): string {
   const known = error instanceof QtunnelError;
   const line = `qtunnel: ${known ? '' : 'internal error: '}${plainText(message.replaceAll(/\s*\n\s*/g, ' '))}${debug || known ? '' : ' (-log-level=debug shows where)'}\n`;
   return debug && error instanceof Error ? `${line}${stackOf(error)}\n` : line;
+}
+
+/** Writes to standard error, synchronously: the process may end right after it. */
+export function printError(text: string): void {
+  try {
+    writeSync(2, text);
+  } catch {
+    // Nobody reads standard error; the exit code says it too.
+  }
 }
 
 function stackOf(error: Error): string {

@@ -1,6 +1,20 @@
 import { styleText } from 'node:util';
+import type { Environment } from '../config/environment.ts';
 import { environmentName, FLAGS, type FlagShape } from '../config/flags.ts';
 import { VERSION } from '../version.ts';
+import { EXIT, type ExitCode } from './exit.ts';
+
+/** `-help`. */
+export function help(_words: readonly string[], environment: Environment): ExitCode {
+  process.stdout.write(helpText(wantsColour(process.stdout, environment)));
+  return EXIT.OK;
+}
+
+/** Whether the words ask for help; then nothing else that they say counts. */
+export function asksForHelp(words: readonly string[]): boolean {
+  const end = words.indexOf('--');
+  return words.slice(0, end === -1 ? undefined : end).some((word) => /^--?(h|help)$/.test(word));
+}
 
 /** The text of `-help`: at most 80 columns wide. */
 export function helpText(colour: boolean): string {

@@ -13,13 +13,15 @@ export type Signals = Pick<NodeJS.EventEmitter, 'on' | 'off'>;
 export interface Life<Settings = TunnelSettings> {
   readonly log: Log;
   /** Reads the configuration again, for SIGHUP. @throws QtunnelError */
-  readonly load: () => Pick<Configuration, 'process' | 'warnings'> & { readonly tunnels: readonly Settings[] };
+  readonly load: () => Loaded<Settings> | Promise<Loaded<Settings>>;
   readonly current: ProcessSettings;
   /** Where signals come from: `process`. */
   readonly signals: Signals;
   /** Is told when this begins and when it is about to end; left out where somebody else tells it. */
   readonly manager?: ServiceManager;
 }
+
+type Loaded<Settings> = Pick<Configuration, 'process' | 'warnings'> & { readonly tunnels: readonly Settings[] };
 
 /**
  * Lets tunnels run until a signal or a failure ends them:
@@ -79,7 +81,7 @@ async function drain<S>(running: Running<S>, { log: { log } }: Life<S>, signal: 
 async function reloadFrom<S>(running: Running<S>, { log: { log, reopen }, load, current }: Life<S>): Promise<void> {
   reopen();
   try {
-    const { tunnels, process: ofProcess, warnings } = load();
+    const { tunnels, process: ofProcess, warnings } = await load();
     await running.reload(tunnels);
     for (const warning of warnings) log.warn({ event: 'warning' }, warning);
     log.level = ofProcess.logLevel;

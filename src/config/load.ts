@@ -4,7 +4,7 @@ import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import { isForOtherRole, otherRole } from './contradictions.ts';
 import { type Environment, environmentLayer, misspelt } from './environment.ts';
-import { readTunnelsFile, type TunnelsFile } from './file.ts';
+import type { readTunnelsFile, TunnelsFile } from './file.ts';
 import { type Layer } from './layer.ts';
 import { lookUp, settleProcess, settleTunnel } from './settle.ts';
 import type { ProcessSettings, TunnelSettings } from './settings.ts';
@@ -18,11 +18,23 @@ export interface Configuration {
 }
 
 /**
- * The whole configuration: command line over environment over file over defaults. Reads the `-conf` file and nothing else.
+ * The whole configuration: command line over environment over file over defaults. Reads the `-conf` file and nothing else. What reads
+ * it takes longer to load than all the rest, and most processes have no file.
  * @throws QtunnelError `USAGE` or `CONFIG_INVALID` for what the user has to correct, `FILE_UNREADABLE`.
  */
-export function loadConfiguration(commandLine: Layer, environment: Environment): Configuration {
-  const conf = lookUp([commandLine, environmentLayer(environment, false)], 'conf');
+export async function loadConfiguration(commandLine: Layer, environment: Environment): Promise<Configuration> {
+  const hasFile = fileOf(commandLine, environment) !== undefined;
+  const read = hasFile ? (await import('./file.ts')).readTunnelsFile : null;
+  return settleConfiguration(commandLine, environment, read);
+}
+
+/** As `loadConfiguration`; `read` may be null where no file is named. */
+export function settleConfiguration(
+  commandLine: Layer,
+  environment: Environment,
+  read: typeof readTunnelsFile | null,
+): Configuration {
+  const conf = fileOf(commandLine, environment);
   const given = [{ ...commandLine, shared: conf !== undefined }, environmentLayer(environment, conf !== undefined)];
   const warnings = misspelt(environment);
   if (conf === undefined) {
@@ -31,13 +43,17 @@ export function loadConfiguration(commandLine: Layer, environment: Environment):
     const tunnels = [settleTunnel('default', given, environment)];
     return { tunnels, process: ofProcess, warnings: [...warnings, ...tooManyWorkers(ofProcess)] };
   }
-  const file = readTunnelsFile(conf);
+  const file = read!(conf);
   const tags = pick(file, lookUp(given, 'tag') ?? [], conf);
   const tunnels = tags.map(([tag, layer]) => settleTunnel(tag, [...given, layer, file.defaults], environment));
   refuseUselessFlags(commandLine, tunnels);
   refuseSameListener(tunnels, file);
   const ofProcess = settleProcess([...given, file.process], onTerminal);
   return { tunnels, process: ofProcess, warnings: [...warnings, ...tooManyWorkers(ofProcess)] };
+}
+
+function fileOf(commandLine: Layer, environment: Environment): string | undefined {
+  return lookUp([commandLine, environmentLayer(environment, false)], 'conf');
 }
 
 function refuseTagWithoutFile(layers: readonly Layer[]): void {

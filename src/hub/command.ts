@@ -10,7 +10,7 @@ import { serviceManager } from '../service/notify.ts';
 import type { Running } from '../tunnel/run.ts';
 import { AGENT_FLAGS, HUB_FLAGS } from './flags.ts';
 import { agentHelp, hubHelp } from './help.ts';
-import { type RunContext, runAgent, runHub } from './run.ts';
+import type { RunContext } from './run.ts';
 import { type Settled, settleAgent, settleHub } from './settings.ts';
 
 /**
@@ -20,7 +20,13 @@ import { type Settled, settleAgent, settleHub } from './settings.ts';
  * @throws QtunnelError `USAGE`, `CONFIG_INVALID`, and what keeps it from beginning.
  */
 export function hub(words: readonly string[], environment: Environment): Promise<ExitCode> {
-  return command(words, environment, { flags: HUB_FLAGS, name: 'hub', help: hubHelp, settle: settleHub, run: runHub });
+  return command(words, environment, {
+    flags: HUB_FLAGS,
+    name: 'hub',
+    help: hubHelp,
+    settle: settleHub,
+    run: async (...given) => (await import('./run.ts')).runHub(...given),
+  });
 }
 
 export function agent(words: readonly string[], environment: Environment): Promise<ExitCode> {
@@ -29,7 +35,7 @@ export function agent(words: readonly string[], environment: Environment): Promi
     name: 'agent',
     help: agentHelp,
     settle: settleAgent,
-    run: runAgent,
+    run: async (...given) => (await import('./run.ts')).runAgent(...given),
   });
 }
 
@@ -53,7 +59,7 @@ async function command<Settings>(
   }
   const load = () => settle(given, environment);
   const { tunnels, process: ofProcess, warnings } = load();
-  const log = createLog(ofProcess);
+  const log = await createLog(ofProcess);
   try {
     for (const warning of warnings) log.log.warn({ event: 'warning' }, warning);
     const running = await run(tunnels[0], { log: log.log, metrics: ofProcess.metrics, maxMemory: ofProcess.maxMemory });

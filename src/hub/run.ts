@@ -3,9 +3,10 @@ import type { Address } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { closeWorkers } from '../identity/workers.ts';
 import { formatAddress } from '../link/address.ts';
-import { Metrics } from '../observe/metrics.ts';
-import { addMaxMemory } from '../observe/process-metrics.ts';
-import { type ObserveServer, startObserveServer } from '../observe/server.ts';
+import { Counts } from '../observe/counts.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { Observing } from '../observe/observe.ts';
+import { OWN_PORTS } from '../ports/ports.ts';
 import { ROOM } from '../resources/room.ts';
 import type { TunnelContext } from '../tunnel/context.ts';
 import { NO_EVENTS } from '../tunnel/events.ts';
@@ -14,7 +15,6 @@ import type { SettingsChange } from '../tunnel/tunnel.ts';
 import { AgentTunnel } from './agent.ts';
 import { Hub } from './hub.ts';
 import { Management } from './management.ts';
-import { addHubMetrics } from './metrics.ts';
 import type { AgentSettings, HubSettings } from './settings.ts';
 
 export interface RunContext {
@@ -27,9 +27,10 @@ export interface RunContext {
 
 /** Starts a hub. @throws QtunnelError when it cannot start. */
 export async function runHub(settings: HubSettings, context: RunContext): Promise<Running<HubSettings>> {
-  const make = (around: TunnelContext, metrics: Metrics): Hub => {
+  const addMetrics = context.metrics === null ? null : (await import('./metrics.ts')).addHubMetrics;
+  const make = (around: TunnelContext, metrics: Metrics | null): Hub => {
     const hub = new Hub(settings, around);
-    addHubMetrics(metrics.registry, hub);
+    if (metrics !== null) addMetrics?.(metrics.registry, hub);
     return hub;
   };
   // Before agents come in, so that none asks for the port of a mapping that is kept.
@@ -65,24 +66,23 @@ interface Side<Settings> {
 async function run<Settings extends HubSettings | AgentSettings, One extends Side<Settings>>(
   settings: Settings,
   { log, metrics: where, maxMemory }: RunContext,
-  make: (around: TunnelContext, metrics: Metrics) => One,
+  make: (around: TunnelContext, metrics: Metrics | null) => One,
   attach: (side: One) => Promise<Attachment | null> = () => Promise.resolve(null),
 ): Promise<Running<Settings>> {
-  const metrics = new Metrics();
   ROOM.memory.cap = maxMemory ?? Infinity;
-  if (maxMemory !== null) addMaxMemory(metrics.registry, maxMemory);
+  const observing = where === null ? null : await observe(where, maxMemory, log);
+  const counts = observing?.metrics ?? new Counts();
   const { tag, clientmode } = settings.tunnel;
   const around = {
     log: log.child({ tunnel: tag }),
-    metrics: metrics.tunnel(tag, { clientmode, links: () => [] }),
+    metrics: counts.tunnel(tag, { clientmode, links: () => [] }),
     events: NO_EVENTS,
   };
-  const side = make(around, metrics);
+  const side = make(around, observing?.metrics ?? null);
   const handleLevel: LevelChangeEventListener = (level, _value, _before, _valueBefore, logger): void => {
     if (logger === log) around.log.level = level;
   };
   log.on('level-change', handleLevel);
-  let observer: ObserveServer | null = null;
   let attachment: Attachment | null = null;
   const reload = async ([next]: readonly Settings[]): Promise<void> => {
     const { takeEffect } = await side.prepare(next!);
@@ -92,12 +92,11 @@ async function run<Settings extends HubSettings | AgentSettings, One extends Sid
     await attachment?.stop();
     await side.close(new QtunnelError('SHUTTING_DOWN', `The ${tag} was stopped.`));
     await attachment?.close();
-    await observer?.close();
+    await observing?.server.close();
     log.off('level-change', handleLevel);
     await closeWorkers();
   };
   try {
-    if (where !== null) observer = await observe(where, metrics, log);
     attachment = await attach(side);
     await reload([settings]);
     await attachment?.serve();
@@ -108,9 +107,10 @@ async function run<Settings extends HubSettings | AgentSettings, One extends Sid
   return { reload, drain: () => side.drain(), close, failed: new Promise(() => {}) };
 }
 
-async function observe(where: Address, metrics: Metrics, log: Logger): Promise<ObserveServer> {
-  const observer = await startObserveServer(where, metrics);
-  const address = formatAddress({ ...observer.address, host: where.host === '' ? '127.0.0.1' : where.host });
+async function observe(where: Address, maxMemory: number | null, log: Logger): Promise<Observing> {
+  const { startObserving } = await import('../observe/observe.ts');
+  const observing = await startObserving(where, { maxMemory, restarts: null }, OWN_PORTS.listen);
+  const address = formatAddress({ ...observing.server.address, host: where.host === '' ? '127.0.0.1' : where.host });
   log.info({ event: 'metrics', address }, `metrics on http://${address}/metrics`);
-  return observer;
+  return observing;
 }

@@ -1,7 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
-import forge from 'node-forge';
+import type forge from 'node-forge';
+import asn1 from 'node-forge/lib/asn1.js';
 import { periodOf } from './key-pair.ts';
 
 /**
@@ -105,9 +106,9 @@ interface Extension {
 
 /** What node's X509Certificate does not tell. */
 function parse(certificate: X509Certificate): { signatureAlgorithm: string; extensions: Extension[] } {
-  const [tbs, algorithm] = children(forge.asn1.fromDer(certificate.raw.toString('latin1')));
+  const [tbs, algorithm] = children(asn1.fromDer(certificate.raw.toString('latin1')));
   const extensions = children(tbs!).find(
-    (field) => field.tagClass === forge.asn1.Class.CONTEXT_SPECIFIC && field.type === EXTENSIONS_TAG,
+    (field) => field.tagClass === asn1.Class.CONTEXT_SPECIFIC && field.type === EXTENSIONS_TAG,
   );
   return {
     signatureAlgorithm: oidOf(children(algorithm!)[0]!),
@@ -116,8 +117,8 @@ function parse(certificate: X509Certificate): { signatureAlgorithm: string; exte
 }
 
 /** Extension ::= SEQUENCE { OID, critical BOOLEAN DEFAULT FALSE, OCTET STRING } */
-function parseExtension(asn1: forge.asn1.Asn1): Extension {
-  const fields = children(asn1);
+function parseExtension(node: forge.asn1.Asn1): Extension {
+  const fields = children(node);
   return { oid: oidOf(fields[0]!), critical: fields.length === 3, value: fields.at(-1)!.value as string };
 }
 
@@ -125,12 +126,12 @@ function parseExtension(asn1: forge.asn1.Asn1): Extension {
 function pathLengthOf(issuer: X509Certificate): number {
   const constraints = parse(issuer).extensions.find(({ oid }) => oid === BASIC_CONSTRAINTS);
   if (constraints === undefined) return Infinity;
-  const length = children(forge.asn1.fromDer(constraints.value)).find(({ type }) => type === forge.asn1.Type.INTEGER);
-  return length === undefined ? Infinity : forge.asn1.derToInteger(length.value as string);
+  const length = children(asn1.fromDer(constraints.value)).find(({ type }) => type === asn1.Type.INTEGER);
+  return length === undefined ? Infinity : asn1.derToInteger(length.value as string);
 }
 
-const children = (asn1: forge.asn1.Asn1) => asn1.value as forge.asn1.Asn1[];
-const oidOf = (asn1: forge.asn1.Asn1) => forge.asn1.derToOid(asn1.value as string);
+const children = (node: forge.asn1.Asn1) => node.value as forge.asn1.Asn1[];
+const oidOf = (node: forge.asn1.Asn1) => asn1.derToOid(node.value as string);
 
 /** node gives a name's parts on lines of their own. */
 const nameOf = (name: string | undefined) => `"${(name ?? '').replaceAll('\n', ', ')}"`;

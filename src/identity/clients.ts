@@ -1,4 +1,3 @@
-import { readClientsFile } from '../config/clients.ts';
 import type { ClientEntry } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { loadSecrets } from './secret.ts';
@@ -14,7 +13,7 @@ export interface LoadedClients {
  */
 export async function loadClients(source: string | readonly ClientEntry[] | null): Promise<LoadedClients | null> {
   if (source === null) return null;
-  const read = typeof source === 'string' ? await readClientsFile(source) : { clients: source, warnings: [] };
+  const read = typeof source === 'string' ? await readFile(source) : { clients: source, warnings: [] };
   const warnings = [...read.warnings];
   const clients = [];
   for (const entry of read.clients) {
@@ -25,6 +24,12 @@ export async function loadClients(source: string | readonly ClientEntry[] | null
     clients.push({ ...entry, secrets: loaded.secrets });
   }
   return { clients, warnings };
+}
+
+/** What reads YAML and checks it is loaded where there is some. */
+async function readFile(file: string): Promise<Omit<LoadedClients, 'clients'> & { readonly clients: readonly ClientEntry[] }> {
+  const { readClientsFile } = await import('../config/clients.ts');
+  return await readClientsFile(file);
 }
 
 function of(name: string, error: unknown): unknown {

@@ -1,6 +1,7 @@
 import { timingSafeEqual as compareSameLength, createHmac, hash, randomBytes } from 'node:crypto';
 import { QtunnelError } from '../errors.ts';
 import { readPrivateText } from './files.ts';
+import { scryptAtLibuv } from './scrypt-secret.ts';
 import { runInWorker } from './workers.ts';
 
 export interface LoadedSecrets {
@@ -49,11 +50,29 @@ export function stretchSecret(secret: string): Promise<Uint8Array> {
   const name = Buffer.from(hmacSha256(CACHE_KEY, Buffer.from(secret))).toString('hex');
   const known = stretched.get(name);
   if (known !== undefined) return known;
-  const stretching = runInWorker('scryptSecret', secret);
+  const stretching = stretch(secret);
   stretched.set(name, stretching);
   stretching.catch(() => stretched.delete(name));
   return stretching;
 }
+
+/**
+ * The one or two of a tunnel on libuv's threads, which are there already: a thread of its own would cost a start half as much again. Those of many clients on identity threads,
+ * so that files and names do not wait for them.
+ */
+async function stretch(secret: string): Promise<Uint8Array> {
+  if (atLibuv >= MOST_AT_LIBUV) return await runInWorker('scryptSecret', secret);
+  atLibuv++;
+  try {
+    return await scryptAtLibuv(secret);
+  } catch (cause) {
+    throw new QtunnelError('INTERNAL', `The secret cannot be stretched: ${(cause as Error).message}.`, { cause });
+  } finally {
+    atLibuv--;
+  }
+}
+
+let atLibuv = 0;
 
 /**
  * HMAC-SHA256 over the parts one after another: 32 bytes. Short ones, which strangers' datagrams and reports come with by the thousand, are put together of two
@@ -96,6 +115,8 @@ export function timingSafeEqual(a: Uint8Array, b: Uint8Array): boolean {
 const stretched = new Map<string, Promise<Uint8Array>>();
 const CACHE_KEY = randomBytes(32);
 const MOST_SECRETS = 2;
+/** Half of libuv's threads. */
+const MOST_AT_LIBUV = 2;
 /** Bytes that SHA-256 takes at a time, and makes. */
 const HASHED_BLOCK = 64;
 const DIGEST = 32;

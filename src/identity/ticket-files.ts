@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import type { Ticket, TicketStore } from '../quic/tickets.ts';
 import { errorCode, makePrivateDirectory, readText, stageFile } from './files.ts';
 
@@ -24,8 +23,7 @@ export class TicketFiles implements TicketStore {
     const taken = `${file}.${process.pid}`;
     try {
       await rename(file, taken);
-      const { session, chain, wantsEndpoints } = FORM.parse(JSON.parse(await readText(taken, 'ticket')));
-      return { session: bytes(session), chain: chain.map(bytes), wantsEndpoints };
+      return await ticketFrom(await readText(taken, 'ticket'));
     } catch {
       return null;
     } finally {
@@ -51,7 +49,14 @@ export class TicketFiles implements TicketStore {
   }
 }
 
+async function ticketFrom(text: string): Promise<Ticket> {
+  const { z } = await import('zod');
+  const piece = z.base64().min(1);
+  const form = z.object({ session: piece, chain: z.array(piece).min(1), wantsEndpoints: z.boolean() });
+  const { session, chain, wantsEndpoints } = form.parse(JSON.parse(text));
+  return { session: bytes(session), chain: chain.map(bytes), wantsEndpoints };
+}
+
 const bytes = (text: string) => Buffer.from(text, 'base64');
 const base64 = (value: Uint8Array) => Buffer.from(value).toString('base64');
-const FORM = z.object({ session: z.base64().min(1), chain: z.array(z.base64().min(1)).min(1), wantsEndpoints: z.boolean() });
 const NAME_DIGITS = 32;

@@ -36,7 +36,7 @@ const BEGIN: { readonly [R in Role]: (order: Extract<Order, { role: R }>) => Pro
 
   async server({ settings, log: ofLog }) {
     const { startServerTunnel } = await import('../tunnel/server.ts');
-    const { log } = createLog(ofLog);
+    const { log } = await createLog(ofLog);
     const tunnel = await startServerTunnel(settings, libraryContext(settings.tag, { log }, TELLING));
     end = () => tunnel.close(STOPPED);
     return { address: tunnel.address, fingerprint: tunnel.fingerprint };

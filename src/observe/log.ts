@@ -4,7 +4,6 @@ import { camelCase, FLAGS } from '../config/flags.ts';
 import type { ProcessSettings } from '../config/settings.ts';
 import { serializeError } from './error-fields.ts';
 import { closeStderr, type LogDestination, openDestination } from './log-destination.ts';
-import { prettyLine } from './pretty.ts';
 
 export interface Log {
   readonly log: Logger;
@@ -19,8 +18,12 @@ export interface Log {
  * standard error until it takes them again.
  * @throws QtunnelError `FILE_UNWRITABLE` when the destination cannot be opened.
  */
-export function createLog({ logto, logLevel, logFormat }: Pick<ProcessSettings, 'logto' | 'logLevel' | 'logFormat'>): Log {
-  const format = logFormat === 'pretty' ? prettyLine(hasColour(logto)) : null;
+export async function createLog({
+  logto,
+  logLevel,
+  logFormat,
+}: Pick<ProcessSettings, 'logto' | 'logLevel' | 'logFormat'>): Promise<Log> {
+  const format = logFormat === 'pretty' ? (await import('./pretty.ts')).prettyLine(hasColour(logto)) : null;
   const destination = openDestination(logto, format ?? undefined);
   const log = makeLogger(logLevel, format === null ? destination : prettyStream(destination, format));
   const close = async (): Promise<void> => {

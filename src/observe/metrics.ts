@@ -1,44 +1,18 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { Link } from '../link/link.ts';
-import { TunnelMetrics } from './tunnel-metrics.ts';
-import type { ClientCounts, TunnelReadiness, TunnelSource } from './tunnel-metrics.ts';
+import { Counts } from './counts.ts';
+import type { ClientCounts, TunnelMetrics } from './tunnel-metrics.ts';
 
 /**
- * All metrics of a process, in a registry of their own: two `Metrics` in one process do not see each other. What is counted stands as
- * plain numbers in a `TunnelMetrics` per tunnel; the registry reads them only when somebody asks for `text()`.
+ * All metrics of a process, in a registry of their own: two `Metrics` in one process do not see each other. The registry reads the
+ * counts only when somebody asks for `text()`.
  */
-export class Metrics {
+export class Metrics extends Counts {
   readonly registry = new Registry();
-  /** Called before the numbers are read: where several workers count, theirs are collected by it. */
-  refresh: () => Promise<void> = () => Promise.resolve();
-  readonly #tunnels = new Map<string, TunnelMetrics>();
 
   constructor() {
-    for (const family of FAMILIES) register(this.registry, family, this.#tunnels);
-  }
-
-  /** The numbers of the tunnel with this tag. A tunnel that was started again under the same tag goes on counting where it was. */
-  tunnel(tag: string, source: TunnelSource): TunnelMetrics {
-    const known = this.#tunnels.get(tag);
-    const metrics = known ?? new TunnelMetrics(tag);
-    metrics.source = source;
-    this.#tunnels.set(tag, metrics);
-    return metrics;
-  }
-
-  get tunnels(): readonly TunnelMetrics[] {
-    return [...this.#tunnels.values()];
-  }
-
-  /** Shows a tunnel no more, because it was taken out of the configuration. */
-  forget(tag: string): void {
-    this.#tunnels.delete(tag);
-  }
-
-  /** Whether each tunnel can carry a connection now, in the order in which they were added. */
-  async readiness(): Promise<TunnelReadiness[]> {
-    await this.refresh();
-    return [...this.#tunnels.values()].map((tunnel) => tunnel.readiness());
+    super();
+    for (const family of FAMILIES) register(this.registry, family, this);
   }
 
   /** Everything in Prometheus' text format. */
@@ -58,11 +32,7 @@ interface Family {
   readonly samples: (tunnel: TunnelMetrics) => Iterable<Sample>;
 }
 
-function register(
-  registry: Registry,
-  { kind: Kind, name, help, labels, samples }: Family,
-  tunnels: ReadonlyMap<string, TunnelMetrics>,
-) {
+function register(registry: Registry, { kind: Kind, name, help, labels, samples }: Family, counts: Counts) {
   return new Kind({
     name: `qtunnel_${name}`,
     help,
@@ -70,7 +40,7 @@ function register(
     registers: [registry],
     collect() {
       this.reset();
-      for (const tunnel of tunnels.values())
+      for (const tunnel of counts.tunnels)
         for (const [values, value] of samples(tunnel)) this.inc({ tunnel: tunnel.tag, ...values }, value);
     },
   });

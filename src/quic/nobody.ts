@@ -1,5 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
-import forge from 'node-forge';
+import type forge from 'node-forge';
+import asn1 from 'node-forge/lib/asn1.js';
 import { NOBODY } from '../protocol/handshake.ts';
 
 /**
@@ -45,7 +46,6 @@ function bytesOf(value: forge.asn1.Asn1): Buffer {
   return Buffer.from(asn1.toDer(value).getBytes(), 'latin1');
 }
 
-const { asn1 } = forge;
 const { UNIVERSAL } = asn1.Class;
 const { Type } = asn1;
 const sequence = (...fields: forge.asn1.Asn1[]) => asn1.create(UNIVERSAL, Type.SEQUENCE, true, fields);

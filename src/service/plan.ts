@@ -43,7 +43,7 @@ export async function planService(kind: Kind, name: string | null, given: Given,
   const unit = unitName(kind, name);
   refuseSecrets(kind, given);
   const absolute = new Map([...given].map(([flag, value]) => [flag, withAbsolutePath(flagOf(kind, flag), value)]));
-  const { tunnels, ofProcess, ports, files, database } = settle(kind, absolute, { STATE_DIRECTORY: stateFolder(unit) });
+  const { tunnels, ofProcess, ports, files, database } = await settle(kind, absolute, { STATE_DIRECTORY: stateFolder(unit) });
   const conf = absolute.get('conf')?.value as string | undefined;
   const read = [...(conf === undefined ? [] : [conf]), ...(await Promise.all(tunnels.map(filesOf))).flat(), ...files];
   const folders = [
@@ -99,7 +99,7 @@ interface Settled {
   readonly database: string | null;
 }
 
-function settle(kind: Kind, given: Given, environment: Environment): Settled {
+async function settle(kind: Kind, given: Given, environment: Environment): Promise<Settled> {
   if (kind === 'agent') {
     const { tunnels, process: ofProcess } = settleAgent(given, environment);
     return { tunnels: [tunnels[0].tunnel], ofProcess, ports: [], files: [], database: null };
@@ -116,7 +116,7 @@ function settle(kind: Kind, given: Given, environment: Environment): Settled {
     };
   }
   const layer = { shared: false, values: given as ReadonlyMap<FlagName, LayerValue> };
-  const { tunnels, process: ofProcess } = loadConfiguration(layer, environment);
+  const { tunnels, process: ofProcess } = await loadConfiguration(layer, environment);
   return { tunnels, ofProcess, ports: tunnels.map(({ listen }) => listen.port), files: [], database: null };
 }
 

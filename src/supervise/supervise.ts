@@ -12,7 +12,7 @@ import { Supervisor } from './supervisor.ts';
  * @throws QtunnelError `FILE_UNWRITABLE` when the log cannot be opened.
  */
 export async function supervise(words: readonly string[], settings: ProcessSettings, manager: ServiceManager): Promise<ExitCode> {
-  const log = createLog(settings);
+  const log = await createLog(settings);
   const supervisor = new Supervisor({
     words,
     hangTimeout: settings.hangTimeout,

@@ -3,9 +3,8 @@ import type { Address, ProcessSettings, TunnelSettings } from '../config/setting
 import { QtunnelError } from '../errors.ts';
 import { closeWorkers } from '../identity/workers.ts';
 import { formatAddress } from '../link/address.ts';
-import { Metrics } from '../observe/metrics.ts';
-import { addMaxMemory, addRestarts } from '../observe/process-metrics.ts';
-import { type ObserveServer, startObserveServer } from '../observe/server.ts';
+import { Counts } from '../observe/counts.ts';
+import type { ObserveServer } from '../observe/server.ts';
 import { OWN_PORTS, type Ports } from '../ports/ports.ts';
 import { ROOM } from '../resources/room.ts';
 import type { Workers } from '../workers/workers.ts';
@@ -62,7 +61,7 @@ class TunnelSet implements RunningTunnels {
   readonly failed: Promise<QtunnelError>;
   #fail!: (error: QtunnelError) => void;
   readonly #context: RunContext;
-  readonly #metrics = new Metrics();
+  #counts = new Counts();
   /** What each tag's tunnel was given; a tunnel that is replaced by one of the other side hands it on. */
   readonly #contexts = new Map<string, TunnelContext>();
   #tunnels = new Map<string, Tunnel>();
@@ -81,11 +80,12 @@ class TunnelSet implements RunningTunnels {
   async start(tunnels: readonly TunnelSettings[]): Promise<void> {
     const { log, metrics, ports = OWN_PORTS, restarts = null, maxMemory = null } = this.#context;
     ROOM.memory.cap = maxMemory ?? Infinity;
-    if (maxMemory !== null) addMaxMemory(this.#metrics.registry, maxMemory);
-    if (restarts !== null) addRestarts(this.#metrics.registry, restarts);
     if (metrics !== null) {
-      this.#observer = await startObserveServer(metrics, this.#metrics, ports.listen);
-      const where = formatAddress({ ...this.#observer.address, host: metrics.host === '' ? '127.0.0.1' : metrics.host });
+      const { startObserving } = await import('../observe/observe.ts');
+      const observing = await startObserving(metrics, { maxMemory, restarts }, ports.listen);
+      this.#counts = observing.metrics;
+      this.#observer = observing.server;
+      const where = formatAddress({ ...observing.server.address, host: metrics.host === '' ? '127.0.0.1' : metrics.host });
       log.info({ event: 'metrics', address: where }, `metrics on http://${where}/metrics`);
     }
     await this.#startWorkers();
@@ -139,7 +139,7 @@ class TunnelSet implements RunningTunnels {
     const { log, workers = 1, ports = OWN_PORTS } = this.#context;
     if (workers === 1) return;
     const { startWorkers } = await import('../workers/workers.ts');
-    this.#workers = startWorkers(workers, log, this.#metrics, ports);
+    this.#workers = startWorkers(workers, log, this.#counts, ports);
     if (this.#workers === null) {
       log.warn({ event: 'workers', workers: 1 }, `-workers=${workers} needs Linux and the package koffi; going on with one worker`);
       return;
@@ -167,7 +167,7 @@ class TunnelSet implements RunningTunnels {
   }
 
   #newContext({ tag, clientmode }: TunnelSettings): TunnelContext {
-    const metrics = this.#metrics.tunnel(tag, { clientmode, links: () => [] });
+    const metrics = this.#counts.tunnel(tag, { clientmode, links: () => [] });
     const context = { log: this.#context.log.child({ tunnel: tag }), metrics, events: NO_EVENTS };
     this.#contexts.set(tag, context);
     return context;
@@ -177,7 +177,7 @@ class TunnelSet implements RunningTunnels {
     for (const tag of this.#contexts.keys()) {
       if (this.#tunnels.has(tag)) continue;
       this.#contexts.delete(tag);
-      this.#metrics.forget(tag);
+      this.#counts.forget(tag);
       this.#workers?.forget(tag);
     }
   }

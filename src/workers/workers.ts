@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { ProcessSettings, TunnelSettings } from '../config/settings.ts';
 import type { QtunnelError } from '../errors.ts';
-import type { Metrics } from '../observe/metrics.ts';
+import type { Counts } from '../observe/counts.ts';
 import type { TunnelSnapshot } from '../observe/tunnel-metrics.ts';
 import type { Ports } from '../ports/ports.ts';
 import type { TunnelContext } from '../tunnel/context.ts';
@@ -26,24 +26,24 @@ export interface Workers {
   close(): Promise<void>;
 }
 
-/** Starts `count` workers whose numbers come to `metrics`; null where the system cannot share its sockets among threads. */
-export function startWorkers(count: number, log: Logger, metrics: Metrics, ports: Ports): Workers | null {
+/** Starts `count` workers whose numbers come to `counts`; null where the system cannot share its sockets among threads. */
+export function startWorkers(count: number, log: Logger, counts: Counts, ports: Ports): Workers | null {
   const calls = loadSocketCalls();
-  return calls === null ? null : new TunnelWorkers(count, log, metrics, { calls, ports });
+  return calls === null ? null : new TunnelWorkers(count, log, counts, { calls, ports });
 }
 
 class TunnelWorkers implements Workers {
   readonly #pool: WorkerPool;
   readonly #sockets: ProcessSockets;
-  readonly #metrics: Metrics;
+  readonly #counts: Counts;
   /** What each worker said last. */
   readonly #snapshots: ReadonlyMap<string, TunnelSnapshot>[] = [];
 
-  constructor(count: number, log: Logger, metrics: Metrics, sockets: ProcessSockets) {
+  constructor(count: number, log: Logger, counts: Counts, sockets: ProcessSockets) {
     this.#pool = new WorkerPool(count, log);
     this.#sockets = sockets;
-    this.#metrics = metrics;
-    metrics.refresh = () => this.#refresh();
+    this.#counts = counts;
+    counts.refresh = () => this.#refresh();
   }
 
   get failed(): Promise<QtunnelError> {
@@ -82,7 +82,7 @@ class TunnelWorkers implements Workers {
     await Promise.race([Promise.allSettled(asked), late]);
     clearTimeout(timer);
     const known = this.#snapshots.filter((snapshot) => snapshot !== undefined);
-    for (const tunnel of this.#metrics.tunnels) {
+    for (const tunnel of this.#counts.tunnels) {
       tunnel.show(known.map((snapshot) => snapshot.get(tunnel.tag)).filter((snapshot) => snapshot !== undefined));
     }
   }

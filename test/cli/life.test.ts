@@ -47,9 +47,9 @@ class FakeTunnels extends EventEmitter {
   }
 }
 
-function live(t: Test, load: () => Configuration) {
+async function live(t: Test, load: () => Configuration) {
   const file = path.join(t.testdir(), 'log');
-  const log = createLog({ ...PROCESS, logto: file });
+  const log = await createLog({ ...PROCESS, logto: file });
   const running = new FakeTunnels();
   const signals = new EventEmitter();
   const ended = untilStopped(running, { log, load, current: { ...PROCESS, logto: file }, signals });
@@ -71,7 +71,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
       [true, 0],
       [false, 1],
     ] as const) {
-      const { running, signals, ended } = live(t, () => configuration(''));
+      const { running, signals, ended } = await live(t, () => configuration(''));
       signals.emit(signal, signal);
       t.equal(running.drains, 1);
       t.equal(running.closed, false, 'it waits for the connections');
@@ -84,7 +84,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
 }
 
 test('a second signal ends at once', async (t) => {
-  const { running, signals, ended } = live(t, () => configuration(''));
+  const { running, signals, ended } = await live(t, () => configuration(''));
   signals.emit('SIGTERM', 'SIGTERM');
   signals.emit('SIGINT', 'SIGINT');
   t.equal(await ended, 1);
@@ -93,14 +93,14 @@ test('a second signal ends at once', async (t) => {
 });
 
 test('a failure ends it with 1 and its sentence in the log', async (t) => {
-  const { running, ended, logged } = live(t, () => configuration(''));
+  const { running, ended, logged } = await live(t, () => configuration(''));
   running.fail(new QtunnelError('LISTEN_FAILED', 'Port 1 is taken.'));
   t.equal(await ended, 1);
   t.match(await logged(), [{ level: 'error', msg: 'Port 1 is taken.', err: { code: 'LISTEN_FAILED' } }]);
 });
 
 test('an exception that nobody caught ends it with 1 and its stack in the log', async (t) => {
-  const { signals, ended, logged } = live(t, () => configuration(''));
+  const { signals, ended, logged } = await live(t, () => configuration(''));
   signals.emit('uncaughtException', new TypeError('x is not a function'));
   t.equal(await ended, 1);
   t.match(await logged(), [{ level: 'error', err: { message: 'x is not a function', stack: /life\.test/ } }]);
@@ -113,7 +113,7 @@ test('SIGHUP hands over good settings; bad ones change nothing and are reported'
     },
     () => configuration(file, 'warn'),
   ];
-  const { running, signals, ended, logged, file } = live(t, () => outcomes.shift()!());
+  const { running, signals, ended, logged, file } = await live(t, () => outcomes.shift()!());
   const reloaded = once(running, 'reload');
   signals.emit('SIGHUP', 'SIGHUP');
   signals.emit('SIGHUP', 'SIGHUP');
@@ -132,7 +132,7 @@ test('SIGHUP hands over good settings; bad ones change nothing and are reported'
 });
 
 test('SIGHUP with what only a restart can change says so', async (t) => {
-  const { running, signals, ended, logged } = live(t, () => ({
+  const { running, signals, ended, logged } = await live(t, () => ({
     ...configuration('elsewhere'),
     process: { ...PROCESS, logto: 'elsewhere', metrics: { host: '', port: 1 }, logFormat: 'pretty' },
   }));

@@ -4,7 +4,8 @@ import path from 'node:path';
 import { type Test, test } from 'tap';
 import { parseArguments } from '../../src/cli/arguments.ts';
 import { defaultMaxMemory, defaultStateDir } from '../../src/config/defaults.ts';
-import { type Configuration, loadConfiguration } from '../../src/config/load.ts';
+import { readTunnelsFile } from '../../src/config/file.ts';
+import { type Configuration, settleConfiguration } from '../../src/config/load.ts';
 import type { TunnelSettings } from '../../src/config/settings.ts';
 
 const FILE = `log-level: warn
@@ -26,7 +27,7 @@ function write(t: Test, text: string): string {
 }
 
 function load(words: string[], environment: Record<string, string> = {}): Configuration {
-  return loadConfiguration(parseArguments(words), { HOME: '/home/me', ...environment });
+  return settleConfiguration(parseArguments(words), { HOME: '/home/me', ...environment }, readTunnelsFile);
 }
 
 function only(words: string[], environment: Record<string, string> = {}): TunnelSettings {

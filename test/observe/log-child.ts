@@ -3,7 +3,7 @@ import { createLog } from '../../src/observe/log.ts';
 
 /** Logs `one`, waits for a line on standard input, logs `two`, and ends: `node log-child.js LOGTO FORMAT`. */
 const [logto = '', format] = process.argv.slice(2);
-const { log, close } = createLog({ logto, logLevel: 'info', logFormat: format === 'pretty' ? 'pretty' : 'json' });
+const { log, close } = await createLog({ logto, logLevel: 'info', logFormat: format === 'pretty' ? 'pretty' : 'json' });
 log.info('one');
 await once(process.stdin, 'data');
 log.info('two');

@@ -14,7 +14,7 @@ function linesOf(file: string): Record<string, unknown>[] {
 test('a file in JSON: time, level, fields, message; mode 0640; kept when opened again', async (t) => {
   const logto = path.join(t.testdir(), 'q.log');
   for (const msg of ['one', 'two']) {
-    const { log, close } = createLog({ ...SETTINGS, logto });
+    const { log, close } = await createLog({ ...SETTINGS, logto });
     log.child({ tag: 'web' }).info({ peer: 'a:1' }, msg);
     log.debug('not at this level');
     await close();
@@ -30,7 +30,7 @@ test('a file in JSON: time, level, fields, message; mode 0640; kept when opened 
 
 test('a file is opened again after a rotation', async (t) => {
   const logto = path.join(t.testdir(), 'q.log');
-  const { log, reopen, close } = createLog({ ...SETTINGS, logto });
+  const { log, reopen, close } = await createLog({ ...SETTINGS, logto });
   log.info('before');
   renameSync(logto, `${logto}.1`);
   reopen();
@@ -44,16 +44,15 @@ test('a file is opened again after a rotation', async (t) => {
   t.match(linesOf(logto).at(-1), { msg: 'after' });
 });
 
-test('a file that cannot be written is refused at the start', (t) => {
+test('a file that cannot be written is refused at the start', async (t) => {
   const logto = path.join(t.testdir(), 'none', 'q.log');
-  t.throws(() => createLog({ ...SETTINGS, logto }), { code: 'FILE_UNWRITABLE' });
-  t.throws(() => createLog({ ...SETTINGS, logto: t.testdir() }), { code: 'FILE_UNWRITABLE' });
-  t.end();
+  await t.rejects(createLog({ ...SETTINGS, logto }), { code: 'FILE_UNWRITABLE' });
+  await t.rejects(createLog({ ...SETTINGS, logto: t.testdir() }), { code: 'FILE_UNWRITABLE' });
 });
 
 test('pretty: one line with level, tag, message, key=value; nothing that a terminal would obey', async (t) => {
   const logto = path.join(t.testdir(), 'q.log');
-  const { log, close } = createLog({ ...SETTINGS, logFormat: 'pretty', logto });
+  const { log, close } = await createLog({ ...SETTINGS, logFormat: 'pretty', logto });
   log
     .child({ tunnel: 'web' })
     .info({ event: 'link_up', streams: 5, peer: 'a:1', software: 'x y\u001b[2J', list: ['a', 'b'] }, 'the link is up\nreally');
@@ -72,7 +71,7 @@ test('stacks of expected errors only at debug', async (t) => {
   const folder = t.testdir();
   for (const logLevel of ['info', 'debug'] as const) {
     const logto = path.join(folder, logLevel);
-    const { log, close } = createLog({ ...SETTINGS, logLevel, logto });
+    const { log, close } = await createLog({ ...SETTINGS, logLevel, logto });
     log.error({ err: new QtunnelError('LINK_LOST', 'gone') }, 'x');
     log.error({ err: new TypeError('a bug') }, 'y');
     await close();
@@ -84,7 +83,7 @@ test('stacks of expected errors only at debug', async (t) => {
 
 test('secrets are masked, should somebody log settings', async (t) => {
   const logto = path.join(t.testdir(), 'q.log');
-  const { log, close } = createLog({ ...SETTINGS, logto });
+  const { log, close } = await createLog({ ...SETTINGS, logto });
   log.info({ secret: 'hush', settings: { secret: 'hush', secretFile: '/s' } }, 'x');
   await close();
   t.notMatch(readFileSync(logto, 'utf8'), 'hush');
