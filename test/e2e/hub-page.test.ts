@@ -5,6 +5,7 @@ import { callApi } from '../hub/support/api.ts';
 import { temporaryFolder } from '../support/files.ts';
 import type { Owner } from '../support/process.ts';
 import { type Qtunnel, startQtunnel } from '../support/qtunnel.ts';
+import { serverFolder } from '../support/server-folder.ts';
 import { dial, echoServer, freePort, listen } from '../support/tcp.ts';
 
 /* The hub's page in a browser, as somebody uses it. */
@@ -210,7 +211,7 @@ async function startHub(t: Owner, before?: Hub): Promise<Hub> {
     `-listen=127.0.0.1:${port}`,
     `-api=127.0.0.1:${api}`,
     '-ports=127.0.0.1:10000-30000',
-    `-state-dir=${temporaryFolder(t)}`,
+    `-state-dir=${serverFolder(t)}`,
   ];
   const process = startQtunnel(t, ['hub', ...flags]);
   await process.event('api');

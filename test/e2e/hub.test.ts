@@ -4,6 +4,7 @@ import { temporaryFolder } from '../support/files.ts';
 import { cabledNamespaces } from '../support/netns.ts';
 import { run, start } from '../support/process.ts';
 import { type Qtunnel, startQtunnel } from '../support/qtunnel.ts';
+import { serverFolder } from '../support/server-folder.ts';
 import { dial, echoes, echoServer, ending, freePort } from '../support/tcp.ts';
 
 interface Started {
@@ -13,7 +14,7 @@ interface Started {
 }
 
 async function hub(t: Test, flags: readonly string[], { port = 0, stateDir = '' } = {}): Promise<Started> {
-  const started = { port: port === 0 ? await freePort() : port, stateDir: stateDir === '' ? temporaryFolder(t) : stateDir };
+  const started = { port: port === 0 ? await freePort() : port, stateDir: stateDir === '' ? serverFolder(t) : stateDir };
   const process = startQtunnel(t, ['hub', `-listen=127.0.0.1:${started.port}`, `-state-dir=${started.stateDir}`, ...flags]);
   await process.event('listening');
   return { process, ...started };

@@ -1,6 +1,7 @@
 import { test } from 'tap';
 import { eventually } from '../support/deadline.ts';
-import { MODES, startServer, startTunnel } from '../support/qtunnel.ts';
+import { temporaryFolder } from '../support/files.ts';
+import { MODES, startClient, startServer, startTunnel } from '../support/qtunnel.ts';
 import { dial, echoes, echoServer, ending } from '../support/tcp.ts';
 
 const OPEN = 20;
@@ -10,22 +11,23 @@ const QUICK_TO_NOTICE = ['-idle-timeout=2s', '-keepalive=300ms'];
 for (const mode of MODES) {
   test(`${mode}: a server killed with -9 under load and started again`, async (t) => {
     const backend = await echoServer(t);
-    const { port, server, client } = await startTunnel(t, mode, backend);
+    const server = await startServer(t, { mode, backend, stateDir: temporaryFolder(t) });
+    const { port, process: client } = await startClient(t, { mode, server: server.port });
     const sockets = await Promise.all(Array.from({ length: OPEN }, () => dial(t, port)));
     t.ok((await Promise.all(sockets.map((socket) => echoes(socket, 'open')))).every(Boolean));
     for (const socket of sockets) {
       socket.on('data', () => {});
       writeForEver(socket);
     }
-    const seen = client.process.log.length;
+    const seen = client.log.length;
     const [sameAddress, sameState] = [`127.0.0.1:${server.port}`, server.stateDir];
     await server.process.kill('SIGKILL');
     const again = await startServer(t, { mode, backend, listen: sameAddress, stateDir: sameState });
     t.equal(again.fingerprint, server.fingerprint, 'the certificate survives');
 
     t.same(new Set(await Promise.all(sockets.map(ending))), new Set(['reset']), 'what was open is reset');
-    await client.process.event('link_down', { transport: mode }, { skip: seen });
-    await client.process.event('link_up', { transport: mode }, { skip: seen });
+    await client.event('link_down', { transport: mode }, { skip: seen });
+    await client.event('link_up', { transport: mode }, { skip: seen });
     t.ok(await echoes(await dial(t, port), 'new connections work'));
   });
 

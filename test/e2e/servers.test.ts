@@ -1,6 +1,7 @@
 import { test } from 'tap';
 import type { Test } from 'tap';
 import { parseExposition, valueOf } from '../observe/exposition.ts';
+import { temporaryFolder } from '../support/files.ts';
 import { type Mode, MODES, startClient, startServer } from '../support/qtunnel.ts';
 import { dial, freePort, listen, receiveAll } from '../support/tcp.ts';
 
@@ -35,7 +36,7 @@ for (const mode of MODES) {
 }
 
 async function namedServer(t: Test, mode: Mode, name: string) {
-  return [name, await startServer(t, { mode, backend: await sayer(t, name) })] as const;
+  return [name, await startServer(t, { mode, backend: await sayer(t, name), stateDir: temporaryFolder(t) })] as const;
 }
 
 /** A backend that says its name and hangs up. */

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { Test } from 'tap';
 import { type ServerOptions, startClient, startServer, type TunnelClient, type TunnelServer } from '../../src/index.ts';
 import type { ClientOptions } from '../../src/index.ts';
-import { temporaryFolder } from '../support/files.ts';
+import { serverFolder } from '../support/server-folder.ts';
 import type { Mode } from '../support/qtunnel.ts';
 import { freePort } from '../support/tcp.ts';
 
@@ -54,7 +54,7 @@ export function clientOptions(mode: Mode, to: Pick<TunnelServer, 'address'>) {
 }
 
 function stateDir(t: Test): string {
-  const folder = stateDirs.get(t) ?? temporaryFolder(t);
+  const folder = stateDirs.get(t) ?? serverFolder(t);
   stateDirs.set(t, folder);
   return folder;
 }

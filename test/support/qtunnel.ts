@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { temporaryFolder } from './files.ts';
 import { Program } from './process.ts';
 import type { Owner, ProcessOptions } from './process.ts';
+import { serverFolder } from './server-folder.ts';
 import { freePort } from './tcp.ts';
 
 /** Both ways of carrying connections; tests that concern both run once for each. */
@@ -93,6 +94,7 @@ export interface ServerOptions extends RunOptions {
   /** The backend's port on 127.0.0.1, or its address. */
   readonly backend: number | string;
   readonly listen?: string;
+  /** One with a certificate that all such servers of a test file share, unless told otherwise. */
   readonly stateDir?: string;
   readonly flags?: readonly string[];
 }
@@ -106,7 +108,8 @@ export interface RunningServer {
 
 /** Starts a server and waits until it listens. */
 export async function startServer(t: Owner, options: ServerOptions): Promise<RunningServer> {
-  const { mode, backend, listen = `127.0.0.1:${await freePort()}`, stateDir = temporaryFolder(t), flags = [], ...rest } = options;
+  const { mode, backend, listen = `127.0.0.1:${await freePort()}`, flags = [], ...rest } = options;
+  const stateDir = options.stateDir ?? serverFolder(t);
   const address = typeof backend === 'number' ? `127.0.0.1:${backend}` : backend;
   const process = startQtunnel(
     t,
@@ -161,7 +164,7 @@ export async function startTunnel(
   backend: number | string,
   { serverFlags = [], clientFlags = [] }: { serverFlags?: readonly string[]; clientFlags?: readonly string[] } = {},
 ): Promise<Tunnel> {
-  const stateDir = temporaryFolder(t);
+  const stateDir = serverFolder(t);
   const server = await startServer(t, { mode, backend, stateDir, flags: serverFlags });
   const client = await startClient(t, { mode, server: server.port, stateDir, flags: clientFlags });
   return { server, client, port: client.port };

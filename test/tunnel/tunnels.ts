@@ -9,11 +9,11 @@ import type { TunnelContext } from '../../src/tunnel/context.ts';
 import { NO_EVENTS } from '../../src/tunnel/events.ts';
 import { type ServerTunnel, startServerTunnel } from '../../src/tunnel/server.ts';
 import { eventually } from '../support/deadline.ts';
-import { temporaryFolder } from '../support/files.ts';
 import type { Owner } from '../support/process.ts';
+import { serverFolder } from '../support/server-folder.ts';
 import { freePort } from '../support/tcp.ts';
 
-/** One certificate for all servers of a test file: making one takes a while. */
+/** One for all tunnels of a test. */
 const stateDirs = new Map<Owner, string>();
 
 export interface Watched<T> {
@@ -62,7 +62,7 @@ export async function reload(tunnel: ServerTunnel | ClientTunnel, changes: Parti
 }
 
 export function tunnelSettings(t: Owner, settings: Partial<TunnelSettings>): TunnelSettings {
-  const stateDir = stateDirs.get(t) ?? temporaryFolder(t);
+  const stateDir = stateDirs.get(t) ?? serverFolder(t);
   stateDirs.set(t, stateDir);
   return {
     tag: 'test',
