@@ -2,7 +2,7 @@ import type dgram from 'node:dgram';
 import { getSystemErrorName } from 'node:util';
 import { bindDgram, closeQuietly, IGNORE, isLoss, SEND_BUFFER, udpError, unusable } from './bind.ts';
 import { descriptorOf, stopReading } from './descriptor.ts';
-import { DgramSocket } from './dgram.ts';
+import { overDgram } from './dgram.ts';
 import { BatchReceiver, SLOTS } from './batch-receiver.ts';
 import { attachProgram, type BpfProgram, SO_ATTACH_FILTER, SO_DETACH_FILTER } from './classic-bpf.ts';
 import {
@@ -45,7 +45,7 @@ export function batchUdp(libc: Libc | null = loadLibc()): OpenUdp | null {
     const readiness = fd === null || !canReceive(libc, fd) ? null : watchReadable(fd, libc, () => batch.handleReadable());
     if (fd === null || readiness === null || !stopReading(socket)) {
       readiness?.close();
-      return new DgramSocket(socket, connected);
+      return overDgram(socket, connected);
     }
     let batch: BatchSocket;
     try {
