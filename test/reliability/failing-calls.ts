@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { connect } from '../../src/library/connect.ts';
 import { eventually, Late, withDeadline } from '../support/deadline.ts';
-import { armFailure, callsThatMayFail, failing, type FailingCall } from '../support/failing-calls.ts';
+import { armFailure, callsThatMayFail, failing, type FailingCall, type Setting, SETTINGS } from '../support/failing-calls.ts';
 import { temporaryFolder } from '../support/files.ts';
 import type { Owner } from '../support/process.ts';
 import { openDescriptors } from '../support/processes.ts';
@@ -19,6 +19,7 @@ import { SteadyLoad } from '../support/steady-load.ts';
 import { freePort } from '../support/tcp.ts';
 import { work, workService } from '../support/work.ts';
 import { demand, type Experiment } from './experiment.ts';
+import { failEachOfHub, HUB_CALLS } from './failing-hub.ts';
 
 /** Each call into the system and the native parts fails once, in a tunnel under load. */
 export function failingCalls(): Experiment {
@@ -29,6 +30,11 @@ export function failingCalls(): Experiment {
     async run(trial) {
       for (const mode of MODES)
         await trial.part(`${mode}: each call fails once`, (owner, say) => failEach(owner, mode, callsThatMayFail(mode), say));
+      for (const setting of SETTINGS)
+        await trial.part(`${setting.what}: each call fails once`, (owner, say) =>
+          failEach(owner, setting.mode, setting.calls, say, setting),
+        );
+      await trial.part('hub and agent: each call fails once', (owner, say) => failEachOfHub(owner, HUB_CALLS, say));
     },
   };
 }
@@ -39,14 +45,15 @@ export async function failEach(
   mode: Mode,
   calls: readonly FailingCall[],
   say: (line: string) => void = () => {},
+  setting: Pick<Setting, 'flags' | 'host'> = { flags: [] },
 ): Promise<string> {
-  const victims = new Victims(owner, mode);
+  const victims = new Victims(owner, mode, setting);
   await victims.begin();
   const count: Record<Outcome, number> = { 'went on': 0, 'refused to start': 0, 'not called': 0 };
   for (const each of calls) {
     const outcome = await victims.suffer(each);
     count[outcome]++;
-    say(`${each.side}: ${each.call}, ${each.when}, ${each.nth}: ${outcome}`);
+    say(`${describe(each)}: ${outcome}`);
   }
   const more = await victims.end();
   const failed = count['went on'] + count['refused to start'];
@@ -63,6 +70,7 @@ class Victims {
   readonly #mode: Mode;
   readonly #folder: string;
   readonly #flags: readonly string[];
+  readonly #host: string;
   #ports!: { readonly server: number; readonly client: number; readonly backend: number };
   #server!: RunningServer;
   #client!: RunningClient;
@@ -71,18 +79,20 @@ class Victims {
   #whole = 0;
   #cut = 0;
 
-  constructor(owner: Owner, mode: Mode) {
+  constructor(owner: Owner, mode: Mode, { flags, host = '127.0.0.1' }: Pick<Setting, 'flags' | 'host'>) {
     this.#owner = owner;
     this.#mode = mode;
+    this.#host = host;
     this.#folder = temporaryFolder(owner);
     const secret = join(this.#folder, 'secret');
     writeFileSync(secret, `${SECRET}\n`, { mode: 0o600 });
     this.#flags = [
       `-secret-file=${secret}`,
-      '-log-level=info',
+      ...(flags.some((flag) => flag.startsWith('-log-level')) ? [] : ['-log-level=info']),
       '-drain-timeout=1s',
       '-idle-timeout=5s',
       ...(mode === 'quic' ? ['-fallback=false'] : []),
+      ...flags,
     ];
   }
 
@@ -115,15 +125,17 @@ class Victims {
     const victim = this.#process(call.side);
     const seen = victim.log.length;
     const failed = victim
-      .event('call_failed', { call: call.call }, { skip: seen, deadline: call.when === 'return' ? PATIENCE_MS : CALL_PATIENCE_MS })
+      .event('call_failed', { call: call.call }, { skip: seen, deadline: LENGTHY.has(call.when) ? PATIENCE_MS : CALL_PATIENCE_MS })
       .then(
         () => true,
         () => false,
       );
-    armFailure(victim, call);
+    if (call.inChild === true) writeFileSync(this.#orders(call.side), `${call.call} ${call.nth}`);
+    else armFailure(victim, call);
     await this.#provoke(call);
     const outcome = (await failed) ? 'went on' : 'not called';
-    armFailure(victim, { ...call, call: 'nothing' });
+    if (call.inChild === true) rmSync(this.#orders(call.side), { force: true });
+    else armFailure(victim, { ...call, call: 'nothing' });
     await this.#check(call);
     return outcome;
   }
@@ -131,6 +143,11 @@ class Victims {
   async #provoke({ when, side }: FailingCall): Promise<void> {
     if (when === 'visit') await this.#visit().catch(() => {});
     if (when === 'return') await this.#restartServer();
+    if (when === 'death') {
+      const pid = Number(this.#process(side).events('child_started').at(-1)?.['pid']);
+      // 0 and what is less are groups of processes.
+      if (pid > 0) process.kill(pid, 'SIGKILL');
+    }
     if (when === 'reload') {
       const { child, log } = this.#process(side);
       const seen = log.length;
@@ -215,6 +232,11 @@ class Victims {
     this.#cut += this.#load.cut;
   }
 
+  /** What the next child of this side is to fail at. */
+  #orders(side: FailingCall['side']): string {
+    return join(this.#folder, `${side} orders`);
+  }
+
   #process(side: FailingCall['side']): Qtunnel {
     return side === 'server' ? this.#server.process : this.#client.process;
   }
@@ -230,11 +252,11 @@ class Victims {
     const stateDir = call === undefined ? join(this.#folder, 'server') : temporaryFolder(this.#owner);
     return startServer(this.#owner, {
       mode: this.#mode,
-      backend,
+      backend: `${this.#host}:${backend}`,
       listen: `127.0.0.1:${server}`,
       stateDir,
       secret: null,
-      ...failing(call),
+      ...failing(call, this.#orders('server')),
       flags: [...this.#flags, '-attempts-per-source=1000'],
     });
   }
@@ -243,19 +265,19 @@ class Victims {
     const { server, client } = this.#ports;
     return startClient(this.#owner, {
       mode: this.#mode,
-      server,
+      server: `${this.#host}:${server}`,
       listen: `127.0.0.1:${client}`,
       stateDir: join(this.#folder, 'client'),
       secret: null,
-      ...failing(call),
+      ...failing(call, this.#orders('client')),
       flags: this.#flags,
       waitForLink: false,
     });
   }
 }
 
-function describe({ call, side, when, nth }: FailingCall): string {
-  return `${side}: ${call}, ${when}, ${nth}`;
+function describe({ call, side, when, nth, inChild = false }: FailingCall): string {
+  return `${side}${inChild ? "'s child" : ''}: ${call}, ${when}, ${nth}`;
 }
 
 const SECRET = 'the secret of the tests';
@@ -268,6 +290,8 @@ const TASKS = [
 ] as const;
 /** How long what should come may take. */
 const PATIENCE_MS = 10_000;
+/** What takes longer than a call under load. */
+const LENGTHY: ReadonlySet<FailingCall['when']> = new Set(['return', 'death']);
 /** How long a call may not be made. */
 const CALL_PATIENCE_MS = 4_000;
 /** The client's warm connections come and go. */

@@ -1,6 +1,7 @@
 /**
  * Preloaded into a process whose calls into the system and the native parts are to fail, once each, when it is told to: a line `CALL N` on standard input, or in
- * `FAIL_AT_START`, makes the Nth call from then on fail; a line with the event `call_failed` says that it has. Names are those of failing-calls.ts.
+ * `FAIL_AT_START`, makes the Nth call from then on fail; a line with the event `call_failed` says that it has. Names are those of failing-calls.ts. What such a process
+ * has forked is told by the file that `FAIL_IN_CHILD` names, once.
  */
 import fs from 'node:fs';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
@@ -13,13 +14,23 @@ type Fail = (this: unknown, ...args: unknown[]) => unknown;
 
 const require = createRequire(import.meta.url);
 const say = fs.writeSync.bind(null, 2);
-const ERRNO = { EPERM: 1, ENOBUFS: 105, EMFILE: 24, EPIPE: 32, EINVAL: 22, ENOSPC: 28 } as const;
+const ERRNO = {
+  EPERM: 1,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  ENOBUFS: 105,
+  EMFILE: 24,
+  EPIPE: 32,
+  EINVAL: 22,
+  ENOSPC: 28,
+  EAI_AGAIN: 3001,
+} as const;
 
 let armed = '';
 let left = 0;
 
 function arm(line: string): void {
-  const [call = '', nth = '1'] = line.trim().split(' ');
+  const [, call = '', nth = '1'] = /^(.*) (\d+)\s*$/.exec(line) ?? [];
   armed = call;
   left = Number(nth);
 }
@@ -131,9 +142,49 @@ async function wrapFileHandles(): Promise<void> {
   for (const method of ['readFile', 'writeFile', 'sync', 'stat']) wrap(prototype, method, `file.${method}`, rejecting('ENOSPC'));
 }
 
+function wrapNames(): void {
+  const dns = require('node:dns') as Owner;
+  wrap(dns, 'lookup', 'dns.lookup', callingBack('EAI_AGAIN'));
+  wrap(dns, 'lookup', 'dns.lookup without an answer', () => {});
+  const promises = require('node:dns/promises') as Owner;
+  wrap(promises, 'lookup', 'dns.promises.lookup', rejecting('EAI_AGAIN'));
+  wrap(promises, 'lookup', 'dns.promises.lookup without an answer', () => new Promise(() => {}));
+}
+
+/** libuv has three ways to say that there is no process, for Node. */
+function wrapProcesses(): void {
+  const { prototype } = bindingOf('process_wrap')['Process']!;
+  for (const code of ['EAGAIN', 'ENOMEM', 'EMFILE'] as const) wrap(prototype, 'spawn', `process.spawn ${code}`, returning(code));
+  wrap(bindingOf('pipe_wrap')['Pipe']!.prototype, 'writeUtf8String', 'pipe.writeUtf8String', returning('EPIPE'));
+}
+
+/** Only a hub has a database. The binding's own methods cannot be replaced; this is where all of them are called. */
+async function wrapDatabase(): Promise<void> {
+  if (!process.argv.includes('hub')) return;
+  const { SqliteDriver } = await import('kysely');
+  const { acquireConnection } = SqliteDriver.prototype;
+  const wrapped = new WeakSet<object>();
+  SqliteDriver.prototype.acquireConnection = async function () {
+    const connection = await acquireConnection.call(this);
+    if (wrapped.has(connection)) return connection;
+    wrapped.add(connection);
+    for (const [name, sqliteCode, message] of DATABASE_FAILURES)
+      wrap(connection as unknown as Owner, 'executeQuery', `sqlite ${name}`, () => {
+        throw Object.assign(new Error(message), { sqliteCode });
+      });
+    return connection;
+  };
+}
+
+const DATABASE_FAILURES = [
+  ['SQLITE_FULL', 13, 'database or disk is full'],
+  ['SQLITE_BUSY', 5, 'database is locked'],
+  ['SQLITE_READONLY', 8, 'attempt to write a readonly database'],
+  ['SQLITE_IOERR', 10, 'disk I/O error'],
+] as const;
+
 function wrapRest(): void {
   wrap(require('node:os') as Owner, 'networkInterfaces', 'os.networkInterfaces', throwing('EMFILE'));
-  wrap(require('node:dns') as Owner, 'lookup', 'dns.lookup', callingBack('EMFILE'));
   wrap(require('node:tls') as Owner, 'createSecureContext', 'tls.createSecureContext', throwing('EINVAL'));
 }
 
@@ -180,15 +231,28 @@ function wrapLibc(): void {
 
 const ERRNO_OF: Readonly<Record<string, number>> = { sendmsg: ERRNO.EPERM, recvmmsg: ERRNO.ENOBUFS, setsockopt: ERRNO.EINVAL };
 
+/** A child has its parent's standard input, of which either would get a part. */
+function listen(): void {
+  arm(process.env['FAIL_AT_START'] ?? '');
+  if (process.send === undefined) {
+    process.stdin.on('data', (lines: Buffer) => arm(String(lines)));
+    return void (process.stdin as unknown as { unref?: () => void }).unref?.();
+  }
+  const file = process.env['FAIL_IN_CHILD'] ?? '';
+  if (!fs.existsSync(file)) return;
+  arm(fs.readFileSync(file, 'utf8'));
+  fs.unlinkSync(file);
+}
+
 if (isMainThread) {
   wrapStreams();
   wrapDatagrams();
   wrapFiles();
+  wrapNames();
+  wrapProcesses();
   wrapRest();
   wrapLibc();
-  await Promise.all([wrapFileHandles(), wrapQuiche()]);
+  await Promise.all([wrapFileHandles(), wrapQuiche(), wrapDatabase()]);
   syncBuiltinESMExports();
-  arm(process.env['FAIL_AT_START'] ?? '');
-  process.stdin.on('data', (lines: Buffer) => arm(String(lines)));
-  (process.stdin as unknown as { unref?: () => void }).unref?.();
+  listen();
 }

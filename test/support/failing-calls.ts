@@ -7,24 +7,39 @@ export interface FailingCall {
   readonly side: 'client' | 'server';
   /**
    * `load`: connections come and go. `visit`: another client comes to the server and goes. `reload`: SIGHUP. `return`: the server is killed and comes back, and with it the client's link.
-   * `start`: the process starts.
+   * `start`: the process starts. `death`: the child of a supervisor is killed.
    */
-  readonly when: 'load' | 'visit' | 'reload' | 'return' | 'start';
+  readonly when: 'load' | 'visit' | 'reload' | 'return' | 'start' | 'death';
   /** Which call from then on. */
   readonly nth: number;
+  /** In the child that is started next, of a supervisor. */
+  readonly inChild?: boolean;
+}
+
+/** How tunnels are started, if not as usual, and the calls that they make then. */
+export interface Setting {
+  readonly what: string;
+  readonly mode: Mode;
+  readonly flags: readonly string[];
+  /** What backend and server are called, which are on this machine. */
+  readonly host?: string;
+  readonly calls: readonly FailingCall[];
 }
 
 export type Mode = 'quic' | 'tls';
 
 /** How a process is started whose calls are to fail; `call` is one that is to fail from the start. */
-export function failing({ call, nth }: Pick<FailingCall, 'call' | 'nth'> = { call: '', nth: 1 }): RunOptions {
-  return { preload: pathToFileURL('build/test/support/fail-at-command.js').href, env: { FAIL_AT_START: `${call} ${nth}` } };
+export function failing({ call, nth }: Named = { call: '', nth: 1 }, inChild = ''): RunOptions {
+  const env = { FAIL_AT_START: `${call} ${nth}`, FAIL_IN_CHILD: inChild };
+  return { preload: pathToFileURL('build/test/support/fail-at-command.js').href, env };
 }
 
 /** Has it fail; the process then has the event `call_failed`. */
-export function armFailure({ child }: Qtunnel, { call, nth }: FailingCall): void {
+export function armFailure({ child }: Qtunnel, { call, nth }: Named): void {
   child.stdin!.write(`${call} ${nth}\n`);
 }
+
+type Named = Pick<FailingCall, 'call' | 'nth'>;
 
 /** All calls that a tunnel of this mode makes which may fail. */
 export function callsThatMayFail(mode: Mode): FailingCall[] {
@@ -82,4 +97,42 @@ const FOR_BOTH: readonly FailingCall[] = [
   ...onBoth('reload', ['fs.write', 'promises.open', 'file.readFile', 'file.stat']),
   ...onBoth('start', ['promises.open', 'file.readFile', 'file.stat', 'tcp.listen', 'tcp.bind', 'tcp.getsockname']),
   ...calls('server', 'start', ['promises.mkdir', 'promises.link', 'promises.rm', 'file.writeFile', 'file.sync']),
+];
+
+const SILENT = ' without an answer';
+const PROCESSES = ['process.spawn EAGAIN', 'process.spawn ENOMEM', 'process.spawn EMFILE'];
+
+export const SETTINGS: readonly Setting[] = [
+  {
+    what: 'QUIC with -udp=dgram',
+    mode: 'quic',
+    flags: ['-udp=dgram'],
+    calls: [
+      ...onBoth('load', ['udp.send'], 3),
+      ...calls('client', 'return', ['udp.bind', 'udp.connect', 'udp.getsockname', 'udp.recvStart', 'udp.bufferSize', 'udp.send']),
+      // Not recvStart: Node does not look at what it says.
+      ...calls('server', 'start', ['udp.bind', 'udp.getsockname', 'udp.bufferSize']),
+    ],
+  },
+  ...(['quic', 'tls'] as const).map((mode) => ({
+    what: `${mode}, server and backend by name`,
+    mode,
+    flags: ['-dial-timeout=2s'],
+    host: 'localhost',
+    calls: [
+      ...calls('server', 'load', ['dns.lookup', `dns.lookup${SILENT}`], 2),
+      ...calls('client', 'return', ['dns.promises.lookup', `dns.promises.lookup${SILENT}`]),
+    ],
+  })),
+  {
+    what: 'QUIC with -supervise',
+    mode: 'quic',
+    flags: ['-supervise', '-log-level=debug', '-hang-timeout=2s'],
+    calls: [
+      ...onBoth('death', PROCESSES),
+      ...calls('server', 'death', ['pipe.writeUtf8String'], 4),
+      ...calls('client', 'death', ['pipe.writeUtf8String'], 3),
+      ...calls('server', 'death', ['pipe.writeUtf8String'], 4).map((call) => ({ ...call, inChild: true })),
+    ],
+  },
 ];

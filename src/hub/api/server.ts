@@ -50,6 +50,8 @@ export async function startApi(settings: ApiSettings, parts: ApiParts, log: Logg
     await app.close();
     throw listenFailed(error as NodeJS.ErrnoException, settings.listen);
   }
+  // An accept that fails for want of descriptors must not end the process.
+  app.server.on('error', () => {});
   return { address: { host, port: (app.server.address() as AddressInfo).port }, close: () => app.close() };
 }
 

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { type AddressInfo, Server } from 'node:net';
 import path from 'node:path';
 import { test } from 'tap';
 import { parseNetworks } from '../../../src/hub/allow-list.ts';
@@ -256,6 +257,20 @@ test('only allowed networks are answered', async (t) => {
   const own = parseNetworks(['127.0.0.0/8']);
   const here = await startTestApi(t, { networks: 'value' in own ? own.value : null });
   t.equal((await here.call('GET', '/health')).status, 200);
+});
+
+test('a connection that cannot be accepted, for want of descriptors, ends nothing', async (t) => {
+  const servers: Server[] = [];
+  const { listen } = Server.prototype;
+  Server.prototype.listen = function (this: Server, ...words: unknown[]) {
+    servers.push(this);
+    return listen.apply(this, words as never);
+  } as typeof listen;
+  t.teardown(() => (Server.prototype.listen = listen));
+  const { call, port } = await startTestApi(t);
+  const server = servers.find((one) => (one.address() as AddressInfo | null)?.port === port)!;
+  server.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }));
+  t.equal((await call('GET', '/health')).status, 200);
 });
 
 test('too many requests of one address have to wait, wrong tokens among them', async (t) => {
