@@ -1,4 +1,4 @@
-import { STATUS_CODES } from 'node:http';
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import { type AddressInfo, type BlockList, isIP, type Server, type Socket } from 'node:net';
 import rateLimit from '@fastify/rate-limit';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -28,6 +28,8 @@ export interface ApiSettings {
   readonly rate: number;
   /** The folder of the page; left out: the one that was built beside this module. */
   readonly page?: string;
+  /** Milliseconds that a request may take to be sent; left out: ten seconds. */
+  readonly patience?: number;
 }
 
 export interface Api {
@@ -55,7 +57,11 @@ export async function startApi(settings: ApiSettings, parts: ApiParts, log: Logg
   return { address: { host, port: (app.server.address() as AddressInfo).port }, close: () => app.close() };
 }
 
-async function makeApi({ tls, networks, rate, page }: ApiSettings, parts: ApiParts, log: Logger): Promise<FastifyInstance> {
+async function makeApi(
+  { tls, networks, rate, page, patience = REQUEST_MS }: ApiSettings,
+  parts: ApiParts,
+  log: Logger,
+): Promise<FastifyInstance> {
   const strangers = rateLimited(log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
   const logs: Logs = { log, strangers };
   const http = { connectionsCheckingInterval: CHECK_MS };
@@ -64,7 +70,7 @@ async function makeApi({ tls, networks, rate, page }: ApiSettings, parts: ApiPar
       ? { http }
       : { https: { ...http, cert: tls.certificatePem, key: tls.privateKeyPem, minVersion: 'TLSv1.3' as const } }),
     bodyLimit: MOST_BYTES,
-    requestTimeout: REQUEST_MS,
+    requestTimeout: patience,
     connectionTimeout: SILENCE_MS,
     forceCloseConnections: true,
     exposeHeadRoutes: false,
@@ -82,6 +88,7 @@ async function makeApi({ tls, networks, rate, page }: ApiSettings, parts: ApiPar
   // After requests are counted (onRequest), so that guesses are too, and before the body is read.
   app.addHook('preParsing', async (request) => {
     guard.admit(visitorOf(request), request.routeOptions.config.role ?? null);
+    limitBody(request.raw, patience);
   });
   await app.register(rateLimit, {
     max: rate,
@@ -146,6 +153,13 @@ function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply, { 
   if (request.routeOptions?.config.style === 'envelope')
     return reply.type(JSON_TYPE).send(JSON.stringify({ success: false, message: detail, data: { code, errors } }));
   return reply.type(PROBLEM_TYPE).send(JSON.stringify({ title: STATUS_CODES[status] ?? 'Error', status, detail, code, errors }));
+}
+
+/** Node's `requestTimeout` ends with the headers of a request whose body does not come (measured with Node 20.20). */
+function limitBody(request: IncomingMessage, patience: number): void {
+  if (request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined) return;
+  const timer = setTimeout(() => request.destroy(), patience);
+  request.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
 }
 
 interface Logs {

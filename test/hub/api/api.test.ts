@@ -234,6 +234,18 @@ test('who may not is named in the log, and no token is', async (t) => {
   t.notMatch(JSON.stringify(lines), /guess|secret|vault/);
 });
 
+test('a body that does not come, or comes byte by byte, ends the connection', async (t) => {
+  const { port: api, call } = await startTestApi(t, { patience: 300 });
+  const head = ['POST /api/v1/mappings HTTP/1.1', 'host: localhost', 'content-type: application/json'];
+  const slow = await Promise.all([dial(t, api), dial(t, api)]);
+  slow[0]!.write([...head, 'content-length: 1000', '', '{'].join('\r\n'));
+  slow[1]!.write([...head, 'transfer-encoding: chunked', '', ''].join('\r\n'));
+  const drip = setInterval(() => slow[1]!.write('1\r\n \r\n'), 50);
+  t.teardown(() => clearInterval(drip));
+  await Promise.all(slow.map((socket) => ending(socket)));
+  t.equal((await call('GET', '/health')).status, 200);
+});
+
 test('one address cannot take all connections', async (t) => {
   const { port: api, call } = await startTestApi(t);
   const many = await Promise.all(Array.from({ length: 100 }, () => dial(t, api)));
