@@ -133,6 +133,8 @@ export class AgentTunnel {
         this.#registrar.handleClosed(link);
       },
       onStream: (link, stream, request) => this.#handleStream(link, stream, request),
+      // What the hub hears over two connections it may hear in either order: that a link goes must not come before the word that there is another.
+      whenTaken: (link) => this.#registrar.whenAnswered(link),
     };
   }
 

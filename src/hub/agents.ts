@@ -45,6 +45,7 @@ export class Agents {
   readonly #waiting = new Map<string, Set<Member>>();
   /** Milliseconds of a steady clock: when what the agents of a link have said so far would have been said at `PACE`. */
   readonly #said = new WeakMap<Link, number>();
+  readonly #ending = new Set<JsonLines>();
 
   constructor(log: Logger, handler: AgentsHandler) {
     this.#log = log;
@@ -100,7 +101,16 @@ export class Agents {
 
   /** Has no more to say to anybody. */
   end(): void {
-    for (const { lines } of this.#members.values()) lines.end();
+    for (const member of this.#members.values()) {
+      member.lines.end();
+      this.#ending.add(member.lines);
+    }
+  }
+
+  /** Does not wait for what agents still have to say: one that is dead would never say it, and its link would never be without streams. */
+  cut(): void {
+    for (const lines of this.#ending) lines.cut('SHUTDOWN', 'the hub is being stopped');
+    this.#ending.clear();
   }
 
   async #handleMessage(member: Member, message: unknown): Promise<void> {

@@ -135,7 +135,10 @@ export class Hub implements Publisher {
     const listenersClosed = this.#server.drain();
     // Behind the links' word that they drain, so that agents look for another hub rather than ask why.
     this.#agents.end();
-    const ended = await drained(this.#connections, this.#settings.tunnel.drainTimeout, () => this.#server.open);
+    const ended = await drained(this.#connections, this.#settings.tunnel.drainTimeout, () => {
+      this.#agents.cut();
+      return this.#server.open;
+    });
     await this.close(new QtunnelError('SHUTTING_DOWN', 'The hub was stopped.'));
     await listenersClosed;
     return ended;

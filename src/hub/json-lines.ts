@@ -50,6 +50,15 @@ export class JsonLines implements StreamHandler {
     if (this.#output.length === 0) this.#stream.end();
   }
 
+  /** Ends the stream, whatever either side still has to say. The handler is not called any more. */
+  cut(reason: ResetReason, message: string): void {
+    this.#over = true;
+    this.#lines.length = 0;
+    if (this.#dead) return;
+    this.#dead = true;
+    this.#stream.reset(reason, message);
+  }
+
   onReadable(): void {
     while (!this.#busy && !this.#dead) {
       const n = this.#stream.read(this.#input);

@@ -20,6 +20,8 @@ export class Registrar {
   #settings: AgentSettings | null = null;
   /** Where the hub has been told. */
   #told: Link | null = null;
+  /** Links over which the hub was told and has not answered, with who waits for that. */
+  readonly #unanswered = new Map<Link, (() => void)[]>();
   #fresh = true;
   #state: Registered['state'] | null = null;
   /** The ports that could not be had, as they were said last. */
@@ -61,7 +63,14 @@ export class Registrar {
     const control = this.#controls.get(link);
     if (control === undefined) return;
     this.#told = link;
+    this.#unanswered.set(link, this.#unanswered.get(link) ?? []);
     this.#tell(control);
+  }
+
+  /** Resolves when the hub has answered what it was told over this link last, or will not any more. */
+  whenAnswered(link: Link): Promise<void> {
+    const waiting = this.#unanswered.get(link);
+    return waiting === undefined ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve));
   }
 
   /** Gives the ports back, and takes no new connections. */
@@ -113,6 +122,7 @@ export class Registrar {
     // Of a later version.
     if (!parsed.success) return;
     const said = parsed.data;
+    this.#handleAnswered(link);
     if (said.type === 'registered') return this.#handleRegistered(said);
     this.#controls.get(link)?.end();
     this.#controls.delete(link);
@@ -165,8 +175,15 @@ export class Registrar {
     this.#retryLater();
   }
 
+  #handleAnswered(link: Link): void {
+    const waiting = this.#unanswered.get(link) ?? [];
+    this.#unanswered.delete(link);
+    for (const tell of waiting) tell();
+  }
+
   #forget(link: Link): void {
     this.#controls.delete(link);
+    this.#handleAnswered(link);
     if (this.#told !== link) return;
     this.#told = null;
     this.look();

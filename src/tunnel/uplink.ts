@@ -22,6 +22,11 @@ export interface UplinkHandler {
   onClosed(link: Link): void;
   /** As in `KeeperHandler`. */
   onStream?(link: Link, stream: LinkStream, request: OpenRequest): void;
+  /**
+   * Resolves when the server opens no more streams on other links than this one, which is up; until then a fallback's link is kept beside it. At once where this is
+   * left out.
+   */
+  whenTaken?(link: Link): Promise<void>;
   /** New connections go this way from now on, because the path has shown this round-trip time (ms) and share of lost datagrams. */
   onChoice(transport: Transport, path: { readonly rtt: number; readonly lossRate: number }): void;
 }
@@ -100,13 +105,13 @@ export class Uplink {
       onUp: (link) => {
         this.#open.add(link);
         handler.onUp(link);
-        if (transport === 'quic') this.#endFallback();
+        if (transport === 'quic') this.#endFallback(link, handler);
       },
       onStateChange: (link) => {
         handler.onStateChange(link);
         if (transport !== 'quic') return;
         if (link.state === 'stalled') this.#planFallback(0);
-        else this.#endFallback();
+        else this.#endFallback(link, handler);
       },
       onMove: (link, local) => handler.onMove(link, local),
       onEarlyData: (link, taken) => handler.onEarlyData(link, taken),
@@ -143,7 +148,7 @@ export class Uplink {
   /** Whoever says no over UDP will say no over TCP as well, unless he has just said yes there. */
   #handleRefused(): void {
     const tls = this.#keepers.tls?.link ?? null;
-    if (tls === null) this.#endFallback();
+    if (tls === null) this.#dropFallback();
   }
 
   #planFallback(delay: number): void {
@@ -157,7 +162,17 @@ export class Uplink {
     }, delay);
   }
 
-  #endFallback(): void {
+  /** QUIC is up. */
+  #endFallback(link: Link, handler: UplinkHandler): void {
+    const { tls } = this.#keepers;
+    if (handler.whenTaken === undefined || (tls?.link ?? null) === null) return this.#dropFallback();
+    this.#cancelFallback();
+    void handler.whenTaken(link).then(() => {
+      if (this.#keepers.tls === tls && link.state === 'up') this.#dropFallback();
+    });
+  }
+
+  #dropFallback(): void {
     this.#cancelFallback();
     if (this.#choice !== null) return;
     this.#keepers.tls?.stop();

@@ -63,6 +63,20 @@ test('hub and agent: -R, the hub killed with -9 and back, the agent killed and b
   t.equal((await second.process.kill('SIGTERM')).code, 0);
 });
 
+test('SIGTERM at a hub does not wait for the link of an agent that was killed', async (t) => {
+  const [echo, open] = [await echoServer(t), await freePort()];
+  const outer = await hub(t, ['-ports=127.0.0.1:10000-30000', '-drain-timeout=10m']);
+  const inner = agent(t, outer, ['-R', `${open}:127.0.0.1:${echo}`, '-fallback=false']);
+  await inner.event('port_open');
+  const visitor = await dial(t, open);
+  t.ok(await echoes(visitor, 'hello'));
+  visitor.end();
+  await outer.process.event('stream_closed');
+  await inner.kill('SIGKILL');
+  t.equal((await outer.process.kill('SIGTERM')).code, 0);
+  await outer.process.event('stopped', { drained: true });
+});
+
 test(
   'in namespaces: a web server that only the agent reaches, through the hub',
   { skip: missingForNamespaces('curl') },

@@ -7,7 +7,7 @@ import { isReady, startAgent, startHub, stateOf } from './hubs.ts';
 
 void test('UDP stops passing: the agent’s ports move to its link over TLS, and back when UDP passes again; what is open stays', async (t) => {
   const hub = await startHub(t, { keepalive: 200 });
-  const relay = await UdpRelay.open(t, hub.settings.tunnel.listen.port);
+  const relay = await UdpRelay.open(t, hub.settings.tunnel.listen.port, await freePort());
   await listen(t, (socket) => forward(socket, hub.settings.tunnel.listen.port), relay.port);
   const port = await freePort();
   const server = { host: '127.0.0.1', port: relay.port };
@@ -27,6 +27,8 @@ void test('UDP stops passing: the agent’s ports move to its link over TLS, and
   t.ok(await echoes(second, 'over TLS'));
   t.equal(hub.hub.connections().length, 2);
 
+  // What is said over TLS comes first.
+  relay.delay = 100;
   relay.passes = true;
   await eventually('QUIC again', isOver('quic'));
   const third = await dial(t, port);
@@ -35,7 +37,9 @@ void test('UDP stops passing: the agent’s ports move to its link over TLS, and
     lines.some(({ event }) => event === 'agent_refused' || event === 'port_refused'),
     'nothing was refused',
   );
+  await eventually('the end of new connections over TLS', () => hub.hub.links.some(({ state }) => state === 'draining'));
   t.equal(hub.lines.filter(({ event }) => event === 'withdrawn').length, 0, 'the port was never closed');
+  t.equal(hub.lines.filter(({ event }) => event === 'agent_away').length, 0, 'and always led somewhere');
 });
 
 void test('what is open on the link of a killed agent is reset once the agent was started again and the link is silent', async (t) => {

@@ -8,23 +8,33 @@ export class UdpRelay {
   readonly port: number;
   /** False while nothing passes. */
   passes = true;
+  /** Milliseconds that a datagram takes to the server. */
+  delay = 0;
   readonly #near: Socket;
   #far!: Socket;
   #client: AddressInfo | null = null;
+  #isOpen = true;
 
   private constructor(near: Socket, server: number) {
     this.#near = near;
     this.port = near.address().port;
     near.on('message', (message, from) => {
       this.#client = { address: from.address, port: from.port, family: from.family };
-      if (this.passes) this.#far.send(message, server, '127.0.0.1');
+      const send = (): void => {
+        if (this.#isOpen) this.#far.send(message, server, '127.0.0.1');
+      };
+      if (!this.passes) return;
+      if (this.delay === 0) send();
+      else setTimeout(send, this.delay);
     });
   }
 
-  static async open(t: Owner, server: number): Promise<UdpRelay> {
-    const relay = new UdpRelay(await bound(), server);
+  /** On a port of its own, or this one. */
+  static async open(t: Owner, server: number, port = 0): Promise<UdpRelay> {
+    const relay = new UdpRelay(await bound(port), server);
     await relay.rebind();
     t.teardown(() => {
+      relay.#isOpen = false;
       relay.#near.close();
       relay.#far.close();
     });
@@ -43,10 +53,10 @@ export class UdpRelay {
   }
 }
 
-async function bound(): Promise<Socket> {
+async function bound(port = 0): Promise<Socket> {
   const socket = createSocket('udp4');
   socket.on('error', () => {});
-  socket.bind(0, '127.0.0.1');
+  socket.bind(port, '127.0.0.1');
   await once(socket, 'listening');
   return socket;
 }

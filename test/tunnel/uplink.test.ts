@@ -22,21 +22,29 @@ function handlerWriting(heard: string[]): UplinkHandler {
   };
 }
 
+interface Setting extends Pick<UplinkHandler, 'whenTaken'> {
+  readonly fallback: boolean;
+  readonly preference: Preference;
+}
+
 class World {
   readonly clock = new FakeClock();
   readonly quic = new FakeConnector('quic');
   readonly tls = new FakeConnector('tls');
   readonly heard: string[] = [];
   readonly uplink = new Uplinks(this.clock);
+  readonly #extra: Pick<UplinkHandler, 'whenTaken'>;
 
-  constructor({ fallback = true, preference = 'quic' }: { fallback?: boolean; preference?: Preference } = {}) {
+  constructor({ fallback = true, preference = 'quic', ...extra }: Partial<Setting> = {}) {
+    this.#extra = extra;
     const connect = { quic: this.quic.connect, ...(fallback && { tls: this.tls.connect }) };
     this.use(connect, this.heard, preference);
   }
 
   use(connect: Connect, heard: string[], preference: Preference = 'quic'): void {
     const handler = { onServer() {}, onMark() {} };
-    this.uplink.use([{ server: 'server', connect, handler: handlerWriting(heard) }], handler, preference);
+    const way = { server: 'server', connect, handler: { ...handlerWriting(heard), ...this.#extra } };
+    this.uplink.use([way], handler, preference);
   }
 
   async up(connector: FakeConnector) {
@@ -65,6 +73,26 @@ void test('QUIC that does not answer: TLS after 3 s, and QUIC again when it come
   t.equal(world.transport, 'quic');
   t.equal(tls.state, 'draining', 'what goes over TLS goes on');
   t.strictSame(world.uplink.links.length, 1);
+});
+
+void test('a server that opens streams: the fallback’s link is kept until the server opens them on QUIC’s', async (t) => {
+  const taken: (() => void)[] = [];
+  const world = new World({ whenTaken: () => new Promise((resolve) => taken.push(resolve)) });
+  await world.clock.advance(3_000);
+  const tls = await world.up(world.tls);
+  const quic = await world.up(world.quic);
+  t.equal(world.transport, 'quic', 'what this side opens goes over QUIC at once');
+  t.equal(tls.state, 'up');
+
+  quic.turn('stalled');
+  taken[0]!();
+  await world.clock.advance(0);
+  t.equal(tls.state, 'up', 'it is needed again');
+  quic.turn('up');
+  t.equal(tls.state, 'up');
+  taken[1]!();
+  await world.clock.advance(0);
+  t.equal(tls.state, 'draining');
 });
 
 void test('QUIC that answers within 3 s: no TLS', async (t) => {
