@@ -58,9 +58,9 @@ export class Agents {
     return member !== undefined && isHere(member) ? member : null;
   }
 
-  /** Of all agents that are here and offer the target, the one that carries the least. */
-  offering(target: Mapping['target']): Agent | null {
-    const offering = this.list().filter(({ registered }) => registered.allow.mayHave(target));
+  /** Of all agents that are here and offer the target, but for those of these names, the one that carries the least. */
+  offering(target: Mapping['target'], besides: ReadonlySet<string> = NOBODY): Agent | null {
+    const offering = this.list().filter(({ registered: { name, allow } }) => !besides.has(name) && allow.mayHave(target));
     return offering.toSorted((a, b) => a.connections - b.connections)[0] ?? null;
   }
 
@@ -294,3 +294,4 @@ const TELLING_PACKETS = 1_000;
 /** Milliseconds that one registration is worth, and how many may come at once. */
 const PACE = 1_000;
 const BURST = 20;
+const NOBODY: ReadonlySet<string> = new Set();

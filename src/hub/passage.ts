@@ -45,14 +45,22 @@ export class Passage {
     };
   }
 
-  /** A stream to the agent for it; `socket` is the client's connection, if it has one. @throws QtunnelError as `Link.open`. */
+  /** A stream to the agent for it, in the place of the agent before; `socket` is the client's connection, if it has one. @throws QtunnelError as `Link.open`. */
   openStream(agent: Agent, socket: Socket | null): LinkStream {
     const { protocol, target: address } = this.#port.mapping;
     const endpoints = socket === null ? null : endpointsFor(agent.link, socket);
     const stream = agent.link.open({ tag: this.#tag, target: encodeTarget({ protocol, address }), endpoints });
+    if (this.#agent !== null) this.#agent.connections--;
     this.#agent = agent;
     agent.connections++;
     return stream;
+  }
+
+  /** Its agent does not reach the target, and another one is asked. */
+  refusedByAgent(reason: ResetReason, message: string): void {
+    const fields = { event: 'agent_failed', ...this.#about, reason };
+    this.#port.failed(message);
+    this.#port.around.log.warn('agent_failed', fields, `the agent does not reach the target, another one is asked: ${message}`);
   }
 
   /** It is carried from now on. */

@@ -12,12 +12,13 @@ import type { Agent } from './agents.ts';
 import { Passage } from './passage.ts';
 import type { Carried, PublishedPort } from './published-port.ts';
 import type { ConnectionState } from './publisher.ts';
+import { RetriedStream } from './retried-stream.ts';
 import { SocketStream } from './socket-stream.ts';
 
 /**
  * A connection that came in on a public port.
  *
- *     accepted ── an agent is here ──▶ bridged with a stream to it ──▶ over
+ *     accepted ── an agent is here ──▶ bridged with a stream to it (retried-stream.ts) ──▶ over
  *        │── direct: dialling ── connected ──▶ bridged with the target ──▶ over
  *        └── nobody to carry it, or not to be dialled ──▶ over (TCP reset)
  */
@@ -53,10 +54,42 @@ export class PublicConnection implements Carried {
 
   #openStream(agent: Agent): void {
     try {
-      this.#join(this.#passage.openStream(agent, this.#socket));
+      this.#join(this.#streamTo(agent));
     } catch (error) {
       const { code, message } = asQtunnelError(error);
       this.#refuse(code, message);
+    }
+  }
+
+  /** A stream to this agent, or to the next that offers the target when it does not reach it. @throws QtunnelError as `Link.open` */
+  #streamTo(first: Agent): LinkStream {
+    const tried = new Set([first.registered.name]);
+    const next = (): LinkStream | null => {
+      for (let agent = this.#port.carrierBesides(tried); agent !== null; agent = this.#port.carrierBesides(tried)) {
+        tried.add(agent.registered.name);
+        try {
+          return this.#passage.openStream(agent, this.#socket);
+        } catch {
+          // Its link takes no more streams: the one after it may.
+        }
+      }
+      return null;
+    };
+    const stream = this.#openFirst(first, next);
+    if (this.#port.carrierBesides(tried) === null) return stream;
+    return new RetriedStream(stream, (reason, message) => {
+      if (this.#port.carrierBesides(tried) !== null) this.#passage.refusedByAgent(reason, message);
+      return next();
+    });
+  }
+
+  #openFirst(agent: Agent, next: () => LinkStream | null): LinkStream {
+    try {
+      return this.#passage.openStream(agent, this.#socket);
+    } catch (error) {
+      const other = next();
+      if (other === null) throw error;
+      return other;
     }
   }
 

@@ -118,6 +118,12 @@ export class PublishedPort {
     return { problem: `The agent ${name} does not offer ${formatAddress(target)} (-allow).` };
   }
 
+  /** Where any agent will do: one that offers the target, besides those of these names; null when there is none. */
+  carrierBesides(tried: ReadonlySet<string>): Agent | null {
+    const { via, agent, target } = this.#mapping;
+    return via === 'agent' && agent === '' ? this.around.agents.offering(target, tried) : null;
+  }
+
   get state(): MappingState {
     const { carrier, connectionsTotal, refusedTotal, bytesIn, bytesOut } = this;
     const problem = carrier !== 'hub' && 'problem' in carrier ? carrier.problem : '';

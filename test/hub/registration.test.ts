@@ -1,27 +1,12 @@
-import { type Test, test } from 'tap';
+import { test } from 'tap';
 import type { ClientEntry } from '../../src/config/settings.ts';
-import { JsonLines } from '../../src/hub/json-lines.ts';
-import { CONTROL_TARGET, HUB_LINKS } from '../../src/hub/registration.ts';
-import type { Link } from '../../src/link/link.ts';
+import { CONTROL_TARGET } from '../../src/hub/registration.ts';
 import { encodeEndpoints, proxyHeader } from '../../src/protocol/proxy-protocol.ts';
-import { loadRoute } from '../../src/tunnel/route.ts';
-import { OWN } from '../../src/tunnel/supplies.ts';
 import { eventually } from '../support/deadline.ts';
 import { acceptor, dial, echoServer, freePort, receive } from '../support/tcp.ts';
-import { MODES, OVER, server, tunnelSettings, watched } from '../tunnel/tunnels.ts';
-import { isReady, type RunningHub, startAgent, startHub, stateOf } from './hubs.ts';
-
-const REGISTER = {
-  type: 'register',
-  version: 1,
-  name: 'box',
-  instance: '0123456789abcdef',
-  fresh: true,
-  software: 'test',
-  allow: ['localhost:*'],
-  publish: [] as object[],
-};
-const REQUEST = { tag: '0123456789abcdef', target: CONTROL_TARGET };
+import { MODES, OVER, server } from '../tunnel/tunnels.ts';
+import { isReady, startAgent, startHub, stateOf } from './hubs.ts';
+import { converse, rawLink, REGISTER, REQUEST } from './raw-agent.ts';
 
 void test('what an agent says of itself is checked field by field; the refusal names the field, and ends the conversation', async (t) => {
   const hub = await startHub(t);
@@ -181,22 +166,3 @@ for (const { name, ...mode } of MODES)
     const got = await receive(await accept(), header.length + 5);
     t.equal(got.toString('hex'), `${header.toString('hex')}${Buffer.from('hello').toString('hex')}`);
   });
-
-/** An agent's link that says nothing by itself. */
-async function rawLink(t: Test, { settings }: RunningHub): Promise<Link> {
-  const all = tunnelSettings(t, { clientmode: true, backend: settings.tunnel.listen, quic: false });
-  const { ways } = await loadRoute(all, watched().context, OWN, HUB_LINKS);
-  const link = await ways[0]!.connect.tls!(new AbortController().signal);
-  t.teardown(() => link.close(OVER));
-  return link;
-}
-
-function converse(link: Link): { lines: JsonLines; heard: Record<string, unknown>[]; isOver: () => boolean } {
-  const heard: Record<string, unknown>[] = [];
-  let over = false;
-  const lines = new JsonLines(link.open(REQUEST), {
-    onMessage: (message) => void heard.push(message as Record<string, unknown>),
-    onEnd: () => void (over = true),
-  });
-  return { lines, heard, isOver: () => over };
-}
