@@ -152,4 +152,5 @@ const EXAMPLES = {
   fingerprints: 'FINGERPRINT',
   fec: '10:1',
   list: 'A,B',
+  ports: '10000-10010',
 } as const;

@@ -4,7 +4,7 @@ import type { Configuration } from '../config/load.ts';
 import { camelCase, type Flag, PROCESS_FLAGS, TUNNEL_FLAGS } from '../config/flags.ts';
 import type { ClientEntry, TunnelSettings } from '../config/settings.ts';
 import { listBackends } from '../config/settle.ts';
-import { formatRate, formatValue } from '../config/values.ts';
+import { formatRate, formatSpan, formatValue } from '../config/values.ts';
 import { formatFingerprint } from '../identity/fingerprint.ts';
 import { loadAuthorities } from '../identity/authorities.ts';
 import { loadClientIdentity } from '../identity/client-identity.ts';
@@ -85,7 +85,7 @@ function shown(flag: Flag, value: unknown): unknown {
 
 function maskedClients(clients: readonly ClientEntry[]): unknown {
   return Object.fromEntries(
-    clients.map(({ name, secret, secretFile, fingerprints, backends, maxConnections, bandwidth }) => [
+    clients.map(({ name, secret, secretFile, fingerprints, backends, maxConnections, bandwidth, ports }) => [
       name,
       {
         ...(secret !== null && { secret: MASK }),
@@ -94,6 +94,7 @@ function maskedClients(clients: readonly ClientEntry[]): unknown {
         ...(backends !== null && { backends }),
         ...(maxConnections !== null && { 'max-connections': maxConnections }),
         ...(bandwidth !== null && { bandwidth: formatRate(bandwidth) }),
+        ...(ports !== null && { ports: ports.map(formatSpan) }),
       },
     ]),
   );

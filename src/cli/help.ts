@@ -101,6 +101,7 @@ const METAVARS = {
   fingerprints: 'SHA256,…',
   fec: 'WORD',
   list: 'A,B',
+  ports: 'FROM-TO',
 } as const;
 
 const INTRODUCTION = `: carries TCP connections through one encrypted connection

@@ -74,6 +74,7 @@ function entryOf(name: string, given: Readonly<Record<string, unknown>>): Client
     backends: get('backends'),
     maxConnections: get('max-connections'),
     bandwidth: get('bandwidth'),
+    ports: get('ports'),
   };
 }
 
@@ -85,4 +86,5 @@ const FIELDS: readonly FlagShape[] = [
   { name: 'backends', group: '', scope: 'tunnel', kind: 'list', help: 'names of the backends that the client may reach' },
   findFlag('max-connections')!,
   findFlag('bandwidth')!,
+  { name: 'ports', group: '', scope: 'tunnel', kind: 'ports', help: 'public ports of a hub that the client may ask for' },
 ];

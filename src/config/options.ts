@@ -87,5 +87,6 @@ const TYPE_NAMES = {
   enum: 'one of its words',
   fingerprint: 'a SHA-256 fingerprint of 64 hexadecimal digits',
   fingerprints: 'SHA-256 fingerprints of 64 hexadecimal digits',
+  ports: "text such as '10000-10010'",
   fec: "'auto', 'off', { data, parity } or text such as '10:1'",
 } as const;

@@ -49,4 +49,4 @@ function describe(issue: z.core.$ZodIssue, unknownKey: UnknownKey): { path: Prop
 }
 
 /** What may stand as a sequence in the file. */
-const REPEATED: ReadonlySet<FlagShape['kind']> = new Set(['backends', 'list', 'fingerprints']);
+const REPEATED: ReadonlySet<FlagShape['kind']> = new Set(['backends', 'list', 'fingerprints', 'ports']);

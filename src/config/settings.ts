@@ -82,6 +82,14 @@ export interface ClientEntry {
   readonly maxConnections: number | null;
   /** Bits a second in each direction, of all its connections together; null for no limit of its own. */
   readonly bandwidth: number | null;
+  /** Of a hub: the public ports that it may ask for, and no other client; null for all that are no other client's. */
+  readonly ports: readonly PortSpan[] | null;
+}
+
+/** Port numbers, both ends included. */
+export interface PortSpan {
+  readonly first: number;
+  readonly last: number;
 }
 
 /** How a named client's rights call the backend without a name. */

@@ -5,7 +5,7 @@ import { parseFingerprint as readFingerprint } from '../identity/fingerprint.ts'
 import { formatAddress } from '../link/address.ts';
 import { type Fec, formatFec, parseFec } from '../protocol/fec.ts';
 import type { FlagShape, KindValues } from './flags.ts';
-import type { Address, ClientEntry, NamedAddress } from './settings.ts';
+import type { Address, ClientEntry, NamedAddress, PortSpan } from './settings.ts';
 
 /** A value, or in words what was expected instead: `a duration such as 500ms, 5s, 2m or 1h`. */
 export type Parsed<T> = { readonly value: T } | { readonly expected: string };
@@ -45,6 +45,8 @@ export function parseValue(flag: FlagShape, text: string, folder?: string): Pars
       return parseName(text);
     case 'list':
       return parseList(text);
+    case 'ports':
+      return parsePortSpans(text);
     case 'string':
       return text === '' ? { expected: 'at least one character' } : { value: text };
   }
@@ -65,6 +67,11 @@ export function formatValue(flag: FlagShape, value: KindValues[keyof KindValues]
 /** `web=127.0.0.1:80`, or the address alone when it has no name. */
 export function formatNamed({ name, ...address }: NamedAddress): string {
   return name === '' ? formatAddress(address) : `${name}=${formatAddress(address)}`;
+}
+
+/** `10000-10010`, or a port alone. */
+export function formatSpan({ first, last }: PortSpan): string {
+  return first === last ? `${first}` : `${first}-${last}`;
 }
 
 /** Milliseconds in the largest unit that is exact: 90000 → `90s`, 120000 → `2m`. */
@@ -197,8 +204,20 @@ function parseList(text: string): Parsed<readonly string[]> {
   return items.includes('') ? { expected: 'names with commas between them' } : { value: items };
 }
 
-function formatItem(item: string | NamedAddress | ClientEntry): string {
+/** Nothing, which an empty sequence in YAML comes to, is none as well. */
+function parsePortSpans(text: string): Parsed<readonly PortSpan[]> {
+  if (text === '' || text === NO_PORTS) return { value: [] };
+  const spans = text.split(',').map((item) => {
+    const [, first, last = first] = SPAN.exec(item.trim()) ?? [];
+    return { first: Number(first), last: Number(last) };
+  });
+  const isRight = spans.every(({ first, last }) => first >= 1 && last >= first && last <= 65_535);
+  return isRight ? { value: spans } : { expected: EXPECTED.ports };
+}
+
+function formatItem(item: string | NamedAddress | ClientEntry | PortSpan): string {
   if (typeof item === 'string') return item;
+  if ('first' in item) return formatSpan(item);
   return 'port' in item ? formatNamed(item) : item.name;
 }
 
@@ -211,6 +230,8 @@ function inLargestUnit(value: number, units: Readonly<Record<string, number>>): 
   return `${value / size}${unit}`;
 }
 
+const SPAN = /^(\d{1,5})(?:-(\d{1,5}))?$/;
+const NO_PORTS = 'none';
 const ADDRESS = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,6})$/;
 const NAMED = /^(?:([^=]*)=)?(.*)$/;
 export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -238,4 +259,5 @@ const EXPECTED = {
   integer: 'a whole number',
   fec: 'auto, off, or P datagrams for each D as D:P (D from 1 to 100, P from 1 to 20)',
   fingerprint: 'a SHA-256 fingerprint of 64 hexadecimal digits',
+  ports: 'ports such as 10022 or 10000-10010, or none',
 } as const;

@@ -12,6 +12,8 @@ import { agentMessage, type Register, type Registered } from './registration.ts'
 export type Problem = Registered['problems'][number];
 
 export interface AgentsHandler {
+  /** Why a client (its name, or empty) may not have an agent of this name; null when it may. */
+  refusal(client: string, name: string): string | null;
   /** The agent is the one of its name now: gives it the ports that it asks for. Must not reject. */
   onActive(agent: Agent): Promise<readonly Problem[]>;
   /** The agent of this name goes, and wants its ports no more. */
@@ -99,6 +101,19 @@ export class Agents {
     if (member !== undefined) this.#remove(member);
   }
 
+  /** The rights of clients have changed: agents whose names are not theirs any more are put out, the others are given their ports anew. */
+  review(): void {
+    for (const member of [...this.#members.values()]) {
+      if (member.register === null) continue;
+      const { name } = member.register;
+      const refusal = this.#handler.refusal(member.link.client ?? '', name);
+      if (refusal !== null) {
+        this.#leaveName(member, name);
+        this.#refuse(member, refusal);
+      } else if (this.#active.get(name) === member) void this.#activate(member, name);
+    }
+  }
+
   /** Has no more to say to anybody. */
   end(): void {
     for (const member of this.#members.values()) {
@@ -120,8 +135,8 @@ export class Agents {
     if (parsed.data.type === 'leave') return this.#leave(member);
     const { client = '' } = member.link;
     const { name } = parsed.data;
-    if (client !== '' && name !== client)
-      return this.#refuse(member, `An agent of the client ${client} has that name too, not ${name}: leave -name out.`);
+    const refusal = this.#handler.refusal(client, name);
+    if (refusal !== null) return this.#refuse(member, refusal);
     if (member.register !== null && member.register.name !== name) this.#leaveName(member, member.register.name);
     member.register = parsed.data;
     await this.#place(member, parsed.data);

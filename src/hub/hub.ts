@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { QtunnelError, asQtunnelError } from '../errors.ts';
 import type { Link } from '../link/link.ts';
 import type { Address } from '../config/settings.ts';
@@ -12,6 +13,7 @@ import { OWN, type Supplies } from '../tunnel/supplies.ts';
 import type { SettingsChange } from '../tunnel/tunnel.ts';
 import { type Agent, Agents, type Problem } from './agents.ts';
 import { announceHub } from './announce.ts';
+import { nameRefusal, portRefusal } from './client-rights.ts';
 import { type Mapping, mappingKey, type Protocol } from './mapping.ts';
 import { type HubSurroundings, PublishedPort } from './published-port.ts';
 import type { AgentState, ConnectionState, MappingState, Publisher } from './publisher.ts';
@@ -40,6 +42,7 @@ export class Hub implements Publisher {
     this.#log = rateLimited(context.log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
     const shedding = new Shedding(supplies.room, context);
     this.#agents = new Agents(context.log, {
+      refusal: (client, name) => nameRefusal(client, name, this.#server.rights),
       onActive: (agent) => this.#inTurn(() => this.#grant(agent)),
       onLeave: (name) => void this.#inTurn(() => this.#takeBack(name, [], false)),
     });
@@ -91,7 +94,9 @@ export class Hub implements Publisher {
       if (this.#stopping) return change.discard();
       this.#settings = settings;
       this.#bandwidth.setRate(tunnel.bandwidth);
+      const before = this.#server.rights;
       change.takeEffect();
+      if (!isDeepStrictEqual(before, this.#server.rights)) this.#review();
     };
     return { takeEffect, discard: () => change.discard() };
   }
@@ -183,11 +188,13 @@ export class Hub implements Publisher {
   }
 
   /** Gives an agent the ports that it asks for, and takes back those that it had asked for before. */
-  async #grant({ registered: { name, publish } }: Agent): Promise<Problem[]> {
+  async #grant({ link: { client = '' }, registered: { name, publish } }: Agent): Promise<Problem[]> {
     await this.#takeBack(name, publish.map(mappingKey), true);
     const problems: Problem[] = [];
     for (const wish of publish) {
       try {
+        const refusal = portRefusal(wish.port, client, this.#server.rights);
+        if (refusal !== null) throw new QtunnelError('PORT_OUTSIDE', refusal);
         await this.#grantOne(name, wish);
       } catch (error) {
         const { code, message } = asQtunnelError(error);
@@ -215,6 +222,21 @@ export class Hub implements Publisher {
   /** What an agent has asked for that is away, perhaps for good, is free for whoever wants it. */
   #isLeftBehind({ origin, mapping: { agent } }: PublishedPort): boolean {
     return origin === 'agent' && this.#agents.find(agent) === null;
+  }
+
+  /** The rights of clients have changed. */
+  #review(): void {
+    const { rights } = this.#server;
+    const names = new Set(rights.map(({ name }) => name));
+    void this.#inTurn(async () => {
+      for (const port of this.#ports.values()) {
+        const { agent } = port.mapping;
+        const refusal = portRefusal(port.mapping.port, names.has(agent) ? agent : '', rights);
+        if (port.origin === 'agent' && refusal !== null) this.#close(port, refusal);
+      }
+      await Promise.resolve();
+    });
+    this.#agents.review();
   }
 
   /** Closes what this agent has asked for, but for the ports that it keeps. */

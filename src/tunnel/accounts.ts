@@ -1,8 +1,8 @@
 import { type ClientEntry, DEFAULT_BACKEND } from '../config/settings.ts';
 import { Bandwidth, partOf } from './bandwidth.ts';
 
-/** What a named client may do on a server. */
-export type ClientRights = Pick<ClientEntry, 'name' | 'backends' | 'maxConnections' | 'bandwidth'>;
+/** What a named client may do on a server or a hub. */
+export type ClientRights = Pick<ClientEntry, 'name' | 'backends' | 'maxConnections' | 'bandwidth' | 'ports'>;
 
 /** The named clients of a server tunnel. What they have open outlives a change of their rights. */
 export class Accounts {
@@ -18,6 +18,11 @@ export class Accounts {
         return [rights.name, account];
       }),
     );
+  }
+
+  /** Of all clients that have a name. */
+  get rights(): readonly ClientRights[] {
+    return [...this.#accounts.values()].map(({ rights }) => rights);
   }
 
   /** Null for a client that has no name and may do everything; undefined for a name that is nobody's, or nobody's any more. */

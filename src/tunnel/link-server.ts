@@ -4,7 +4,7 @@ import type { ServerIdentity } from '../identity/server-identity.ts';
 import type { Link, LinkStream, OpenRequest } from '../link/link.ts';
 import type { LinkUse, Refusal } from '../link/options.ts';
 import { rateLimited, type RateLimitedLog } from '../observe/rate-limit.ts';
-import { type Account, Accounts } from './accounts.ts';
+import { type Account, Accounts, type ClientRights } from './accounts.ts';
 import { clientOf } from './connection-log.ts';
 import type { TunnelContext } from './context.ts';
 import { Listeners } from './listeners.ts';
@@ -77,6 +77,11 @@ export class LinkServer {
   /** SHA-256 of the certificate it shows: 64 lower-case hexadecimal digits. */
   get fingerprint(): string {
     return this.#fingerprint;
+  }
+
+  /** Of the named clients. */
+  get rights(): readonly ClientRights[] {
+    return this.#accounts.rights;
   }
 
   /** As `Tunnel.prepare`. */

@@ -72,9 +72,17 @@ export function authOf(known: AuthKeys): LoadedAuth {
   return { auth, given: secret, clients, keys: known };
 }
 
-async function withKeys({ secrets, name, fingerprints, backends, maxConnections, bandwidth }: LoadedClients['clients'][number]) {
+async function withKeys({
+  secrets,
+  name,
+  fingerprints,
+  backends,
+  maxConnections,
+  bandwidth,
+  ports,
+}: LoadedClients['clients'][number]) {
   const keys = await Promise.all(secrets.map(stretchSecret));
-  return { name, backends, maxConnections, bandwidth, fingerprints: fingerprints ?? [], keys };
+  return { name, backends, maxConnections, bandwidth, ports, fingerprints: fingerprints ?? [], keys };
 }
 
 function uselessRights({ backends }: RunningSettings, clients: readonly ClientRights[]): string[] {

@@ -14,10 +14,11 @@ test('clients have a secret or its file, and rights', async (t) => {
   const file = write(
     t,
     `clients:
-  laptop: { secret: 12345, backends: [web, default], max-connections: 3, bandwidth: 1.5Mbit }
+  laptop: { secret: 12345, backends: [web, default], max-connections: 3, bandwidth: 1.5Mbit, ports: [10022, 10080-10089] }
   phone:
     secret-file: phone.secret
     backends: web
+    ports: none
 `,
   );
   const { clients, warnings } = await readClientsFile(file);
@@ -31,6 +32,10 @@ test('clients have a secret or its file, and rights', async (t) => {
       backends: ['web', 'default'],
       maxConnections: 3,
       bandwidth: 1_500_000,
+      ports: [
+        { first: 10_022, last: 10_022 },
+        { first: 10_080, last: 10_089 },
+      ],
     },
     {
       name: 'phone',
@@ -40,6 +45,7 @@ test('clients have a secret or its file, and rights', async (t) => {
       backends: ['web'],
       maxConnections: null,
       bandwidth: null,
+      ports: [],
     },
   ]);
   chmodSync(file, 0o644);
@@ -81,6 +87,11 @@ const BAD: [string, string, RegExp][] = [
     /:3: fingerprint: has a certificate that is laptop's/,
   ],
   ['a limit', 'clients:\n  laptop: { secret: S,\n    max-connections: none }\n', /:3: max-connections: expected a whole number/],
+  [
+    'ports',
+    'clients:\n  laptop: { secret: S,\n    ports: 10010-10000 }\n',
+    /:3: ports: expected ports such as 10022 or 10000-10010, or none/,
+  ],
   ['twice', 'clients:\n  laptop: { secret: S }\n  laptop: { secret: T }\n', /:3: this key stands here twice/],
 ];
 

@@ -134,6 +134,7 @@ void test('a named client is an agent of its own name and no other', async (t) =
     backends: null,
     maxConnections: null,
     bandwidth: null,
+    ports: null,
   }));
   const hub = await startHub(t, { clients });
   const port = await freePort();

@@ -204,6 +204,7 @@ void test('a client’s own limit, changed by a reload while it transfers', asyn
     backends: null,
     maxConnections: null,
     bandwidth: 80_000,
+    ports: null,
   };
   const far = await server(t, { backend: here(await echoServer(t)), clients: [entry] });
   const near = await client(t, far.tunnel, { clientName: 'laptop', secret: 'S' });

@@ -124,7 +124,7 @@ async function refused(
 }
 
 function entry(name: string, certificate?: Issued): ClientEntry {
-  const unlimited = { backends: null, maxConnections: null, bandwidth: null };
+  const unlimited = { backends: null, maxConnections: null, bandwidth: null, ports: null };
   return { name, secret: null, secretFile: null, fingerprints: certificate ? [fingerprint(certificate.der)] : null, ...unlimited };
 }
 

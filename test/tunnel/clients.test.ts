@@ -115,7 +115,7 @@ void test('rights to a backend that is not there are warned of', async (t) => {
 });
 
 function entry(name: string, rights: Partial<ClientEntry> = {}): ClientEntry {
-  const unlimited = { backends: null, maxConnections: null, bandwidth: null };
+  const unlimited = { backends: null, maxConnections: null, bandwidth: null, ports: null };
   return { name, secret: `of ${name}`, secretFile: null, fingerprints: null, ...unlimited, ...rights };
 }
 

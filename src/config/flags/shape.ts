@@ -1,5 +1,5 @@
 import type { Fec } from '../../protocol/fec.ts';
-import type { Address, ClientEntry, NamedAddress } from '../settings.ts';
+import type { Address, ClientEntry, NamedAddress, PortSpan } from '../settings.ts';
 
 /** One flag, wherever it is given. */
 export interface FlagShape {
@@ -53,4 +53,6 @@ export interface KindValues {
   fingerprints: readonly string[];
   fec: Fec;
   list: readonly string[];
+  /** Empty for none at all. */
+  ports: readonly PortSpan[];
 }
