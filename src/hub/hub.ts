@@ -86,9 +86,11 @@ export class Hub implements Publisher {
     return this.#server.open.list();
   }
 
-  /** As `Tunnel.prepare`. Mappings that are there stay, also where `-ports` no longer has them. */
-  async prepare(settings: HubSettings): Promise<SettingsChange> {
-    const { tunnel, takesAgents } = settings;
+  /** As `Tunnel.prepare`. Mappings that are there stay, also where `-ports` no longer has them, and it takes agents or does not, as from the start. */
+  async prepare(given: HubSettings): Promise<SettingsChange> {
+    const { takesAgents } = this.#settings;
+    const settings = { ...given, takesAgents };
+    const { tunnel } = settings;
     const change = takesAgents ? await this.#server.prepare(tunnel) : NOTHING_TO_CHANGE;
     const takeEffect = (): void => {
       if (this.#stopping) return change.discard();

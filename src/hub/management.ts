@@ -2,10 +2,9 @@ import type { BlockList } from 'node:net';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Address } from '../config/settings.ts';
-import { QtunnelError } from '../errors.ts';
-import { readPrivateText } from '../identity/files.ts';
 import { loadServerIdentity, type ServerIdentityOptions } from '../identity/server-identity.ts';
 import { formatAddress } from '../link/address.ts';
+import type { SettingsChange } from '../tunnel/tunnel.ts';
 import type { Api } from './api/server.ts';
 import type { Tokens } from './api/tokens.ts';
 import { LiveFeed } from './live/live-feed.ts';
@@ -46,6 +45,7 @@ export class Management {
   readonly #keeper: MappingKeeper;
   readonly #ledger: TrafficLedger;
   readonly #live: LiveFeed;
+  #tokens: Tokens | null = null;
   #api: Api | null = null;
   #retry: NodeJS.Timeout | null = null;
   #closed = false;
@@ -83,7 +83,7 @@ export class Management {
   async serve(): Promise<void> {
     const { settings, log, publisher, tunnelEnabled } = this.#parts;
     const { api: listen, networks, rate } = settings;
-    const tokens = await this.#tokens();
+    const tokens = (this.#tokens = await this.#loadTokens());
     this.#store.onChange((what) => {
       if (what === 'mappings') this.#keeper.refresh();
       else this.#refresh(tokens);
@@ -112,6 +112,22 @@ export class Management {
         '-api can be reached from other machines, and tokens travel in the clear: give -api-tls, or have a proxy do it',
       );
     log.info({ event: 'api', address, url, tokens: tokens.needed }, `API on ${url}${tokens.needed ? '' : ', without a token'}`);
+  }
+
+  /**
+   * New settings, and what the files hold that they name. Where it listens, with or without TLS, and the database stay as they are.
+   * @throws QtunnelError `CONFIG_INVALID`, `FILE_UNREADABLE`, those of certificates; nothing has changed then.
+   */
+  async prepare({ tokenFile, networks, rate }: ManagementSettings, identity: ServerIdentityOptions): Promise<SettingsChange> {
+    const { api: listen, tls: overTls } = this.#parts.settings;
+    const fileToken = tokenFile === null ? null : await this.#readToken(tokenFile);
+    if (listen !== null) await refuseOpen(listen, fileToken !== null || this.#tokens?.list().length !== 0);
+    const tls = overTls ? await loadServerIdentity(identity) : null;
+    const takeEffect = (): void => {
+      this.#tokens?.useFile(fileToken);
+      this.#api?.use({ tls, networks, rate });
+    };
+    return { takeEffect, discard() {} };
   }
 
   /** Answers no requests any more. */
@@ -143,7 +159,7 @@ export class Management {
     });
   }
 
-  async #tokens(): Promise<Tokens> {
+  async #loadTokens(): Promise<Tokens> {
     const { api, tokenFile } = this.#parts.settings;
     const { Tokens } = await import('./api/tokens.ts');
     const { isLoopback } = await import('./api/guard.ts');
@@ -154,17 +170,19 @@ export class Management {
   }
 
   async #readToken(file: string): Promise<string> {
-    const { text, warnings } = await readPrivateText(file, 'token file');
+    const { readTokenFile } = await import('./api/token-file.ts');
+    const { token, warnings } = await readTokenFile(file);
     for (const warning of warnings) this.#parts.log.warn({ event: 'warning' }, warning);
-    const token = text.trim();
-    if (TOKEN.test(token)) return token;
-    throw new QtunnelError(
-      'CONFIG_INVALID',
-      `The token file ${file} (-api-token-file) holds no token: expected one word of 16 to 256 letters, digits and "-._~+/=", such as openssl rand -hex 32 makes.`,
-    );
+    return token;
   }
 }
 
-/** What may stand in an Authorization header (RFC 6750 §2.1), and cannot be guessed in passing. */
-const TOKEN = /^[\w.~+/-]{16,256}=*$/;
+/** @throws QtunnelError `CONFIG_INVALID` when other machines could reach the API, and there would be no token. */
+async function refuseOpen(listen: Address, hasToken: boolean): Promise<void> {
+  const { isLoopback } = await import('./api/guard.ts');
+  if (hasToken || isLoopback(listen.host)) return;
+  const { withoutToken } = await import('./api/server.ts');
+  throw withoutToken(listen);
+}
+
 const RETRY_MS = 5_000;

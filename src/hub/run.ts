@@ -13,9 +13,11 @@ import { NO_EVENTS } from '../tunnel/events.ts';
 import type { Running } from '../tunnel/run.ts';
 import type { SettingsChange } from '../tunnel/tunnel.ts';
 import { AgentTunnel } from './agent.ts';
+import { tellChanges } from './changes.ts';
 import { Hub } from './hub.ts';
 import { Management } from './management.ts';
 import type { AgentSettings, HubSettings } from './settings.ts';
+import { agentValues, type FlagValues, hubValues } from './values.ts';
 
 export interface RunContext {
   readonly log: Logger;
@@ -34,22 +36,31 @@ export async function runHub(settings: HubSettings, context: RunContext): Promis
     return hub;
   };
   // Before agents come in, so that none asks for the port of a mapping that is kept.
-  const manage = async (hub: Hub): Promise<Attachment | null> => {
-    const { management, tunnel: identity, takesAgents: tunnelEnabled } = settings;
-    return await Management.start({ settings: management, identity, publisher: hub, tunnelEnabled, log: context.log });
+  const manage = async (hub: Hub): Promise<Attachment<HubSettings> | null> => {
+    const { management: own, tunnel: identity, takesAgents: tunnelEnabled } = settings;
+    const management = await Management.start({ settings: own, identity, publisher: hub, tunnelEnabled, log: context.log });
+    if (management === null) return null;
+    return {
+      serve: () => management.serve(),
+      prepare: (next) => management.prepare(next.management, next.tunnel),
+      stop: () => management.stop(),
+      close: () => management.close(),
+    };
   };
-  return await run(settings, context, make, manage);
+  return await run(settings, context, { make, attach: manage, values: hubValues });
 }
 
 /** Starts an agent. The hub may come up later. @throws QtunnelError when it cannot start. */
 export async function runAgent(settings: AgentSettings, context: RunContext): Promise<Running<AgentSettings>> {
-  return await run(settings, context, (around) => new AgentTunnel(settings, around));
+  const make = (around: TunnelContext): AgentTunnel => new AgentTunnel(settings, around);
+  return await run(settings, context, { make, values: agentValues });
 }
 
 /** What goes with one of them. */
-interface Attachment {
+interface Attachment<Settings> {
   /** It works. */
   serve(): Promise<void>;
+  prepare(settings: Settings): Promise<SettingsChange>;
   /** It is to end. */
   stop(): Promise<void>;
   /** It has ended. */
@@ -63,11 +74,16 @@ interface Side<Settings> {
   close(reason: QtunnelError): Promise<void>;
 }
 
+interface Making<Settings, One extends Side<Settings>> {
+  readonly make: (around: TunnelContext, metrics: Metrics | null) => One;
+  readonly attach?: (side: One) => Promise<Attachment<Settings> | null>;
+  readonly values: (settings: Settings) => FlagValues;
+}
+
 async function run<Settings extends HubSettings | AgentSettings, One extends Side<Settings>>(
   settings: Settings,
   { log, metrics: where, maxMemory }: RunContext,
-  make: (around: TunnelContext, metrics: Metrics | null) => One,
-  attach: (side: One) => Promise<Attachment | null> = () => Promise.resolve(null),
+  { make, attach, values }: Making<Settings, One>,
 ): Promise<Running<Settings>> {
   ROOM.memory.cap = maxMemory ?? Infinity;
   const observing = where === null ? null : await observe(where, maxMemory, log);
@@ -83,10 +99,13 @@ async function run<Settings extends HubSettings | AgentSettings, One extends Sid
     if (logger === log) around.log.level = level;
   };
   log.on('level-change', handleLevel);
-  let attachment: Attachment | null = null;
-  const reload = async ([next]: readonly Settings[]): Promise<void> => {
-    const { takeEffect } = await side.prepare(next!);
-    takeEffect();
+  let attachment: Attachment<Settings> | null = null;
+  let current = settings;
+  const reload = async ([next = settings]: readonly Settings[]): Promise<void> => {
+    const changes = await prepareAll([side, attachment], next);
+    for (const change of changes) change.takeEffect();
+    tellChanges(around.log, { atStart: values(settings), before: values(current), now: values(next) });
+    current = next;
   };
   const close = async (): Promise<void> => {
     await attachment?.stop();
@@ -97,14 +116,29 @@ async function run<Settings extends HubSettings | AgentSettings, One extends Sid
     await closeWorkers();
   };
   try {
-    attachment = await attach(side);
-    await reload([settings]);
+    attachment = (await attach?.(side)) ?? null;
+    (await side.prepare(settings)).takeEffect();
     await attachment?.serve();
   } catch (error) {
     await close();
     throw error;
   }
   return { reload, drain: () => side.drain(), close, failed: new Promise(() => {}) };
+}
+
+/** All of them are ready, or none. */
+async function prepareAll<Settings>(
+  parts: readonly (Pick<Side<Settings>, 'prepare'> | null)[],
+  settings: Settings,
+): Promise<readonly SettingsChange[]> {
+  const ready: SettingsChange[] = [];
+  try {
+    for (const part of parts) if (part !== null) ready.push(await part.prepare(settings));
+    return ready;
+  } catch (error) {
+    for (const change of ready) change.discard();
+    throw error;
+  }
 }
 
 async function observe(where: Address, maxMemory: number | null, log: Logger): Promise<Observing> {

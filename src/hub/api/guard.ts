@@ -22,12 +22,12 @@ export interface Visitor {
  */
 export class Guard {
   readonly #tokens: Tokens;
-  readonly #networks: BlockList | null;
+  /** Of the clients that may ask; null for all. */
+  networks: BlockList | null;
 
-  /** @param networks of the clients that may ask; null for all. */
   constructor(tokens: Tokens, networks: BlockList | null) {
     this.#tokens = tokens;
-    this.#networks = networks;
+    this.networks = networks;
   }
 
   /**
@@ -35,7 +35,7 @@ export class Guard {
    * @throws Refusal
    */
   admit({ ip, secure, headers }: Visitor, role: Role | null): Author {
-    if (this.#networks !== null && !isIn(this.#networks, ip))
+    if (this.networks !== null && !isIn(this.networks, ip))
       throw new Refusal('ADDRESS_REFUSED', `Requests from ${ip} are not taken here (-api-allow).`);
     refuseOtherOrigin(headers, secure);
     if (role !== null) refuseOtherSite(headers['sec-fetch-site']);

@@ -1,5 +1,6 @@
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import { type AddressInfo, type BlockList, isIP, type Server, type Socket } from 'node:net';
+import type { Server as TlsServer } from 'node:tls';
 import rateLimit from '@fastify/rate-limit';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
@@ -35,6 +36,8 @@ export interface ApiSettings {
 export interface Api {
   /** Where it listens; the real port when 0 was asked for. */
   readonly address: Address;
+  /** These count for requests, and connections, from now on. */
+  use(settings: Pick<ApiSettings, 'tls' | 'networks' | 'rate'>): void;
   close(): Promise<void>;
 }
 
@@ -45,7 +48,9 @@ export interface Api {
 export async function startApi(settings: ApiSettings, parts: ApiParts, log: Logger): Promise<Api> {
   const { host, port } = settings.listen;
   if (!isLoopback(host) && !parts.tokens.any) throw withoutToken(settings.listen);
-  const app = await makeApi(settings, parts, log);
+  const guard = new Guard(parts.tokens, settings.networks);
+  let { rate } = settings;
+  const app = await makeApi(settings, parts, log, { guard, rate: () => rate });
   try {
     await app.listen({ host: host === '' ? '::' : host, port });
   } catch (error) {
@@ -54,21 +59,34 @@ export async function startApi(settings: ApiSettings, parts: ApiParts, log: Logg
   }
   // An accept that fails for want of descriptors must not end the process.
   app.server.on('error', () => {});
-  return { address: { host, port: (app.server.address() as AddressInfo).port }, close: () => app.close() };
+  return {
+    address: { host, port: (app.server.address() as AddressInfo).port },
+    use: ({ tls, networks, rate: latest }) => {
+      guard.networks = networks;
+      rate = latest;
+      if (tls !== null) (app.server as unknown as TlsServer).setSecureContext(secureContext(tls));
+    },
+    close: () => app.close(),
+  };
+}
+
+/** What may change while it serves. */
+interface Changing {
+  readonly guard: Guard;
+  readonly rate: () => number;
 }
 
 async function makeApi(
-  { tls, networks, rate, page, patience = REQUEST_MS }: ApiSettings,
+  { tls, page, patience = REQUEST_MS }: ApiSettings,
   parts: ApiParts,
   log: Logger,
+  { guard, rate }: Changing,
 ): Promise<FastifyInstance> {
   const strangers = rateLimited(log, { burst: 10, intervalMs: 10_000, now: () => performance.now() });
   const logs: Logs = { log, strangers };
   const http = { connectionsCheckingInterval: CHECK_MS };
   const app = Fastify({
-    ...(tls === null
-      ? { http }
-      : { https: { ...http, cert: tls.certificatePem, key: tls.privateKeyPem, minVersion: 'TLSv1.3' as const } }),
+    ...(tls === null ? { http } : { https: { ...http, ...secureContext(tls) } }),
     bodyLimit: MOST_BYTES,
     requestTimeout: patience,
     connectionTimeout: SILENCE_MS,
@@ -83,7 +101,6 @@ async function makeApi(
   // What a browser sends to another origin without asking that one must not pass for JSON.
   app.removeContentTypeParser('text/plain');
   const endpoints = endpointsOf(parts, describe);
-  const guard = new Guard(parts.tokens, networks);
   app.addHook('onRequest', async (_request, reply) => void reply.headers(ALWAYS));
   // After requests are counted (onRequest), so that guesses are too, and before the body is read.
   app.addHook('preParsing', async (request) => {
@@ -110,6 +127,10 @@ async function makeApi(
   for (const one of endpoints) serve(app, one, guard);
   servePage(app, page);
   return app;
+}
+
+function secureContext({ certificatePem, privateKeyPem }: NonNullable<ApiSettings['tls']>) {
+  return { cert: certificatePem, key: privateKeyPem, minVersion: 'TLSv1.3' as const };
 }
 
 function serve(app: FastifyInstance, one: Endpoint, guard: Guard): void {
@@ -208,7 +229,8 @@ function patternOf({ path }: Endpoint): RegExp {
   return new RegExp(`^${path.replaceAll('.', String.raw`\.`).replaceAll(/\{\w+\}/g, '[^/]+')}$`);
 }
 
-function withoutToken({ host, port }: Address): QtunnelError {
+/** For an API that other machines reach and that everybody might use. */
+export function withoutToken({ host, port }: Address): QtunnelError {
   return new QtunnelError(
     'CONFIG_INVALID',
     `-api=${host}:${port} can be reached from other machines, and there is no token: give -api-token-file, or start once with -api=127.0.0.1:${port} and run: qtunnel token create -name=NAME -role=manage`,

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
+import { isDeepStrictEqual } from 'node:util';
 import { timingSafeEqual } from '../../identity/secret.ts';
 import type { Author, KeptToken, Role, Store } from '../store/store.ts';
 import { Turns } from '../turns.ts';
@@ -22,14 +23,22 @@ export interface Bearer {
 /** The tokens of the API. As long as there is none, who reaches it may do everything. */
 export class Tokens {
   readonly #options: TokensOptions;
-  readonly #fileHash: Buffer | null;
+  #fileHash: Buffer | null = null;
   #tokens: readonly KeptToken[] = [];
   readonly #turns = new Turns();
   #changed = controllerForMany();
 
   constructor(options: TokensOptions) {
     this.#options = options;
-    this.#fileHash = options.fileToken === null ? null : sha256(options.fileToken);
+    this.#fileHash = hashOf(options.fileToken);
+  }
+
+  /** Another token of `-api-token-file`; null for none. */
+  useFile(fileToken: string | null): void {
+    const hash = hashOf(fileToken);
+    if (isDeepStrictEqual(hash, this.#fileHash)) return;
+    this.#fileHash = hash;
+    this.#set(this.#tokens);
   }
 
   /** Reads them from the database. @throws QtunnelError `DATABASE_FAILED` */
@@ -121,6 +130,10 @@ function controllerForMany(): AbortController {
   const controller = new AbortController();
   setMaxListeners(0, controller.signal);
   return controller;
+}
+
+function hashOf(fileToken: string | null): Buffer | null {
+  return fileToken === null ? null : sha256(fileToken);
 }
 
 function sha256(text: string): Buffer {
