@@ -1,7 +1,7 @@
 import { Document, isMap } from 'yaml';
 import { isForOtherRole } from '../config/contradictions.ts';
 import type { Configuration } from '../config/load.ts';
-import { camelCase, type Flag, PROCESS_FLAGS, TUNNEL_FLAGS } from '../config/flags.ts';
+import { camelCase, type Flag, type FlagShape, PROCESS_FLAGS, TUNNEL_FLAGS } from '../config/flags.ts';
 import type { ClientEntry, TunnelSettings } from '../config/settings.ts';
 import { listBackends } from '../config/settle.ts';
 import { formatRate, formatSpan, formatValue } from '../config/values.ts';
@@ -19,8 +19,8 @@ import { TrustPolicy } from '../identity/trust.ts';
  */
 export async function checkText({ tunnels, process: ofProcess }: Configuration): Promise<string> {
   const document = new Document({
-    ...entriesOf(PROCESS_FLAGS, ofProcess),
-    tunnels: Object.fromEntries(tunnels.map((tunnel) => [tunnel.tag, entriesOf(meaningful(tunnel), tunnel)])),
+    ...entriesOf(PROCESS_FLAGS, byFlag(PROCESS_FLAGS, ofProcess)),
+    tunnels: Object.fromEntries(tunnels.map((tunnel) => [tunnel.tag, entriesOf(meaningful(tunnel), ofTunnel(tunnel))])),
   });
   const found = await Promise.all(tunnels.map(checkFiles));
   for (const [index, remarks] of found.entries()) {
@@ -65,20 +65,28 @@ function meaningful({ clientmode }: TunnelSettings): readonly Flag[] {
   return TUNNEL_FLAGS.filter(({ name }) => !isForOtherRole(name, clientmode));
 }
 
-function entriesOf(flags: readonly Flag[], settings: object): Record<string, unknown> {
-  const values = new Map(
-    Object.entries('backends' in settings ? { ...settings, backend: listBackends(settings as TunnelSettings) } : settings),
-  );
+function ofTunnel(tunnel: TunnelSettings): ReadonlyMap<string, unknown> {
+  return byFlag(TUNNEL_FLAGS, { ...tunnel, backend: listBackends(tunnel) });
+}
+
+function byFlag(flags: readonly Flag[], settings: object): ReadonlyMap<string, unknown> {
+  const values = new Map<string, unknown>(Object.entries(settings));
+  return new Map(flags.map(({ name }) => [name, values.get(camelCase(name))]));
+}
+
+/** What a file would say of these flags, secrets masked; `values` has them by the flags' names. */
+export function entriesOf(flags: readonly FlagShape[], values: ReadonlyMap<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(
     flags.flatMap((flag) => {
-      const value: unknown = values.get(camelCase(flag.name));
-      return value === null || value === undefined ? [] : [[flag.name, shown(flag, value)] as const];
+      const value = values.get(flag.name);
+      const isSet = value !== null && value !== undefined && !(Array.isArray(value) && value.length === 0);
+      return isSet ? [[flag.name, shown(flag, value)] as const] : [];
     }),
   );
 }
 
-function shown(flag: Flag, value: unknown): unknown {
-  if ('secret' in flag) return MASK;
+function shown(flag: FlagShape, value: unknown): unknown {
+  if (flag.secret === true) return MASK;
   if (flag.name === 'clients' && Array.isArray(value)) return maskedClients(value as ClientEntry[]);
   return formatValue(flag, value as never);
 }

@@ -143,6 +143,9 @@ const CHANGED_BY_HUB: Partial<Record<FlagName, Partial<FlagShape>>> = {
   ...CHANGED,
   listen: { group: 'Hub', default: ':9000', help: 'wait here for agents, in UDP and in TCP; port 0 takes a free one' },
 };
+const CHANGED_OF_PROCESS: Partial<Record<FlagName, Partial<FlagShape>>> = {
+  supervise: { help: 'work in a child process that is started again when it dies or hangs' },
+};
 const CHANGED_BY_AGENT: Partial<Record<FlagName, Partial<FlagShape>>> = {
   ...CHANGED,
   'client-name': { help: "the name under which the hub's -clients has this agent" },
@@ -169,5 +172,9 @@ function ofProcess(command: string): FlagShape[] {
     group: 'Watching it',
     help: `read settings from this YAML file (qtunnel ${command} -help shows one)`,
   };
-  return [...PROCESS_FLAGS.filter(({ group, name }) => group === 'Watching it' || name === 'max-memory'), conf, findFlag('help')!];
+  const ofAll = PROCESS_FLAGS.filter(({ name }) => name !== 'workers').map((flag) => ({
+    ...flag,
+    ...CHANGED_OF_PROCESS[flag.name],
+  }));
+  return [...ofAll, conf, findFlag('check')!, findFlag('help')!];
 }

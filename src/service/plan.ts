@@ -54,7 +54,7 @@ export async function planService(kind: Kind, name: string | null, given: Given,
   return {
     kind,
     unit,
-    words: [...(kind === 'tunnels' ? [] : [kind]), ...supervised(kind, absolute), ...wordsOf(kind, absolute)],
+    words: [...(kind === 'tunnels' ? [] : [kind]), ...supervised(absolute), ...wordsOf(kind, absolute)],
     reads: unique(read.map((file) => path.resolve(file))),
     writes: unique(folders.map((folder) => path.resolve(folder))).filter((folder) => !isWithin(stateFolder(unit), folder)),
     lowPorts: [...ports, ofProcess.metrics?.port ?? 0].some((port) => port > 0 && port < FIRST_FREE_PORT),
@@ -128,9 +128,8 @@ async function filesOf(settings: TunnelSettings): Promise<string[]> {
   return [secretFile, certFile, keyFile, clientCa, caFile, file, ...ofClients].filter((one) => one !== null);
 }
 
-/** Hubs and agents have no supervisor of their own: systemd is theirs. */
-function supervised(kind: Kind, given: Given): string[] {
-  return kind === 'tunnels' && !given.has('supervise') ? ['-supervise'] : [];
+function supervised(given: Given): string[] {
+  return given.has('supervise') ? [] : ['-supervise'];
 }
 
 function wordsOf(kind: Kind, given: Given): string[] {

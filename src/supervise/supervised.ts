@@ -11,7 +11,13 @@ export interface Supervised {
   readonly context: Pick<RunContext, 'ports' | 'restarts'>;
   /** Signals as the supervisor passes them on: those of the system come to the child as well, or not, as it is started. */
   readonly signals: Signals;
-  handleReady(running: RunningTunnels): void;
+  handleReady(running: Supervisable): void;
+}
+
+/** What works in it. */
+export interface Supervisable extends Pick<RunningTunnels, 'answer' | 'failed'> {
+  /** Why another process cannot take its place while it drains; null, or left out, when it can. */
+  readonly obstacle?: string | null;
 }
 
 /** Runs the command as the supervisor asks, which is at the other end of this process's IPC channel. */
@@ -33,7 +39,7 @@ class SupervisedProcess implements Supervised {
   readonly #ports = new KeptPorts(tell);
   #begin!: (words: readonly string[]) => void;
   #restarts = 0;
-  #running: RunningTunnels | null = null;
+  #running: Supervisable | null = null;
 
   constructor() {
     this.begun = new Promise((resolve) => (this.#begin = resolve));
@@ -49,14 +55,14 @@ class SupervisedProcess implements Supervised {
     return { ports: this.#ports, restarts: this.#restarts };
   }
 
-  handleReady(running: RunningTunnels): void {
+  handleReady(running: Supervisable): void {
     this.#running = running;
     // A worker that fails ends the process; the next one goes on with the sockets.
     running.failed.then(
       () => this.#ports.hold(),
       () => {},
     );
-    tell({ type: 'ready', keys: this.#ports.keys, obstacle: this.#ports.obstacle });
+    tell({ type: 'ready', keys: this.#ports.keys, obstacle: running.obstacle ?? this.#ports.obstacle });
   }
 
   #handle(message: ToChild, handle: SocketHandle | undefined): void {

@@ -33,7 +33,7 @@ for (const [what, words] of Object.entries(COMMANDS)) {
       ]);
       t.equal(code, 0);
       t.match(stdout, ` -secret-file=${secret}`);
-      t.match(stdout, what === 'a server' || what === 'a client' ? 'qtunnel.js -supervise ' : `qtunnel.js ${words[0]} -`);
+      t.match(stdout, what === 'a server' || what === 'a client' ? 'qtunnel.js -supervise ' : `qtunnel.js ${words[0]} -supervise `);
       t.equal(/^AmbientCapabilities=(.*)$/m.exec(stdout)?.[1], what === 'a server' ? 'CAP_NET_BIND_SERVICE' : '');
       const unit = path.join(folder, 'qtunnel.service');
       writeFileSync(unit, stdout);
