@@ -111,6 +111,14 @@ export class Hub implements Publisher {
     return this.#inTurn(() => this.#open(mapping, 'api'));
   }
 
+  republish(mapping: Mapping): Promise<boolean> {
+    return this.#inTurn(async () => {
+      const found = this.#ports.get(mappingKey(mapping));
+      if (found !== undefined) found.mapping = mapping;
+      return await Promise.resolve(found !== undefined);
+    });
+  }
+
   withdraw(protocol: Protocol, port: number): Promise<boolean> {
     return this.#inTurn(async () => {
       const found = this.#ports.get(mappingKey({ protocol, port }));

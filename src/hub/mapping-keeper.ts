@@ -29,6 +29,7 @@ export interface MappingReport {
  * Keeps the database and the open ports in step. Changes happen one after another:
  *
  * - create: the port is opened, then the row is written; when that fails the port is closed again.
+ * - update: the row is written, then the port takes it over.
  * - remove: the row goes, then the port is closed.
  *
  * So a hub that dies in between has, when it is back, what the database has. A port that cannot be opened at start, or when another hub
@@ -70,6 +71,14 @@ export class MappingKeeper {
   /** @throws QtunnelError as `Publisher.publish` does, and `DATABASE_FAILED`; nothing has changed then. */
   create(mapping: Mapping, by: Author): Promise<MappingReport> {
     return this.#next(() => this.#create(mapping, by));
+  }
+
+  /**
+   * The mapping as `change` makes it of the one that is there; null when there is no such mapping. `change` leaves protocol and port as they are.
+   * @throws QtunnelError `DATABASE_FAILED`, and what `change` throws; nothing has changed then.
+   */
+  update(protocol: Protocol, port: number, change: (mapping: Mapping) => Mapping, by: Author): Promise<MappingReport | null> {
+    return this.#next(() => this.#update({ protocol, port }, change, by));
   }
 
   /** What was removed; null when there is no such mapping. @throws QtunnelError `DATABASE_FAILED`; nothing has changed then. */
@@ -118,15 +127,37 @@ export class MappingKeeper {
     return this.#report(key, this.#stateOf(mapping));
   }
 
+  async #update(
+    identity: Pick<Mapping, 'protocol' | 'port'>,
+    change: (mapping: Mapping) => Mapping,
+    by: Author,
+  ): Promise<MappingReport | null> {
+    const key = mappingKey(identity);
+    const kept = this.#kept.get(key);
+    if (kept === undefined) {
+      if (this.#stateOf(identity)?.origin === 'agent') throw ofAgent(key);
+      return null;
+    }
+    const mapping = change(kept.mapping);
+    if (!(await this.#store.updateMapping(mapping, by))) {
+      // Another hub has removed it.
+      await this.#catchUp().catch(() => this.#retryLater());
+      return null;
+    }
+    this.#kept.set(key, { ...kept, mapping });
+    await this.#reopen(key, mapping);
+    this.#log.info(
+      { event: 'mapping_updated', mapping: key, by: by.actor, peer: by.peer },
+      `changed mapping ${describeMapping(mapping)}`,
+    );
+    return this.#report(key, this.#stateOf(mapping));
+  }
+
   async #remove(protocol: Protocol, port: number, by: Author): Promise<MappingReport | null> {
     const key = mappingKey({ protocol, port });
     const state = this.#stateOf({ protocol, port });
     if (!this.#kept.has(key)) {
-      if (state?.origin === 'agent')
-        throw new QtunnelError(
-          'PORT_TAKEN',
-          `The mapping ${key} lasts as long as its agent wants it (-R): stop asking for it there.`,
-        );
+      if (state?.origin === 'agent') throw ofAgent(key);
       return null;
     }
     const before = this.#report(key, state);
@@ -144,14 +175,20 @@ export class MappingKeeper {
     const before = this.#kept;
     this.#kept = wanted;
     for (const [key, { mapping }] of before) {
-      if (isDeepStrictEqual(wanted.get(key)?.mapping, mapping)) continue;
+      if (wanted.has(key)) continue;
       if (!this.#problems.delete(key)) await this.#close(mapping);
     }
     for (const [key, { mapping }] of wanted) {
-      if (isDeepStrictEqual(before.get(key)?.mapping, mapping) && !this.#problems.has(key)) continue;
-      await this.#open(key, mapping);
+      const known = before.get(key)?.mapping;
+      if (known === undefined) await this.#open(key, mapping);
+      else if (this.#problems.has(key) || !isDeepStrictEqual(known, mapping)) await this.#reopen(key, mapping);
     }
     if (this.#problems.size > 0) this.#retryLater();
+  }
+
+  /** Makes the port what the mapping says; one that could not be opened is tried again. */
+  async #reopen(key: string, mapping: Mapping): Promise<void> {
+    if (this.#problems.has(key) || !(await this.#publisher.republish(mapping))) await this.#open(key, mapping);
   }
 
   async #open(key: string, mapping: Mapping): Promise<void> {
@@ -209,6 +246,10 @@ export class MappingKeeper {
     const failed = this.#problems.size === 0 ? '' : `, ${this.#problems.size} of which cannot be opened and are tried again`;
     return `the database has ${this.#kept.size} mapping${this.#kept.size === 1 ? '' : 's'}${failed}`;
   }
+}
+
+function ofAgent(key: string): QtunnelError {
+  return new QtunnelError('PORT_TAKEN', `The mapping ${key} lasts as long as its agent wants it (-R): tell the agent.`);
 }
 
 function taken({ protocol, port }: Mapping): QtunnelError {

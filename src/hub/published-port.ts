@@ -97,9 +97,10 @@ export class PublishedPort {
     return this.#mapping;
   }
 
-  /** Leads elsewhere from now on; what is open stays where it is. */
+  /** Leads elsewhere from now on; what is open stays where it is, but for clients that may not connect any more. */
   set mapping(mapping: Mapping) {
     this.#networks = networksOf(mapping);
+    if (this.#networks !== null) this.#cutOthers(this.#networks);
     this.bandwidth.setRate(bitsOf(mapping));
     this.#mapping = mapping;
     this.#log.info({ event: 'published', mapping: mappingKey(mapping) }, `public port ${describeMapping(mapping)}`);
@@ -180,6 +181,11 @@ export class PublishedPort {
     this.refuse(socket, refusal.kind, refusal.message);
   }
 
+  #cutOthers(networks: BlockList): void {
+    for (const connection of [...this.#connections])
+      if (!isIn(networks, hostOf(connection))) connection.abort('SHUTDOWN', 'The client may not connect any more.');
+  }
+
   /** Resets a connection that cannot be carried. */
   refuse(socket: net.Socket, kind: string, message: string): void {
     this.refused(kind, message, peerOf(socket));
@@ -213,6 +219,11 @@ export class PublishedPort {
     connections.forgo();
     return { kind: 'shed', message: shortage.message };
   }
+}
+
+/** The client's IP address. */
+function hostOf({ state: { peer } }: Carried): string {
+  return peer.slice(0, peer.lastIndexOf(':')).replaceAll(/[[\]]/g, '');
 }
 
 /** @throws QtunnelError `CONFIG_INVALID` */

@@ -9,6 +9,12 @@ export interface Publisher {
    * @throws QtunnelError `PORT_TAKEN` (mapped already), `PORT_OUTSIDE` (not in `-ports`), `LISTEN_FAILED` (another program has it, or no right to it).
    */
   publish(mapping: Mapping): Promise<void>;
+  /**
+   * Puts another mapping in the place of the one of this protocol and port; false when there is none. What is open goes on where it leads, but for clients whose
+   * networks may not connect any more: these are cut off.
+   * @throws QtunnelError `CONFIG_INVALID` for networks that are none.
+   */
+  republish(mapping: Mapping): Promise<boolean>;
   /** Stops listening and cuts the mapping's connections off. Resolves when the port is free; true when there was such a mapping. */
   withdraw(protocol: Protocol, port: number): Promise<boolean>;
   /** In the order of their ports. */

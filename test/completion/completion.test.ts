@@ -12,7 +12,7 @@ test('what the last word may become', async (t) => {
   for (const [line, expected] of [
     ['', ['hub', 'agent', 'bench', 'mapping', 'token', 'agents', 'status', 'service', 'completion']],
     ['ag', ['agent', 'agents']],
-    ['mapping ', ['create', 'remove', 'list']],
+    ['mapping ', ['create', 'update', 'remove', 'list']],
     ['service inst', ['install']],
     ['service install a', ['agent']],
     ['service install agent -serv', ['-server=']],
@@ -60,7 +60,7 @@ test('zsh', { skip: missing('zsh') }, async (t) => {
       'zsh',
       ...words,
     ]);
-  t.same(await ask('mapping', ''), ['create', 'remove', 'list']);
+  t.same(await ask('mapping', ''), ['create', 'update', 'remove', 'list']);
   t.same(await ask('-secret-file=m'), ['files']);
 });
 

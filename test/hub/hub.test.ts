@@ -288,6 +288,25 @@ void test('a client that has reset its connection before the hub looks at it has
   t.ok(await echoes(await dial(t, port), 'hello'));
 });
 
+void test('another mapping in the place of one: what is open goes on, but for clients that may not connect any more', async (t) => {
+  const hub = await startHub(t);
+  const port = await freePort();
+  const saying = (text: string) => listen(t, (socket) => void socket.write(text));
+  const first = mapping(port, await saying('one'), { via: 'direct' });
+  await hub.hub.publish(first);
+  const open = await dial(t, port);
+  t.equal((await receive(open, 3)).toString(), 'one');
+  const second = { ...first, target: { host: '127.0.0.1', port: await saying('two') }, allow: ['127.0.0.0/8'] };
+  t.equal(await hub.hub.republish(second), true);
+  const other = await dial(t, port);
+  t.equal((await receive(other, 3)).toString(), 'two');
+  t.equal(hub.hub.connections().length, 2);
+  t.equal(await hub.hub.republish({ ...second, allow: ['192.0.2.0/24'] }), true);
+  t.strictSame(await Promise.all([open, other].map(ending)), ['reset', 'reset']);
+  t.ok(await isReset(t, port));
+  t.equal(await hub.hub.republish(mapping(await freePort(), 1)), false);
+});
+
 void test('publish and withdraw: each refusal with its code, nothing half-made, the port free afterwards', async (t) => {
   const hub = await startHub(t);
   const port = await freePort();

@@ -24,6 +24,27 @@ test('a mapping is in the database and on its port, and after its removal in nei
   t.equal(await keeper.remove('tcp', port, ANNA), null);
 });
 
+test('a change is in the database and on its port; what is not kept is not changed; a failure changes nothing', async (t) => {
+  const { keeper, publisher, store, broken } = await setUp(t);
+  const port = await freePort();
+  await keeper.create(mapping(port), ANNA);
+  const note = (text: string) => (before: Mapping) => ({ ...before, note: text });
+  t.match(await keeper.update('tcp', port, note('one'), ANNA), {
+    mapping: { port, note: 'one' },
+    problem: '',
+    state: { ready: true },
+  });
+  t.match(await store.mappings(), [{ mapping: { note: 'one' } }]);
+  t.match(publisher.mappings(), [{ mapping: { note: 'one' } }]);
+  broken.add('updateMapping');
+  await t.rejects(keeper.update('tcp', port, note('two'), ANNA), { code: 'DATABASE_FAILED' });
+  t.match([publisher.mappings(), keeper.list()], [[{ mapping: { note: 'one' } }], [{ mapping: { note: 'one' } }]]);
+  t.equal(await keeper.update('udp', port, note('two'), ANNA), null);
+  const other = await freePort();
+  publisher.wish(mapping(other));
+  await t.rejects(keeper.update('tcp', other, note('two'), ANNA), { code: 'PORT_TAKEN', message: /-R/ });
+});
+
 test('what cannot be opened is not in the database: taken by another program, mapped already, outside the range', async (t) => {
   const { keeper, publisher, store } = await setUp(t);
   const taken = await listen(t, () => {}, await freePort());

@@ -5,7 +5,7 @@ import type { RefusalCode } from './refusal.ts';
 
 /** One method of one path: what checks and answers it, and what the OpenAPI document says of it. */
 export interface Endpoint<Params = unknown, Query = unknown, Body = unknown> {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   /** As OpenAPI writes it: `/api/v1/tokens/{id}`. */
   readonly path: string;
   readonly summary: string;

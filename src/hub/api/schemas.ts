@@ -36,23 +36,29 @@ const network = z
   .meta({ ...says(NETWORK), pattern: NETWORK_PATTERN });
 const anyOfProtocols = protocol.optional().meta({ description: '"tcp" when left out.' });
 
+const target = z
+  .string(TARGET)
+  .min(1, TARGET)
+  .max(262, TARGET)
+  .meta({ ...says(TARGET), pattern: TARGET_PATTERN });
+const allowed = z.array(network, NETWORKS).max(256, NETWORKS);
+const note = z
+  .string(NOTE)
+  .max(256, NOTE)
+  .meta({ ...says(NOTE), description: 'For people.' });
+
 /** Of `POST /api/mapping/create` and `POST /api/v1/mappings`. */
 export const mappingInput = z
   .strictObject(
     {
       port: port.meta({ description: 'The public port of the hub, one of -ports.', examples: [10022] }),
       protocol: anyOfProtocols,
-      target: z
-        .string(TARGET)
-        .min(1, TARGET)
-        .max(262, TARGET)
-        .optional()
-        .meta({
-          ...says(TARGET),
-          pattern: TARGET_PATTERN,
-          description: 'HOST:PORT, in the place of target_ip and target_port.',
-          examples: ['127.0.0.1:22'],
-        }),
+      target: target.optional().meta({
+        ...says(TARGET),
+        pattern: TARGET_PATTERN,
+        description: 'HOST:PORT, in the place of target_ip and target_port.',
+        examples: ['127.0.0.1:22'],
+      }),
       target_ip: z
         .string(HOST)
         .min(1, HOST)
@@ -70,30 +76,44 @@ export const mappingInput = z
       agent: name
         .optional()
         .meta({ description: 'Only through the agent of this name; left out: through any that offers the target.' }),
-      allow_ips: z
-        .array(network, NETWORKS)
-        .max(256, NETWORKS)
-        .optional()
-        .meta({
-          ...says(NETWORKS),
-          description: 'Networks of the clients that may connect; left out or empty: everybody.',
-          examples: [['192.0.2.0/24']],
-        }),
+      allow_ips: allowed.optional().meta({
+        ...says(NETWORKS),
+        description: 'Networks of the clients that may connect; left out or empty: everybody.',
+        examples: [['192.0.2.0/24']],
+      }),
       bandwidth: limit
         .nullable()
         .optional()
         .meta({ description: 'The most bits a second in each direction, of all its connections together.', examples: ['10Mbit'] }),
-      note: z
-        .string(NOTE)
-        .max(256, NOTE)
-        .optional()
-        .meta({ ...says(NOTE), description: 'For people.' }),
+      note: note.optional(),
     },
     OBJECT,
   )
   .meta({ id: 'MappingInput' });
 
 export type MappingInput = z.output<typeof mappingInput>;
+
+/** Of `PATCH /api/v1/mappings/{protocol}/{port}`: what is left out stays as it is. */
+export const mappingChange = z
+  .strictObject(
+    {
+      target: target.optional(),
+      agent: name
+        .nullable()
+        .optional()
+        .meta({ description: 'Only through the agent of this name; null: any that offers the target.' }),
+      allow_ips: allowed.optional().meta({
+        ...says(NETWORKS),
+        description: 'Networks of the clients that may connect; empty: everybody. Connections of others are cut off.',
+      }),
+      bandwidth: limit.nullable().optional().meta({ description: 'As when it is made; null for no limit.' }),
+      note: note.optional(),
+    },
+    OBJECT,
+  )
+  .meta({ id: 'MappingChange' });
+
+export type MappingChange = z.output<typeof mappingChange>;
 
 /** Of `POST /api/mapping/remove`. */
 export const mappingName = z.strictObject({ port, protocol: anyOfProtocols }, OBJECT).meta({ id: 'MappingName' });
@@ -262,7 +282,7 @@ export const auditEntry = z
     at: time,
     actor: z.string(),
     peer: z.string(),
-    action: z.enum(['mapping.create', 'mapping.remove', 'token.create', 'token.remove']),
+    action: z.enum(['mapping.create', 'mapping.update', 'mapping.remove', 'token.create', 'token.remove']),
     subject: z.string(),
     detail: z.record(z.string(), z.unknown()),
   })

@@ -47,8 +47,7 @@ const PUBLIC_PORT: readonly FlagShape[] = [
   },
 ];
 
-const NEW_MAPPING: readonly FlagShape[] = [
-  ...PUBLIC_PORT,
+const PROPERTIES: readonly FlagShape[] = [
   {
     name: 'target',
     group: 'Mapping',
@@ -64,15 +63,7 @@ const NEW_MAPPING: readonly FlagShape[] = [
     scope: 'command',
     kind: 'name',
     default: null,
-    help: 'only through this agent; any without it',
-  },
-  {
-    name: 'direct',
-    group: 'Mapping',
-    scope: 'command',
-    kind: 'boolean',
-    default: 'false',
-    help: 'the hub dials the target itself',
+    help: 'only through this agent',
   },
   {
     name: 'allow',
@@ -86,6 +77,25 @@ const NEW_MAPPING: readonly FlagShape[] = [
   { name: 'bandwidth', group: 'Mapping', scope: 'command', kind: 'rate', default: null, help: 'at most so much in each direction' },
   { name: 'note', group: 'Mapping', scope: 'command', kind: 'string', default: null, help: 'for people' },
 ];
+
+const DIRECT: FlagShape = {
+  name: 'direct',
+  group: 'Mapping',
+  scope: 'command',
+  kind: 'boolean',
+  default: 'false',
+  help: 'the hub dials the target itself',
+};
+
+const CLEAR: FlagShape = {
+  name: 'clear',
+  group: 'Mapping',
+  scope: 'command',
+  kind: 'list',
+  default: '',
+  metavar: 'agent,allow,…',
+  help: 'as without these: any agent, everybody, no bandwidth limit, no note',
+};
 
 const NEW_TOKEN: readonly FlagShape[] = [
   { name: 'name', group: 'Token', scope: 'command', kind: 'name', default: null, help: 'for the audit log' },
@@ -106,7 +116,8 @@ const OLD_TOKEN: readonly FlagShape[] = [
 
 /** The commands that talk to a hub, and the flags that each takes. */
 export const MANAGE_FLAGS = {
-  'mapping create': [...NEW_MAPPING, ...OF_ALL],
+  'mapping create': [...PUBLIC_PORT, ...PROPERTIES, DIRECT, ...OF_ALL],
+  'mapping update': [...PUBLIC_PORT, ...PROPERTIES, CLEAR, ...OF_ALL],
   'mapping remove': [...PUBLIC_PORT, ...OF_ALL],
   'mapping list': OF_ALL,
   'token create': [...NEW_TOKEN, ...OF_ALL],

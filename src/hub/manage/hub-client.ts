@@ -26,7 +26,7 @@ export class HubClient {
    * Sends a request and reads the JSON that answers it; null for an answer without any.
    * @throws QtunnelError `HUB_UNREACHABLE`, `HUB_REFUSED`, `PIN_MISMATCH`
    */
-  async call(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<unknown> {
+  async call(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: object): Promise<unknown> {
     const answer = await this.#send(method, path, body === undefined ? undefined : JSON.stringify(body)).catch((error: unknown) => {
       throw error instanceof QtunnelError ? error : this.#unreachable(error as NodeJS.ErrnoException);
     });

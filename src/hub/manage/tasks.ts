@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { formatValue } from '../../config/values.ts';
 import { findFlag } from '../../config/flags.ts';
+import { quote } from '../../config/layer.ts';
 import { QtunnelError } from '../../errors.ts';
 import { plainText } from '../../observe/plain-text.ts';
 import type * as schemas from '../api/schemas.ts';
@@ -29,13 +30,22 @@ const createMapping: Task<Mapping> = {
       port: needed(values, 'port', 10022),
       target: needed(values, 'target', '127.0.0.1:22'),
       ...(values.has('protocol') && { protocol: values.get('protocol') }),
-      ...(values.has('agent') && { agent: values.get('agent') }),
       ...(values.get('direct') === true && { via: 'direct' }),
-      ...(values.has('allow') && { allow_ips: values.get('allow') }),
-      ...(values.has('bandwidth') && { bandwidth: values.get('bandwidth') }),
-      ...(values.has('note') && { note: values.get('note') }),
+      ...propertiesFrom(values),
     };
     return (await hub.call('POST', '/api/v1/mappings', body)) as Mapping;
+  },
+  show: (mapping) => mappingTable([mapping]),
+};
+
+const updateMapping: Task<Mapping> = {
+  summary: 'changes a mapping; connections whose clients may not connect any more are cut off',
+  ask: async (hub, values) => {
+    const cleared = ((values.get('clear') ?? []) as readonly string[]).map(
+      (property) => [fieldOf(property), CLEARED.get(property)] as const,
+    );
+    const body = { ...Object.fromEntries(cleared), ...propertiesFrom(values) };
+    return (await hub.call('PATCH', `/api/v1/mappings/${nameFrom(values)}`, body)) as Mapping;
   },
   show: (mapping) => mappingTable([mapping]),
 };
@@ -43,7 +53,7 @@ const createMapping: Task<Mapping> = {
 const removeMapping: Task<{ readonly removed: string }> = {
   summary: 'removes a mapping and cuts its connections off',
   ask: async (hub, values) => {
-    const name = `${String(values.get('protocol') ?? 'tcp')}/${String(needed(values, 'port', 10022))}`;
+    const name = nameFrom(values);
     await hub.call('DELETE', `/api/v1/mappings/${name}`);
     return { removed: name };
   },
@@ -128,6 +138,7 @@ const status: Task<Stats> = {
 /** Each command, under its words. */
 export const TASKS: { readonly [One in ManageCommand]: Task<never> | Task<unknown> } = {
   'mapping create': createMapping as Task<unknown>,
+  'mapping update': updateMapping as Task<unknown>,
   'mapping remove': removeMapping as Task<unknown>,
   'mapping list': listMappings as Task<unknown>,
   'token create': createToken as Task<unknown>,
@@ -136,6 +147,22 @@ export const TASKS: { readonly [One in ManageCommand]: Task<never> | Task<unknow
   agents: agents as Task<unknown>,
   status: status as Task<unknown>,
 };
+
+/** What was said of a mapping, as the API calls it. */
+function propertiesFrom(values: Values): Record<string, unknown> {
+  const given = ['target', ...CLEARED.keys()].filter((property) => values.has(property));
+  return Object.fromEntries(given.map((property) => [property === 'allow' ? 'allow_ips' : property, values.get(property)]));
+}
+
+function fieldOf(property: string): string {
+  if (!CLEARED.has(property))
+    throw new QtunnelError('USAGE', `-clear: expected ${[...CLEARED.keys()].join(', ')}, got ${quote(property)}`);
+  return property === 'allow' ? 'allow_ips' : property;
+}
+
+function nameFrom(values: Values): string {
+  return `${String(values.get('protocol') ?? 'tcp')}/${String(needed(values, 'port', 10022))}`;
+}
 
 function mappingTable(mappings: readonly Mapping[]): string {
   return textTable(
@@ -159,3 +186,11 @@ function needed(values: Values, name: string, example: unknown): unknown {
   if (value === undefined) throw new QtunnelError('USAGE', `-${name} is missing: give it, as in -${name}=${String(example)}`);
   return value;
 }
+
+/** Flags that a mapping may be without, and what the API takes for that. */
+const CLEARED: ReadonlyMap<string, unknown> = new Map<string, unknown>([
+  ['agent', null],
+  ['allow', []],
+  ['bandwidth', null],
+  ['note', ''],
+]);

@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely';
 import { z } from 'zod';
 import { NAME } from '../../config/values.ts';
 import { QtunnelError } from '../../errors.ts';
-import type { Protocol } from '../mapping.ts';
+import type { Mapping, Protocol } from '../mapping.ts';
 import type { KeptMapping } from './store.ts';
 import type { MappingRow, Tables } from './tables.ts';
 
@@ -21,6 +21,18 @@ export async function insertMapping(database: Kysely<Tables>, kept: KeptMapping)
   return inserted === 1n;
 }
 
+/** Whether there is one of its protocol and port. */
+export async function updateMapping(database: Kysely<Tables>, mapping: Mapping): Promise<boolean> {
+  const { protocol, port, ...columns } = columnsOf(mapping);
+  const { numUpdatedRows: updated } = await database
+    .updateTable('mappings')
+    .set(columns)
+    .where('protocol', '=', protocol)
+    .where('port', '=', port)
+    .executeTakeFirstOrThrow();
+  return updated > 0n;
+}
+
 export async function deleteMapping(database: Kysely<Tables>, protocol: Protocol, port: number): Promise<boolean> {
   const { numDeletedRows: deleted } = await database
     .deleteFrom('mappings')
@@ -31,7 +43,10 @@ export async function deleteMapping(database: Kysely<Tables>, protocol: Protocol
 }
 
 function toRow({ mapping, createdAt }: KeptMapping): MappingRow {
-  const { protocol, port, via, agent, target, allow, bandwidth, note } = mapping;
+  return { ...columnsOf(mapping), created_at: createdAt.getTime() };
+}
+
+function columnsOf({ protocol, port, via, agent, target, allow, bandwidth, note }: Mapping): Omit<MappingRow, 'created_at'> {
   return {
     protocol,
     port,
@@ -42,7 +57,6 @@ function toRow({ mapping, createdAt }: KeptMapping): MappingRow {
     allow: JSON.stringify(allow),
     bandwidth: Number.isFinite(bandwidth) ? bandwidth : null,
     note,
-    created_at: createdAt.getTime(),
   };
 }
 

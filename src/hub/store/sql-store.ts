@@ -4,7 +4,7 @@ import { QtunnelError } from '../../errors.ts';
 import { type Mapping, mappingKey, type Protocol } from '../mapping.ts';
 import { readAudit, record } from './audit.ts';
 import type { Engine } from './engine.ts';
-import { deleteMapping, insertMapping, selectMappings } from './mappings.ts';
+import { deleteMapping, insertMapping, selectMappings, updateMapping } from './mappings.ts';
 import { migrations } from './migrations.ts';
 import type { AuditEntry, Author, ChangedTable, KeptMapping, KeptToken, Store, Traffic } from './store.ts';
 import type { Tables } from './tables.ts';
@@ -41,6 +41,14 @@ export class SqlStore implements Store {
       const added = await insertMapping(transaction, kept);
       if (added) await record(transaction, by, 'mapping.create', mappingKey(kept.mapping), { ...kept.mapping });
       return added;
+    });
+  }
+
+  updateMapping(mapping: Mapping, by: Author): Promise<boolean> {
+    return this.#change('mappings', async (transaction) => {
+      const updated = await updateMapping(transaction, mapping);
+      if (updated) await record(transaction, by, 'mapping.update', mappingKey(mapping), { ...mapping });
+      return updated;
     });
   }
 

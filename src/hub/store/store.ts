@@ -9,6 +9,8 @@ export interface Store {
   mappings(): Promise<readonly KeptMapping[]>;
   /** False when there is one of this protocol and port; nothing has changed then. */
   addMapping(kept: KeptMapping, by: Author): Promise<boolean>;
+  /** Puts it in the place of the one of this protocol and port, whose counters stay. False when there is none. */
+  updateMapping(mapping: Mapping, by: Author): Promise<boolean>;
   /** Takes its counters away as well. False when there is none. */
   removeMapping(protocol: Protocol, port: number, by: Author): Promise<boolean>;
 
@@ -70,7 +72,7 @@ export interface AuditEntry extends Author {
   readonly detail: Readonly<Record<string, unknown>>;
 }
 
-export type AuditAction = 'mapping.create' | 'mapping.remove' | 'token.create' | 'token.remove';
+export type AuditAction = 'mapping.create' | 'mapping.update' | 'mapping.remove' | 'token.create' | 'token.remove';
 
 /** Counters of one client at one mapping. */
 export interface Traffic {

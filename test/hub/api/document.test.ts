@@ -40,6 +40,7 @@ test('each operation of the document is there and answers as it says', async (t)
   await check('POST', '/api/v1/mappings', '/api/v1/mappings', wanted);
   await check('GET', '/api/v1/mappings', '/api/v1/mappings');
   await check('GET', one, `/api/v1/mappings/tcp/${port}`);
+  await check('PATCH', one, `/api/v1/mappings/tcp/${port}`, { note: 'changed', agent: null, bandwidth: null });
   await check('GET', `${one}/clients`, `/api/v1/mappings/tcp/${port}/clients`);
   for (let second = 0; second < 20; second++) live.tick(Date.now() + second * 1_000);
   await check('GET', `${one}/history`, `/api/v1/mappings/tcp/${port}/history`);

@@ -16,7 +16,7 @@ test('every bad input of docs/HUB-API.md has the answer that stands there, and c
   const rows = rowsOf('Every bad input and its answer');
   t.ok(rows.length > 50);
   for (const [request = '', status, code, field, message = ''] of rows) {
-    const { body, ...answer } = await call(...requestOf(here(unquoted(request))));
+    const { body, ...answer } = await call(...requestOf(here(unquoted(request)), String(mapped)));
     const { code: found, errors, detail } = body.success === false ? { ...body.data, detail: body.message } : body;
     t.equal(answer.status, Number(status), request);
     t.equal(found, unquoted(code), request);
@@ -57,19 +57,22 @@ function rowsOf(heading: string): string[][] {
     );
 }
 
-function requestOf(text: string): [string, string, string?] {
+/** `mapped` is the port of the mapping that there is. */
+function requestOf(text: string, mapped: string): [string, string, string?] {
   const [first = '', ...rest] = text.split(' ');
-  const path = SHORT[first];
-  if (path === undefined) return [first, rest[0] ?? ''];
-  return rest.length === 0 ? ['POST', path] : ['POST', path, rest.join(' ')];
+  const [method, longPath] = SHORT[first] ?? [first];
+  const path = longPath?.replace('10022', mapped);
+  if (path === undefined) return [method, rest[0] ?? ''];
+  return rest.length === 0 ? [method, path] : [method, path, rest.join(' ')];
 }
 
 function unquoted(cell = ''): string {
   return cell.replaceAll('`', '');
 }
 
-const SHORT: Readonly<Record<string, string>> = {
-  create: '/api/v1/mappings',
-  remove: '/api/mapping/remove',
-  token: '/api/v1/tokens',
+const SHORT: Readonly<Record<string, readonly [string, string]>> = {
+  create: ['POST', '/api/v1/mappings'],
+  remove: ['POST', '/api/mapping/remove'],
+  token: ['POST', '/api/v1/tokens'],
+  change: ['PATCH', '/api/v1/mappings/tcp/10022'],
 };

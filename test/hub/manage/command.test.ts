@@ -22,6 +22,24 @@ test('mappings: create, list and remove, as a table and as JSON', async (t) => {
   );
   const made = { protocol: 'udp', port, agent: 'cellar', allow: ['10.0.0.0/8'], bandwidth: 1_250_000 };
   t.match(hub.publisher.mappings(), [{ mapping: made }]);
+  t.equal(
+    await ask(hub, [
+      'mapping',
+      'update',
+      `-port=${port}`,
+      '-protocol=udp',
+      '-target=127.0.0.1:54',
+      '-clear=agent,bandwidth,allow',
+      '-note=attic',
+    ]),
+    table(
+      'PORT       TARGET        THROUGH    STATE  OPEN  IN   OUT  LIMIT  NOTE',
+      `udp/${port}  127.0.0.1:54  any agent  ready  0     0 B  0 B  –      attic`,
+    ),
+  );
+  t.match(hub.publisher.mappings(), [{ mapping: { port, agent: '', allow: [], bandwidth: Infinity } }]);
+  const unclear = { code: 'USAGE', message: '-clear: expected agent, allow, bandwidth, note, got "target"' };
+  await t.rejects(ask(hub, ['mapping', 'update', `-port=${port}`, '-clear=target']), unclear);
   t.match(JSON.parse(await ask(hub, ['mapping', 'list', '-json'])), { mappings: [{ port, protocol: 'udp' }] });
   t.equal(await ask(hub, ['mapping', 'remove', `-port=${port}`, '-protocol=udp']), `udp/${port} is gone\n`);
   t.match(await ask(hub, ['mapping', 'list']), /^PORT .*\n$/);
@@ -118,7 +136,7 @@ test('what a hub says cannot steer the terminal', async (t) => {
 
 test('wrong words', async (t) => {
   const cases: [string[], RegExp][] = [
-    [['mapping'], /^qtunnel mapping: expected create, remove, list after it$/],
+    [['mapping'], /^qtunnel mapping: expected create, update, remove, list after it$/],
     [['mapping', 'crate'], /; did you mean qtunnel mapping create\?$/],
     [['mapping', 'create', '-port=10022'], /^-target is missing/],
     [['mapping', 'create', '-port=0', '-target=x:1'], /^-port: expected a number from 1 to 65535/],

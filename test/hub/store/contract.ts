@@ -24,6 +24,22 @@ export async function storeContract(t: Test, database: string): Promise<void> {
     t.same(await store.mappings(), [kept(10_001), kept(10_022), full]);
   });
 
+  await t.test('changes a mapping that there is, and nothing else of it', async (t) => {
+    const changed = kept(10_001, {
+      agent: 'b',
+      target: { host: 'h', port: 1 },
+      allow: ['10.0.0.0/8'],
+      bandwidth: 1_000,
+      note: 'n',
+    });
+    t.ok(await store.updateMapping(changed.mapping, ANNA));
+    t.same((await store.mappings())[0], changed);
+    t.match(await store.audit(1), [{ action: 'mapping.update', subject: 'tcp/10001', detail: { note: 'n' } }]);
+    t.notOk(await store.updateMapping(kept(10_002).mapping, ANNA));
+    t.equal((await store.mappings()).length, 3);
+    t.ok(await store.updateMapping(kept(10_001).mapping, ANNA));
+  });
+
   await t.test('removes a mapping once, with its counters', async (t) => {
     await store.addTraffic([traffic(10_001, '192.0.2.7')]);
     t.equal((await store.totals()).length, 1);
@@ -86,6 +102,8 @@ export async function storeContract(t: Test, database: string): Promise<void> {
         'token.remove abc',
         'token.create abc',
         'mapping.remove tcp/10001',
+        'mapping.update tcp/10001',
+        'mapping.update tcp/10001',
         'mapping.create tcp/10001',
         'mapping.create tcp/10022',
         'mapping.create udp/10022',

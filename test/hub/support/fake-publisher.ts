@@ -31,6 +31,13 @@ export class FakePublisher implements Publisher {
     this.#states.set(key, stateOf(mapping, 'api'));
   }
 
+  async republish(mapping: Mapping): Promise<boolean> {
+    const key = mappingKey(mapping);
+    const before = this.#states.get(key);
+    if (before !== undefined) this.#states.set(key, { ...before, mapping });
+    return await Promise.resolve(before !== undefined);
+  }
+
   async withdraw(protocol: Protocol, port: number): Promise<boolean> {
     const key = mappingKey({ protocol, port });
     const server = this.#servers.get(key);

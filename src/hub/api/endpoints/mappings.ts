@@ -7,7 +7,7 @@ import type { ApiParts } from '../parts.ts';
 import { Refusal } from '../refusal.ts';
 import * as schemas from '../schemas.ts';
 import { clientView, mappingView } from '../views.ts';
-import { mappingFrom } from '../wish.ts';
+import { changedMapping, mappingFrom } from '../wish.ts';
 
 /** Mappings, as resources and in the shape of `/api/mapping/…`. */
 export function mappingEndpoints({ keeper, ledger, store, tunnelEnabled }: ApiParts): Endpoint[] {
@@ -83,6 +83,22 @@ export function mappingEndpoints({ keeper, ledger, store, tunnelEnabled }: ApiPa
       answer: { status: 200, description: 'The mapping.', schema: schemas.mapping },
       refusals: ['NOT_FOUND'],
       handle: ({ params }) => ({ data: view(find(params)) }),
+    }),
+    endpoint({
+      method: 'PATCH',
+      path: '/api/v1/mappings/{protocol}/{port}',
+      summary: 'Changes a mapping; what is left out stays as it is',
+      role: 'manage',
+      style: 'resource',
+      params: schemas.mappingPath,
+      body: schemas.mappingChange,
+      answer: { status: 200, description: 'What it is now.', schema: schemas.mapping },
+      refusals: ['NOT_FOUND', 'PORT_TAKEN', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
+      handle: async ({ params, body, author }) => {
+        const changed = await keeper.update(params.protocol, params.port, (mapping) => changedMapping(mapping, body), author);
+        if (changed === null) throw unknown(params);
+        return { data: view(changed) };
+      },
     }),
     endpoint({
       ...REMOVE,
