@@ -69,7 +69,9 @@ function tune(config: Config, tuning: NativeTuning): Config {
   }
   if (tuning.earlyData === true) config.enableEarlyData();
   if (tuning.datagrams === true) config.enableDgram(true, MOST_DATAGRAMS, MOST_DATAGRAMS);
-  config.enablePacing(false);
+  // With CUBIC and Reno, packets that quiche does not pace count as sent when the first of a window was, once that is small: its round-trip time grows without
+  // end, and it forgets no packet any more (docs/MEASURED.md).
+  config.enablePacing(congestion !== 'bbr');
   config.setDisableActiveMigration(false);
   // The tunnel bounds streams and bytes itself (protocol/credit.ts): quiche's own windows collapse once they are used up, and it never repeats a
   // lost MAX_STREAMS.
@@ -85,14 +87,13 @@ function tune(config: Config, tuning: NativeTuning): Config {
 }
 
 /**
- * The layer below keeps the pace (packetization/delivery.ts), and quiche must not stand in its way: it sees no loss, so that its window only grows. It begins
- * with ten packets of the largest size that both sides name; a peer without blocks names that of a datagram, and then all is as usual.
+ * The layer below keeps the pace (packetization/delivery.ts), and quiche must not stand in its way: it sees next to no loss. It begins with ten packets of the
+ * largest size that both sides name, and BBR's window has never less than four; a peer without blocks names that of a datagram, and then all is as usual.
  */
 function openWide(config: Config): void {
   config.setMaxRecvUdpPayloadSize(LARGEST_NAMED);
   config.setMaxSendUdpPayloadSize(LARGEST_NAMED);
-  config.setCcAlgorithmName('cubic');
-  config.enableHystart(false);
+  config.setCcAlgorithmName('bbr');
 }
 
 /** Bytes of UDP payload that pass nearly everywhere: IPv6's 1280-byte links aside, 1350 is what Google's QUIC measured as safe. */
@@ -102,8 +103,8 @@ const MAX_DATAGRAM = 1350;
  * loopback, what carries it by itself.
  */
 export const DATAGRAM_SIZES: readonly number[] = [MAX_DATAGRAM, 1452, 1472, 8220, 16_411];
-/** Bytes: a tenth of the first window, which a path of 1 Gbit/s and 100 ms does not fill. */
-const LARGEST_NAMED = 1_600_000;
+/** Bytes: a quarter of the least window, which a path of 1 Gbit/s and 100 ms does not fill. */
+const LARGEST_NAMED = 4_000_000;
 const UNLIMITED = 2 ** 50;
 /** DATAGRAM frames that wait in each direction: some turns' worth. */
 const MOST_DATAGRAMS = 1024;
