@@ -9,6 +9,7 @@ import type { QuicConnection } from './connection.ts';
 import { clientShardKeys, Greeting, type GreetingOutcome } from './greeting.ts';
 import type { QuicOptions } from './link-settings.ts';
 import { QuicLink } from './link.ts';
+import { Reminder } from './reminder.ts';
 import type { Ticket } from './tickets.ts';
 
 /**
@@ -21,6 +22,7 @@ export class EarlyGreeting extends Greeting {
   readonly #handshake: ClientHandshake;
   readonly #nonce: Uint8Array;
   readonly #link: QuicLink;
+  readonly #reminder = new Reminder();
 
   /** `ticket.chain` has been judged as the server's. */
   constructor(
@@ -61,7 +63,7 @@ export class EarlyGreeting extends Greeting {
     } catch (error) {
       return this.fail(asQtunnelError(error));
     }
-    this.reminder.start(this.connection.clock.now(), 0);
+    this.#reminder.start(this.connection.clock.now());
   }
 
   override onReceived(now: number): void {
@@ -70,12 +72,12 @@ export class EarlyGreeting extends Greeting {
 
   override onTurn(now: number): void {
     if (this.isOver(now)) return super.onTurn(now);
-    this.remind(now);
+    if (this.#reminder.poll(now)) this.connection.ping();
     this.#link.onTurn(now);
   }
 
   override deadline(now: number): number {
-    return Math.min(super.deadline(now), this.#link.deadline(now));
+    return Math.min(super.deadline(now), this.#reminder.deadline, this.#link.deadline(now));
   }
 
   override onMove(local: UdpAddress): void {

@@ -19,7 +19,6 @@ import { type QuicOptions, settingsOf } from './link-settings.ts';
 import { QuicLink } from './link.ts';
 import type { UdpAddress } from '../udp/socket.ts';
 import type { DirectionKeys } from './packetization/packetizer.ts';
-import { Reminder } from './reminder.ts';
 import type { Stage } from './stage.ts';
 
 /** What comes of a greeting. Exactly one of `onLink` and `onFailure` is called, once. */
@@ -38,8 +37,6 @@ export abstract class Greeting implements Stage {
   protected readonly control: ControlStream;
   /** What the peer is told; made once the path's round trip is known. */
   protected settings: LinkSettings;
-  /** A client starts it when it waits for WELCOME. */
-  protected readonly reminder = new Reminder();
   readonly #deadline: number;
 
   constructor(connection: QuicConnection, options: QuicOptions, outcome: GreetingOutcome, timeout: number) {
@@ -66,10 +63,7 @@ export abstract class Greeting implements Stage {
   }
 
   onTurn(now: number): void {
-    if (!this.isOver(now)) {
-      this.remind(now);
-      return this.#flush();
-    }
+    if (!this.isOver(now)) return this.#flush();
     const what = this.connection.established
       ? 'The QUIC handshake was completed but the peer said nothing after it'
       : 'No answer over UDP';
@@ -77,7 +71,7 @@ export abstract class Greeting implements Stage {
   }
 
   deadline(_now: number): number {
-    return Math.min(this.#deadline, this.reminder.deadline);
+    return this.#deadline;
   }
 
   onMove(_local: UdpAddress): void {
@@ -91,10 +85,6 @@ export abstract class Greeting implements Stage {
   /** Whether the peer has had its time. */
   protected isOver(now: number): boolean {
     return now >= this.#deadline;
-  }
-
-  protected remind(now: number): void {
-    if (this.reminder.poll(now)) this.connection.ping();
   }
 
   protected fail(error: QtunnelError): void {
@@ -157,7 +147,6 @@ export class ClientGreeting extends Greeting {
     this.connection.packetizer.acceptBlocks(clientShardKeys(context.hmac, context.nonce).fromPeer);
     this.#handshake = new ClientHandshake(context, this.#linkId);
     this.control.send(this.#handshake.hello);
-    this.reminder.start(this.connection.clock.now());
   }
 
   protected onAnswer(type: number, payload: Uint8Array): void {

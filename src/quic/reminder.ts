@@ -1,6 +1,7 @@
 /**
- * When a client that waits for WELCOME has one more packet acknowledged, which is what shows quiche that what it sent before is lost, HELLO among it. Its own time for that is three times the first round trip that it measured,
- * which is seconds when the server was just being started; and what was sent early and refused it takes for under way until then.
+ * When a client with a ticket that waits for WELCOME has one more packet acknowledged, which is what shows quiche that what it sent before is lost, HELLO among it. Its own time for that is three
+ * times the first round trip that it measured, which is seconds when the server was just being started; and what was sent early and refused it takes for under way until then. A client without a
+ * ticket waits: what shows HELLO's loss by small packets would bring a link up on a path that takes no full datagrams.
  */
 export class Reminder {
   #wait = FIRST;
@@ -11,9 +12,9 @@ export class Reminder {
     return this.#at;
   }
 
-  /** `now` is milliseconds of a steady clock; the first packet is due `wait` later. */
-  start(now: number, wait = FIRST): void {
-    this.#at = now + wait;
+  /** The first packet is due at once; `now` is milliseconds of a steady clock. */
+  start(now: number): void {
+    this.#at = now;
   }
 
   /** Whether a packet is due. */

@@ -206,7 +206,8 @@ for (const ending of ['the certificate', 'the user'] as const) {
     await world.drive(() => link.link.state === 'closed', 'the end');
     await world.clock.advance(10 * DELAY);
     t.ok(answered);
-    t.ok(sent < 1_500, `${sent} bytes`);
+    // CONNECTION_CLOSE, some times; what was written would be 5,000 bytes more.
+    t.ok(sent < 3_000, `${sent} bytes`);
     t.equal(world.failures.filter(({ error }) => /secret/.test(error.message)).length, 0, 'no HELLO has come');
   });
 }
