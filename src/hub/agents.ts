@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { QtunnelError } from '../errors.ts';
 import type { Link, LinkStream } from '../link/link.ts';
+import { setPatientTimer } from '../link/patient-timer.ts';
 import { VERSION as SOFTWARE } from '../version.ts';
 import { JsonLines } from './json-lines.ts';
 import type { Mapping } from './mapping.ts';
@@ -171,6 +172,7 @@ export class Agents {
       endIfDead(before);
       this.#queue(name, before);
       this.#tellWaiting(before, member);
+      if (before.hasSuccessor) endUnlessHeard(before);
     }
     const problems = await this.#handler.onActive(member);
     if (this.#active.get(name) !== member) return;
@@ -264,8 +266,20 @@ class Member {
 
 /** What is open on the link of a process that was killed would otherwise wait for `-idle-timeout`. */
 function endIfDead({ link, hasSuccessor }: Member): void {
-  if (!hasSuccessor || link.state !== 'stalled') return;
-  link.close(new QtunnelError('LINK_LOST', 'The agent was started again, and its process before is not heard any more.'));
+  if (hasSuccessor && link.state === 'stalled') link.close(notHeard());
+}
+
+/** An agent that lives acknowledges that it waits; who has been let in through the link of one that was killed is told soon, and can try again. */
+function endUnlessHeard({ link }: Member): void {
+  const before = link.stats();
+  const patience = Math.max(PATIENCE, 3 * (before.rtt || 0));
+  setPatientTimer(() => {
+    if (link.state !== 'closed' && link.stats().bytesReceived === before.bytesReceived) link.close(notHeard());
+  }, patience);
+}
+
+function notHeard(): QtunnelError {
+  return new QtunnelError('LINK_LOST', 'The agent was started again, and its process before is not heard any more.');
 }
 
 /** A link that is not heard may come back, but nobody should wait for that at a public port. */
@@ -309,4 +323,6 @@ const TELLING_PACKETS = 1_000;
 /** Milliseconds that one registration is worth, and how many may come at once. */
 const PACE = 1_000;
 const BURST = 20;
+/** Milliseconds, or three round trips: as for links to one of several servers. */
+const PATIENCE = 600;
 const NOBODY: ReadonlySet<string> = new Set();

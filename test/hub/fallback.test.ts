@@ -6,7 +6,7 @@ import { UdpRelay } from '../support/udp-relay.ts';
 import { isReady, startAgent, startHub, stateOf } from './hubs.ts';
 
 void test('UDP stops passing: the agent’s ports move to its link over TLS, and back when UDP passes again; what is open stays', async (t) => {
-  const hub = await startHub(t, { keepalive: 200 });
+  const hub = await startHub(t);
   const relay = await UdpRelay.open(t, hub.settings.tunnel.listen.port, await freePort());
   await listen(t, (socket) => forward(socket, hub.settings.tunnel.listen.port), relay.port);
   const port = await freePort();
@@ -43,7 +43,8 @@ void test('UDP stops passing: the agent’s ports move to its link over TLS, and
 });
 
 void test('what is open on the link of a killed agent is reset once the agent was started again and the link is silent', async (t) => {
-  const hub = await startHub(t, { keepalive: 200 });
+  // Before the link counts as stalled, it ends in another way.
+  const hub = await startHub(t, { idleTimeout: 2_400 });
   const relay = await UdpRelay.open(t, hub.settings.tunnel.listen.port);
   const port = await freePort();
   const wishes = [`${port}:127.0.0.1:${await echoServer(t)}`];
