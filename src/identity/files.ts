@@ -66,7 +66,7 @@ export interface StagedFile {
   discard(): Promise<void>;
 }
 
-export async function stageFile(path: string, text: string, mode: number): Promise<StagedFile> {
+export async function stageFile(path: string, text: string | Uint8Array, mode: number): Promise<StagedFile> {
   const staged = temporaryNameFor(path);
   const discard = () => rm(staged, { force: true });
   try {

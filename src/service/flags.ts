@@ -3,6 +3,9 @@ import { AGENT_FLAGS, HUB_FLAGS } from '../hub/flags.ts';
 
 /** What can be a service: the tunnels of `qtunnel` itself, a hub, or an agent. */
 export type Kind = 'tunnels' | 'hub' | 'agent';
+/** The service managers of Linux, macOS and Windows. */
+export const MANAGER_NAMES = ['systemd', 'launchd', 'windows'] as const;
+export type ManagerName = (typeof MANAGER_NAMES)[number];
 export const VERBS = ['install', 'uninstall', 'status'] as const;
 export type Verb = (typeof VERBS)[number];
 
@@ -20,12 +23,21 @@ const DRY_RUN: FlagShape = {
   scope: 'command',
   kind: 'boolean',
   default: 'false',
-  help: 'print the unit and change nothing',
+  help: 'print what would be installed and the commands for it, and change nothing',
+};
+const MANAGER: FlagShape = {
+  name: 'manager',
+  group: 'Service',
+  scope: 'command',
+  kind: 'enum',
+  choices: MANAGER_NAMES,
+  computed: "this platform's",
+  help: "with -dry-run: print another platform's",
 };
 const HELP = findFlag('help')!;
 
 /** The flags of `qtunnel service` itself. */
-export const SERVICE_FLAGS: readonly FlagShape[] = [NAME_FLAG, DRY_RUN, HELP];
+export const SERVICE_FLAGS: readonly FlagShape[] = [NAME_FLAG, DRY_RUN, MANAGER, HELP];
 
 /** The flags that a service of this kind is run with. */
 export function flagsOfKind(kind: Kind): readonly FlagShape[] {

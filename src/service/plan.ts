@@ -14,8 +14,10 @@ import { flagsOfKind, type Kind } from './flags.ts';
 /** A service to be installed. */
 export interface Plan {
   readonly kind: Kind;
-  /** Of the unit, without `.service`. */
+  /** What the service manager calls it: of a systemd unit, without `.service`. */
   readonly unit: string;
+  /** The folder for what it has to remember. */
+  readonly state: string;
   /** The command line after `qtunnel`, with absolute paths and no secret. */
   readonly words: readonly string[];
   /** Files that it reads, now and at each reload. */
@@ -31,6 +33,16 @@ export interface Plan {
   readonly warnings: readonly string[];
 }
 
+/** Where the services of a manager keep what they remember. */
+export interface Home {
+  folder(unit: string): string;
+  /** How a service learns of it: `STATE_DIRECTORY` in its environment, or by its flags where a manager gives no environment; then its log goes to a file there as well. */
+  readonly toldBy: 'environment' | 'flags';
+}
+
+/** systemd's (StateDirectory). */
+export const VAR_LIB: Home = { folder: (unit) => `/var/lib/${unit}`, toldBy: 'environment' };
+
 type Given = ReadonlyMap<string, LayerValue>;
 
 /**
@@ -39,11 +51,19 @@ type Given = ReadonlyMap<string, LayerValue>;
  * @param environment of who installs; the service does not have it.
  * @throws QtunnelError `USAGE`, `CONFIG_INVALID`, `FILE_UNREADABLE`: what the command itself would refuse, and a secret on the command line.
  */
-export async function planService(kind: Kind, name: string | null, given: Given, environment: Environment): Promise<Plan> {
+export async function planService(
+  kind: Kind,
+  name: string | null,
+  given: Given,
+  environment: Environment,
+  home: Home = VAR_LIB,
+): Promise<Plan> {
   const unit = unitName(kind, name);
+  const state = home.folder(unit);
+  const told = home.toldBy === 'environment' ? state : UNSETTLED;
   refuseSecrets(kind, given);
   const absolute = new Map([...given].map(([flag, value]) => [flag, withAbsolutePath(flagOf(kind, flag), value)]));
-  const { tunnels, ofProcess, ports, files, database } = await settle(kind, absolute, { STATE_DIRECTORY: stateFolder(unit) });
+  const { tunnels, ofProcess, ports, files, database } = await settle(kind, absolute, { STATE_DIRECTORY: told });
   const conf = absolute.get('conf')?.value as string | undefined;
   const read = [...(conf === undefined ? [] : [conf]), ...(await Promise.all(tunnels.map(filesOf))).flat(), ...files];
   const folders = [
@@ -54,9 +74,15 @@ export async function planService(kind: Kind, name: string | null, given: Given,
   return {
     kind,
     unit,
-    words: [...(kind === 'tunnels' ? [] : [kind]), ...supervised(absolute), ...wordsOf(kind, absolute)],
+    state,
+    words: [
+      ...(kind === 'tunnels' ? [] : [kind]),
+      ...supervised(absolute),
+      ...wordsOf(kind, absolute),
+      ...(home.toldBy === 'flags' ? homeFlags(unit, state, tunnels, ofProcess) : []),
+    ],
     reads: unique(read.map((file) => path.resolve(file))),
-    writes: unique(folders.map((folder) => path.resolve(folder))).filter((folder) => !isWithin(stateFolder(unit), folder)),
+    writes: unique(folders.map((folder) => path.resolve(folder))).filter((folder) => !isWithin(told, folder)),
     lowPorts: [...ports, ofProcess.metrics?.port ?? 0].some((port) => port > 0 && port < FIRST_FREE_PORT),
     drainTimeout: Math.max(...tunnels.map(({ drainTimeout }) => drainTimeout)),
     maxConnections: tunnels.reduce((sum, { maxConnections }) => sum + maxConnections, 0),
@@ -72,11 +98,6 @@ export function unitName(kind: Kind, name: string | null): string {
   return ['qtunnel', ...(kind === 'tunnels' ? [] : [kind]), ...(name === null ? [] : [name])].join('-');
 }
 
-/** What systemd makes for the unit (StateDirectory). */
-export function stateFolder(unit: string): string {
-  return `/var/lib/${unit}`;
-}
-
 export function isWithin(folder: string, file: string): boolean {
   return file === folder || file.startsWith(folder === '/' ? folder : `${folder}/`);
 }
@@ -86,7 +107,7 @@ function refuseSecrets(kind: Kind, given: Given): void {
     const isSecret = flagOf(kind, name).secret === true && (name !== 'database' || hasPassword(String(value)));
     if (!isSecret) continue;
     const instead = name === 'secret' ? 'use -secret-file' : `write it into a file for -conf, as ${name}`;
-    throw new QtunnelError('USAGE', `${where}: other users of this machine can read a service's unit; ${instead}`);
+    throw new QtunnelError('USAGE', `${where}: other users of this machine can read a service's command line; ${instead}`);
   }
 }
 
@@ -132,6 +153,13 @@ function supervised(given: Given): string[] {
   return given.has('supervise') ? [] : ['-supervise'];
 }
 
+/** Those that are not settled otherwise. */
+function homeFlags(unit: string, state: string, tunnels: readonly TunnelSettings[], { logto }: ProcessSettings): string[] {
+  const unsettled = tunnels.every(({ stateDir }) => stateDir === UNSETTLED);
+  const log = path.win32.join(state, `${unit}.log`);
+  return [...(unsettled ? [`-state-dir=${state}`] : []), ...(logto === 'stderr' ? [`-logto=${log}`] : [])];
+}
+
 function wordsOf(kind: Kind, given: Given): string[] {
   return [...given].map(([name, { value }]) => {
     const text = String(formatValue(flagOf(kind, name), value as never));
@@ -160,4 +188,6 @@ function unique(texts: readonly string[]): string[] {
   return [...new Set(texts)];
 }
 
+/** For the state folder, to see whether anything else says what it is. */
+const UNSETTLED = '/unsettled';
 const FIRST_FREE_PORT = 1024;

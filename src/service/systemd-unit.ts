@@ -1,9 +1,7 @@
+import { descriptors, END_SECONDS, MARK, type Program } from './manager.ts';
 import { isWithin, type Plan } from './plan.ts';
 
-/** How the command is started: Node and its script, absolute. */
-export interface Program {
-  readonly node: string;
-  readonly script: string;
+export interface NotifyingProgram extends Program {
   /** Whether the process can tell systemd how it is. */
   readonly notifies: boolean;
 }
@@ -14,13 +12,10 @@ export interface Program {
  * The user is a fixed one and not `DynamicUser`: it reads secrets and certificates itself, again at each reload, so these files have to belong to somebody who is
  * there before the service is. (`LoadCredential` would copy them once, at the start.) V8 makes machine code at run time, so there is no `MemoryDenyWriteExecute`.
  */
-export function systemdUnit(plan: Plan, program: Program): string {
+export function systemdUnit(plan: Plan, program: NotifyingProgram): string {
   const sections = SECTIONS.map(([title, lines]) => [`[${title}]`, ...lines(plan, program)].join('\n'));
-  return `${MARK}\n${sections.join('\n\n')}\n`;
+  return `# ${MARK}\n${sections.join('\n\n')}\n`;
 }
-
-/** The first line of every unit that was made here; others are let be. */
-export const MARK = '# Made by qtunnel service install; qtunnel service uninstall removes it.';
 
 /** Whom services run as. */
 export const USER = 'qtunnel';
@@ -34,8 +29,8 @@ function unitLines({ kind, unit }: Plan): string[] {
   ];
 }
 
-function serviceLines(plan: Plan, program: Program): string[] {
-  const { unit, writes, drainTimeout, maxConnections, lowPorts } = plan;
+function serviceLines(plan: Plan, program: NotifyingProgram): string[] {
+  const { unit, writes, drainTimeout, lowPorts } = plan;
   const capability = lowPorts ? 'CAP_NET_BIND_SERVICE' : '';
   return [
     ...(program.notifies ? ['Type=notify', 'NotifyAccess=main', 'WatchdogSec=30s'] : ['Type=exec']),
@@ -47,7 +42,7 @@ function serviceLines(plan: Plan, program: Program): string[] {
     'RestartSec=2s',
     // What the user has to correct does not correct itself.
     'RestartPreventExitStatus=2',
-    `LimitNOFILE=${Math.max(LEAST_DESCRIPTORS, maxConnections * DESCRIPTORS_EACH)}`,
+    `LimitNOFILE=${descriptors(plan)}`,
     `User=${USER}`,
     `Group=${USER}`,
     `StateDirectory=${unit}`,
@@ -73,7 +68,7 @@ function quoted(word: string): string {
   return `"${plain.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n').replaceAll('\t', '\\t')}"`;
 }
 
-type Section = readonly [title: string, lines: (plan: Plan, program: Program) => string[]];
+type Section = readonly [title: string, lines: (plan: Plan, program: NotifyingProgram) => string[]];
 
 const SECTIONS: readonly Section[] = [
   ['Unit', unitLines],
@@ -109,8 +104,3 @@ const HARDENING = [
 ];
 
 const HOMES = ['/home', '/root', '/run/user'];
-/** Beyond -drain-timeout, to close what is there. */
-const END_SECONDS = 10;
-/** One on each side, and over TLS one more. */
-const DESCRIPTORS_EACH = 4;
-const LEAST_DESCRIPTORS = 65_536;

@@ -17,6 +17,7 @@ test('what the last word may become', async (t) => {
     ['service install a', ['agent']],
     ['service install agent -serv', ['-server=']],
     ['service uninstall -', ['-name=', '-help']],
+    ['service install agent -manager=l', ['-manager=launchd']],
     ['-qui', ['-quic']],
     ['--qui', ['--quic']],
     ['-quic -secret', ['-secret=', '-secret-file=']],

@@ -2,7 +2,6 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'tap';
 import { type Account, obstacleFor } from '../../src/service/access.ts';
-import { instructions } from '../../src/service/elsewhere.ts';
 import { planService, unitName } from '../../src/service/plan.ts';
 import { systemdUnit } from '../../src/service/systemd-unit.ts';
 import { qtunnel } from '../cli/command.ts';
@@ -54,7 +53,10 @@ test('a secret on the command line is refused, and nothing is printed', async (t
     const { code, stdout, stderr } = await qtunnel(t, ['service', 'install', ...words, '-dry-run']);
     t.equal(code, 2);
     t.equal(stdout, '');
-    t.match(stderr, /other users of this machine can read a service's unit; (use -secret-file|write it into a file for -conf)/);
+    t.match(
+      stderr,
+      /other users of this machine can read a service's command line; (use -secret-file|write it into a file for -conf)/,
+    );
     t.notMatch(stderr, 'hunter2');
   }
 });
@@ -66,7 +68,7 @@ test('qtunnel service -help fits 80 columns and has its flags', async (t) => {
     stdout.split('\n').filter((line) => line.length > 80),
     [],
   );
-  for (const words of ['-dry-run', '-name=NAME', 'install', 'uninstall', 'status']) t.match(stdout, words);
+  for (const words of ['-dry-run', '-manager', '-name=NAME', 'install', 'uninstall', 'status']) t.match(stdout, words);
 });
 
 test('what is wrong with the command is said at once', async (t) => {
@@ -148,15 +150,9 @@ test('no word of a command line means anything to systemd', { skip: missing('sys
   t.equal(await run(t, 'systemd-analyze', ['verify', path.join(folder, 'x.service')]), '');
 });
 
-test('names of units; elsewhere than on Linux there are instructions', async (t) => {
+test('names of units', async (t) => {
   t.same(
     [unitName('tunnels', null), unitName('tunnels', 'a'), unitName('hub', null), unitName('agent', 'b')],
     ['qtunnel', 'qtunnel-a', 'qtunnel-hub', 'qtunnel-agent-b'],
   );
-  const plan = await planService('tunnels', null, new Map([['quic', { where: '-quic', value: true }]]), {});
-  t.match(
-    instructions('darwin', plan, '/node', '/q<1>'),
-    '<string>/q&lt;1&gt;</string>\n    <string>-supervise</string>\n    <string>-quic</string>',
-  );
-  t.match(instructions('win32', plan, 'node.exe', 'q.js'), '  node.exe\n  q.js\n  -supervise\n  -quic\n');
 });
