@@ -12,18 +12,19 @@ export interface AgentTarget extends Target {
   startAgent(): Qtunnel;
 }
 
-/** A mapping of the hub's through an agent, made over the API as a user would. */
-export function throughAgent(name: string, mode: readonly string[]): Contender<AgentTarget> {
+/** A mapping of the hub's through an agent, made over the API as a user would, over this transport and no other. */
+export function throughAgent(name: string, transport: 'quic' | 'tls'): Contender<AgentTarget> {
+  const { ofHub, ofAgent } = FLAGS[transport];
   return {
     name,
     needs: {},
     absence,
     start: async (stage) => {
       const { client } = stage.site;
-      await startHub(stage, mode);
+      await startHub(stage, ofHub);
       const agents: Qtunnel[] = [];
       const startAgent = (): Qtunnel => {
-        const agent = run(stage, 'server', ['agent', `-server=${client.address}:${LINK_PORT}`, ...mode]);
+        const agent = run(stage, 'server', ['agent', `-server=${client.address}:${LINK_PORT}`, ...ofAgent]);
         agents.push(agent);
         return agent;
       };
@@ -69,6 +70,10 @@ function run({ folder, add }: Stage, end: End, [command, ...flags]: readonly str
   return add(end, (options) => new Qtunnel(process.execPath, args, { ...options, env: { QTUNNEL_SECRET: 'of the bench' } }));
 }
 
+const FLAGS = {
+  quic: { ofHub: [], ofAgent: ['-fallback=false'] },
+  tls: { ofHub: ['-quic=false'], ofAgent: ['-quic=false'] },
+} as const;
 /** Each stands in a namespace where nobody else has it. */
 const LINK_PORT = 9000;
 const PUBLIC_PORT = 10022;

@@ -30,7 +30,7 @@ export const DIRECT: Contender = direct('direct TCP');
 export const DIRECT_ON_WAN: readonly Contender[] = [direct('direct TCP cubic', 'cubic'), direct('direct TCP bbr', 'bbr')];
 
 /** Ways of having a public port lead to a service inside, through an agent. */
-export const AGENTS = [throughAgent('qtunnel hub, QUIC', []), throughAgent('qtunnel hub, TLS', ['-quic=false'])] as const;
+export const AGENTS = [throughAgent('qtunnel hub, QUIC', 'quic'), throughAgent('qtunnel hub, TLS', 'tls')] as const;
 
 /** Ways of having a port of a public server lead to a service that is elsewhere, in the order of the tables. */
 export const HUBS: readonly Contender[] = [...AGENTS, sshReverse, hubDirect('qtunnel hub, direct'), haproxy, nftables];
