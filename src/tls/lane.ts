@@ -37,8 +37,8 @@ export class Lane {
   #queue: ReceiveQueue | null = null;
   /** Where the peer's bytes on the stream's own connection begin; `UNKNOWN` before its ATTACH. */
   #attachedAt = UNKNOWN;
-  /** The peer's direction ends with what comes here. */
-  #endsHere = false;
+  /** The peer's ATTACH has said that its direction ends with what comes here. */
+  endsHere = false;
   #finReceived = false;
 
   constructor(host: LaneHost, id: number) {
@@ -82,7 +82,7 @@ export class Lane {
 
   /** Whether the peer's direction has come to its end here. */
   get hasEnded(): boolean {
-    return this.#finReceived || (this.#endsHere && this.isComplete);
+    return this.#finReceived || (this.endsHere && this.isComplete);
   }
 
   /** A connection is under way: what there is in bulk waits for it, on both sides, and leaves the control connection to others. */
@@ -129,7 +129,7 @@ export class Lane {
 
   /** @throws QtunnelError `PROTOCOL_VIOLATION` */
   handleFin(): void {
-    if (this.#finReceived || (this.isAttached && !this.#endsHere)) throw this.#violation('sent FIN where it does not belong');
+    if (this.#finReceived || (this.isAttached && !this.endsHere)) throw this.#violation('sent FIN where it does not belong');
     this.#finReceived = true;
   }
 
@@ -142,7 +142,7 @@ export class Lane {
     if (this.isAttached || offset < this.received || offset > this.#granted || (this.#finReceived && !ended))
       throw this.#violation('sent ATTACH where it does not belong');
     this.#attachedAt = offset;
-    this.#endsHere = ended;
+    this.endsHere = ended;
   }
 
   read(into: Uint8Array): number {

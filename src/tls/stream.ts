@@ -32,7 +32,7 @@ export interface StreamHost {
  *     write ─▶ sendData ──┘ as far as there is room; onDrain ─▶ onWritable
  *
  * It has ended when its end was read and FIN was handed to the kernel; from then on, and after a reset, it is `over` and calls nobody. Its connection is
- * free as soon as FIN was written and received, whatever is still unread.
+ * free as soon as FIN was written and received, or is to come by the lane, whatever is still unread.
  * While the connection is paused nothing is heard on it from the peer, a reset included: it is found when the reader reads on.
  */
 export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
@@ -274,6 +274,11 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     return this.#lane === null || this.#lane.isAttached;
   }
 
+  /** Whether nothing more comes on the stream's own connection, though its lane may have been overtaken and be incomplete. */
+  get #isHeardOut(): boolean {
+    return this.#finReceived || this.#lane?.endsHere === true;
+  }
+
   /** Whether the server may have been through with the stream before it heard of its connection. */
   get #isNotNeeded(): boolean {
     return this.#finSent && this.#lane !== null && !this.#lane.isAttached;
@@ -360,7 +365,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
 
   #releaseIfDone(): void {
     const connection = this.#connection;
-    if (connection === null || !this.#finSent || !this.#finReceived || !this.#isAttached) return;
+    if (connection === null || !this.#finSent || !this.#isHeardOut || !this.#isAttached) return;
     this.#connection = null;
     if (this.#paused) connection.resume();
     this.#host.release(connection);

@@ -160,6 +160,34 @@ void test('a connection that comes when its stream is over is used again', async
   t.equal(client.link.state, 'up');
 });
 
+for (const opens of ['client', 'server'] as const) {
+  void test(`a connection that is free before all of the ${opens}’s stream has come by its lane is given back, and nothing is lost`, async (t) => {
+    const { client, server, relay } = await ready(t);
+    const [opener, taker] = opens === 'client' ? [client, server] : [server, client];
+    const opened = open(opener.link);
+    await opened.write(Buffer.from('x'));
+    const { recorder: taken } = await taker.accept();
+    await taken.until('the beginning', () => taken.text === 'x');
+    const [atClient, atServer] = opens === 'client' ? [opened, taken] : [taken, opened];
+    const [up, down] = [randomBytes(300_000), randomBytes(3000)];
+    // What the server says by the lane is overtaken by what it says on the connection.
+    relay.connections[0]!.server.pause();
+    await atServer.write(down);
+    atServer.stream.end();
+    await atClient.write(up);
+    atClient.stream.end();
+    await atServer.until('all', () => atServer.ended);
+    await eventually('the server to be ready for another stream', () => idle(server) === connections(server) - 1);
+    await eventually('the client to have it back', () => warm(client) === connections(client) - 1);
+    t.equal(client.link.streams, 1);
+    relay.connections[0]!.server.resume();
+    await atClient.end();
+    t.ok(atClient.bytes.subarray(opens === 'client' ? 0 : 1).equals(down));
+    t.ok(atServer.bytes.subarray(opens === 'client' ? 1 : 0).equals(up));
+    await eventually('both to be through', () => client.link.streams + server.link.streams === 0);
+  });
+}
+
 void test('a stream goes on in its lane when there is no connection to be had', async (t) => {
   const { client, server, relay } = await ready(t);
   relay.refuse();
