@@ -2,7 +2,7 @@ import type { Connection as QuicheConnection, PathStats, RecvInfo } from '@matri
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
 import { LISTEN, MOST_LISTENING, wasHeldUp } from '../protocol/held-up.ts';
-import type { UdpAddress, UdpSocket } from '../udp/socket.ts';
+import { isSamePeer, type UdpAddress, type UdpSocket } from '../udp/socket.ts';
 import { AckDelay } from './ack-delay.ts';
 import type { Clock, Timer } from './clock.ts';
 import { CLOSE, closeReason, type CloseCode } from './close.ts';
@@ -373,7 +373,7 @@ export class QuicConnection {
    * a forwarder of copies could turn the answers away until the next such packet, which whoever can do that could do anyway.
    */
   #handleElsewhere(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
-    const known = from.port === this.peer.port && from.host === this.peer.host;
+    const known = isSamePeer(from, this.peer);
     const before = known ? 0 : this.count().recv;
     const isGenuine = this.packetizer.handleDatagram(bytes, offset, length);
     if (known || isGenuine || (this.#established && this.count().recv > before)) this.peer = from;

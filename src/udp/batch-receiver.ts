@@ -1,4 +1,5 @@
 import { CMSG, IOVEC, type Libc, MMSGHDR, MSG, MSG_DONTWAIT, SOCKADDR, SOL_UDP, UDP_GRO } from './libc.ts';
+import { localIn, PACKET_INFO_SPACE, readLocal } from './packet-info.ts';
 import { readSockaddr } from './sockaddr.ts';
 import type { UdpAddress, UdpHandler } from './socket.ts';
 
@@ -13,17 +14,24 @@ export class BatchReceiver {
   readonly #names: Buffer = Buffer.allocUnsafeSlow(SLOTS * SOCKADDR);
   readonly #nameView: DataView;
   readonly #controls: Buffer = Buffer.allocUnsafeSlow(SLOTS * CONTROL_SPACE);
-  /** By the bytes of `struct sockaddr`: to spell an address out costs more than to find it, and strangers come from many. */
+  readonly #controlView: DataView;
+  /** By the bytes of `struct sockaddr` and of the local address: to spell an address out costs more than to find it, and strangers come from many. */
   readonly #addresses = new Map<string, UdpAddress>();
   /** Slots that the last call has filled. */
   #filled = SLOTS;
+  /** What the control messages of a slot say: bytes of each datagram of a run, 0 for one alone; and where the local address is, of 0 bytes when it is not told. */
+  #segment = 0;
+  #localAt = 0;
+  #localLength = 0;
   #lastName: Buffer = Buffer.alloc(SOCKADDR);
+  #lastLocal: Buffer = Buffer.alloc(16);
   #last: UdpAddress = { host: '', port: 0 };
 
   constructor(libc: Libc, fd: number) {
     this.#libc = libc;
     this.#fd = fd;
-    this.#nameView = new DataView(this.#names.buffer, this.#names.byteOffset, this.#names.length);
+    this.#nameView = viewOf(this.#names);
+    this.#controlView = viewOf(this.#controls);
     for (let slot = 0; slot < SLOTS; slot++) this.#layOut(slot);
     const on = Buffer.alloc(4);
     on.writeInt32LE(1);
@@ -43,22 +51,11 @@ export class BatchReceiver {
   /** Hands what is in a slot on, datagram by datagram. */
   #deliver(slot: number, socket: Receiving): void {
     const length = this.#headers.readUInt32LE(slot * MMSGHDR + MSG.LENGTH);
+    this.#readControls(slot);
     const from = this.#sender(slot);
-    const step = this.#segment(slot, length);
+    const step = this.#segment || length;
     for (let at = 0; at < length; at += step)
       socket.handler.onDatagram(this.#payload, slot * SLOT + at, Math.min(step, length - at), from);
-  }
-
-  /** The same object for the same address. */
-  #addressAt(at: number, length: number): UdpAddress {
-    const key = this.#names.toString('latin1', at, at + length);
-    let address = this.#addresses.get(key);
-    if (address === undefined) {
-      if (this.#addresses.size >= MAX_ADDRESSES) this.#addresses.clear();
-      address = readSockaddr(this.#nameView, at);
-      this.#addresses.set(key, address);
-    }
-    return address;
   }
 
   #layOut(slot: number): void {
@@ -79,23 +76,53 @@ export class BatchReceiver {
     this.#headers.writeUInt32LE(CONTROL_SPACE, header + MSG.CONTROLLEN);
   }
 
-  #segment(slot: number, length: number): number {
-    const control = slot * CONTROL_SPACE;
-    const isGro =
-      this.#headers.readUInt32LE(slot * MMSGHDR + MSG.CONTROLLEN) >= CMSG.DATA + 4 &&
-      this.#controls.readInt32LE(control + CMSG.LEVEL) === SOL_UDP &&
-      this.#controls.readInt32LE(control + CMSG.TYPE) === UDP_GRO;
-    return isGro ? this.#controls.readInt32LE(control + CMSG.DATA) : length;
+  #readControls(slot: number): void {
+    this.#segment = this.#localLength = 0;
+    let at = slot * CONTROL_SPACE;
+    const end = at + this.#headers.readUInt32LE(slot * MMSGHDR + MSG.CONTROLLEN);
+    while (at + CMSG.DATA < end) {
+      const level = this.#controls.readInt32LE(at + CMSG.LEVEL);
+      const type = this.#controls.readInt32LE(at + CMSG.TYPE);
+      if (level === SOL_UDP && type === UDP_GRO) this.#segment = this.#controls.readInt32LE(at + CMSG.DATA);
+      else this.#noteLocal(at, level, type);
+      at += align(this.#controls.readUInt32LE(at + CMSG.LENGTH));
+    }
   }
 
+  #noteLocal(message: number, level: number, type: number): void {
+    const local = localIn(level, type);
+    if (local === null) return;
+    this.#localAt = message + local.at;
+    this.#localLength = local.length;
+  }
+
+  /** The same object for the same address. */
   #sender(slot: number): UdpAddress {
     const at = slot * SOCKADDR;
-    const length = this.#headers.readUInt32LE(slot * MMSGHDR + MSG.NAMELEN);
-    if (this.#lastName.compare(this.#names, at, at + length, 0, length) !== 0) {
-      this.#last = this.#addressAt(at, length);
-      this.#names.copy(this.#lastName, 0, at, at + length);
+    const end = at + this.#headers.readUInt32LE(slot * MMSGHDR + MSG.NAMELEN);
+    const localEnd = this.#localAt + this.#localLength;
+    const isLast =
+      this.#lastName.compare(this.#names, at, end, 0, end - at) === 0 &&
+      this.#lastLocal.compare(this.#controls, this.#localAt, localEnd, 0, this.#localLength) === 0;
+    if (!isLast) {
+      this.#last = this.#addressAt(at, end);
+      this.#names.copy(this.#lastName, 0, at, end);
+      this.#controls.copy(this.#lastLocal, 0, this.#localAt, localEnd);
     }
     return this.#last;
+  }
+
+  #addressAt(at: number, end: number): UdpAddress {
+    const local = this.#controls.toString('latin1', this.#localAt, this.#localAt + this.#localLength);
+    const key = this.#names.toString('latin1', at, end) + local;
+    let address = this.#addresses.get(key);
+    if (address === undefined) {
+      if (this.#addresses.size >= MAX_ADDRESSES) this.#addresses.clear();
+      address = readSockaddr(this.#nameView, at);
+      if (local !== '') address = { ...address, local: readLocal(this.#controlView, this.#localAt, this.#localLength) };
+      this.#addresses.set(key, address);
+    }
+    return address;
   }
 }
 
@@ -104,10 +131,19 @@ interface Receiving {
   readonly handler: UdpHandler;
 }
 
+function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, length);
+}
+
+/** CMSG_ALIGN. */
+function align(length: number): number {
+  return (length + 7) & ~7;
+}
+
 /** Buffers for one call: 16 joined runs are 1 MB, two milliseconds at 500 MB/s. */
 export const SLOTS = 16;
 /** Bytes: the largest datagram, or run that UDP_GRO makes. */
 const SLOT = 65_536;
-/** CMSG_SPACE of an int. */
-const CONTROL_SPACE = 24;
+/** CMSG_SPACE of an int, and of a local address. */
+const CONTROL_SPACE = 24 + PACKET_INFO_SPACE;
 const MAX_ADDRESSES = 4096;

@@ -28,6 +28,7 @@ import {
   SOL_UDP,
   UDP_SEGMENT,
 } from './libc.ts';
+import { askForLocal, PACKET_INFO_SPACE, writePacketInfo } from './packet-info.ts';
 import { type Readiness, watchReadable } from './readiness.ts';
 import { writeSockaddr } from './sockaddr.ts';
 import type { OpenUdp, UdpAddress, UdpHandler, UdpSocket } from './socket.ts';
@@ -94,6 +95,8 @@ class BatchSocket implements UdpSocket {
     this.#message = new SendMessage(libc, this.sendBuffer);
     enlargeBuffers(libc, this.#fd);
     this.keepsWhole = forbidFragments(libc, this.#fd, this.#ipv6);
+    // A kernel that does not tell has answers leave from the address that the way back prefers.
+    if (!connected && isAny(local.address)) askForLocal(libc, this.#fd, this.#ipv6);
     this.#receiver = new BatchReceiver(libc, this.#fd);
     socket.on('error', (error) => this.#report(error));
   }
@@ -187,7 +190,11 @@ class SendMessage {
   readonly #header: Buffer = Buffer.alloc(MSGHDR);
   readonly #name: Buffer = Buffer.allocUnsafeSlow(SOCKADDR);
   readonly #iov: Buffer = Buffer.allocUnsafeSlow(IOVEC);
-  readonly #control: Buffer = Buffer.allocUnsafeSlow(CONTROL_SPACE);
+  /** Where the datagrams leave from, up to its end; and behind that how large each datagram of a run is. */
+  readonly #control: Buffer = Buffer.allocUnsafeSlow(PACKET_INFO_SPACE + SEGMENT_SPACE);
+  readonly #controlBase: bigint;
+  /** Bytes of the first of these two. */
+  #packetInfo = 0;
   readonly #base: bigint;
 
   constructor(libc: Libc, buffer: Uint8Array) {
@@ -195,16 +202,19 @@ class SendMessage {
     this.#base = libc.address(buffer);
     this.#header.writeBigUInt64LE(libc.address(this.#iov), MSG.IOV);
     this.#header.writeBigUInt64LE(1n, MSG.IOVLEN);
-    this.#header.writeBigUInt64LE(libc.address(this.#control), MSG.CONTROL);
-    this.#control.writeBigUInt64LE(BigInt(CMSG.DATA + 2), CMSG.LENGTH);
-    this.#control.writeInt32LE(SOL_UDP, CMSG.LEVEL);
-    this.#control.writeInt32LE(UDP_SEGMENT, CMSG.TYPE);
+    this.#controlBase = libc.address(this.#control);
+    this.#header.writeBigUInt64LE(this.#controlBase + BigInt(PACKET_INFO_SPACE), MSG.CONTROL);
+    this.#control.writeBigUInt64LE(BigInt(CMSG.DATA + 2), PACKET_INFO_SPACE + CMSG.LENGTH);
+    this.#control.writeInt32LE(SOL_UDP, PACKET_INFO_SPACE + CMSG.LEVEL);
+    this.#control.writeInt32LE(UDP_SEGMENT, PACKET_INFO_SPACE + CMSG.TYPE);
   }
 
   setReceiver(to: UdpAddress, ipv6: boolean): void {
-    const view = new DataView(this.#name.buffer, this.#name.byteOffset, SOCKADDR);
-    this.#header.writeUInt32LE(writeSockaddr(view, to, ipv6), MSG.NAMELEN);
+    this.#header.writeUInt32LE(writeSockaddr(viewOf(this.#name), to, ipv6), MSG.NAMELEN);
     this.#header.writeBigUInt64LE(this.#libc.address(this.#name), MSG.NAME);
+    const { local } = to;
+    this.#packetInfo = local === undefined ? 0 : writePacketInfo(viewOf(this.#control), PACKET_INFO_SPACE, local, ipv6);
+    this.#header.writeBigUInt64LE(this.#controlBase + BigInt(PACKET_INFO_SPACE - this.#packetInfo), MSG.CONTROL);
   }
 
   /** Sends `size` bytes of the buffer from `at` on; false when the kernel refuses. */
@@ -212,10 +222,18 @@ class SendMessage {
     this.#iov.writeBigUInt64LE(this.#base + BigInt(at), 0);
     this.#iov.writeUInt32LE(size, 8);
     this.#iov.writeUInt32LE(0, 12);
-    this.#header.writeUInt32LE(size > segment ? CONTROL_SPACE : 0, MSG.CONTROLLEN);
-    this.#control.writeUInt16LE(segment, CMSG.DATA);
+    this.#header.writeUInt32LE(this.#packetInfo + (size > segment ? SEGMENT_SPACE : 0), MSG.CONTROLLEN);
+    this.#control.writeUInt16LE(segment, PACKET_INFO_SPACE + CMSG.DATA);
     return this.#libc.sendmsg(fd, this.#header, MSG_DONTWAIT) >= 0;
   }
+}
+
+function isAny(host: string): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
+
+function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, length);
 }
 
 /** How many datagrams the kernel takes as one run. */
@@ -224,7 +242,7 @@ function segmentsPerCall(segment: number): number {
 }
 
 /** CMSG_SPACE of two bytes. */
-const CONTROL_SPACE = 24;
+const SEGMENT_SPACE = 24;
 /** Bytes: 30 ms at 500 MB/s. */
 const KERNEL_BUFFER = 16 << 20;
 /** The kernel's UDP_MAX_SEGMENTS, and the most payload that one call may carry. */

@@ -62,9 +62,12 @@ export const SOCKADDR = 28;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const IPPROTO_IP = 0;
+export const IP_PKTINFO = 8;
 export const IP_MTU_DISCOVER = 10;
 export const IPPROTO_IPV6 = 41;
 export const IPV6_MTU_DISCOVER = 23;
+export const IPV6_RECVPKTINFO = 49;
+export const IPV6_PKTINFO = 50;
 /** Sets DF and does not look at the MTU that the kernel has heard of. */
 export const PMTUDISC_PROBE = 3;
 export const SOL_SOCKET = 1;

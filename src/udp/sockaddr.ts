@@ -21,14 +21,21 @@ export function writeSockaddr(into: DataView, { host, port }: UdpAddress, ipv6: 
 
 export function readSockaddr(from: DataView, at: number): UdpAddress {
   const port = from.getUint16(at + 2);
-  if (from.getUint16(at, true) === AF_INET) {
-    return { host: [4, 5, 6, 7].map((i) => from.getUint8(at + i)).join('.'), port };
-  }
-  const groups = Array.from({ length: 8 }, (_, i) => from.getUint16(at + 8 + 2 * i).toString(16));
-  // Node's own spelling, so that it is the same address as the one that `dgram` tells of.
-  const { address } = new net.SocketAddress({ address: groups.join(':'), family: 'ipv6' });
+  if (from.getUint16(at, true) === AF_INET) return { host: readIpv4(from, at + 4), port };
+  const address = readIpv6(from, at + 8);
   const scope = from.getUint32(at + 24, true);
   return { host: scope === 0 ? address : `${address}%${zoneOf(scope)}`, port };
+}
+
+/** Four bytes of an address. */
+export function readIpv4(from: DataView, at: number): string {
+  return [0, 1, 2, 3].map((i) => from.getUint8(at + i)).join('.');
+}
+
+/** Sixteen bytes of an address, in Node's own spelling, so that it is the same as the one that `dgram` tells of. */
+export function readIpv6(from: DataView, at: number): string {
+  const groups = Array.from({ length: 8 }, (_, i) => from.getUint16(at + 2 * i).toString(16));
+  return new net.SocketAddress({ address: groups.join(':'), family: 'ipv6' }).address;
 }
 
 /** The number of a link-local address's interface, and its name. */

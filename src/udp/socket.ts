@@ -34,6 +34,16 @@ export interface UdpAddress {
   /** An IP address, without brackets. */
   readonly host: string;
   readonly port: number;
+  /**
+   * Of a sender: the address of this machine that its datagram was sent to, and that an answer therefore leaves from. Left out where the socket is bound to one, and
+   * where the implementation cannot tell.
+   */
+  readonly local?: string;
+}
+
+/** Whether both are the same peer, asking the same address of this machine. */
+export function isSamePeer(a: UdpAddress, b: UdpAddress): boolean {
+  return a === b || (a.port === b.port && a.host === b.host && a.local === b.local);
 }
 
 export interface UdpHandler {

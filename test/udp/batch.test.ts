@@ -183,6 +183,55 @@ for (const [name, bind, host, seen] of WAYS) {
   });
 }
 
+for (const [name, bind] of [['IPv4', '0.0.0.0'], ...(hasIpv6() ? [['IPv4 on a socket for both', ''] as const] : [])] as const) {
+  test(`a socket that is bound to all addresses answers from the one that was asked: ${name}`, needsLibc, async (t) => {
+    const { kernel, server, at, to } = await ends(t, bind, '127.0.0.1');
+    const hosts = ['127.0.0.2', '127.0.0.1', '127.0.0.3'];
+    const clients = await Promise.all(
+      hosts.map(async (host) => {
+        const { port } = to;
+        const client = await batchUdp()!({ bind: { host: '', port: 0 }, connect: { host, port } });
+        t.teardown(() => client.close());
+        const ear = new Ear();
+        client.handler = ear;
+        return { client, ear, host };
+      }),
+    );
+    // Runs and single datagrams, from several in turn and in one batch.
+    for (const length of [10_000, 500, 13_000]) {
+      const asked = clients.map(({ client }, i) => sendRun(client, to, length, 1_350, i));
+      const heard = await at.datagrams(asked.flat().length);
+      for (const [i, { client, ear, host }] of clients.entries()) {
+        const [from, ...others] = onlyFrom(heard.filter(({ from: { port } }) => port === client.address.port)) as [UdpAddress];
+        t.same(others, [], 'one address object');
+        t.equal(from.local, bind === '' ? `::ffff:${host}` : host);
+        const back = sendRun(server, from, length, 1_350, i);
+        t.same(bytesOf(await ear.datagrams(back.length)), back, `from ${host}`);
+      }
+    }
+    t.same([...at.errors, ...clients.flatMap(({ ear }) => ear.errors)], []);
+    t.ok(kernel.received > 0);
+  });
+}
+
+test('one client that asks two addresses is two peers, and hears from each', needsLibc, async (t) => {
+  const { server, at, to, open } = await ends(t, '0.0.0.0', '127.0.0.1');
+  const client = await open({ connect: false });
+  const ear = new Ear();
+  client.handler = ear;
+  for (const host of ['127.0.0.1', '127.0.0.2', '127.0.0.1']) sendRun(client, { ...to, host }, 500, 500, 1);
+  const heard = await at.datagrams(3);
+  t.same(
+    onlyFrom(heard).map(({ local }) => local),
+    ['127.0.0.1', '127.0.0.2'],
+  );
+  for (const { from } of heard) sendRun(server, from, 500, 500, 2);
+  t.same(
+    (await ear.datagrams(3)).map(({ from }) => from.host),
+    ['127.0.0.1', '127.0.0.2', '127.0.0.1'],
+  );
+});
+
 test('a run goes out in one call and comes in joined', needsLibc, async (t) => {
   const { kernel, at, to, open } = await ends(t, '127.0.0.1');
   const client = await open();
