@@ -120,8 +120,8 @@ export abstract class Greeting implements Stage {
 export class ClientGreeting extends Greeting {
   readonly #checkServer: CheckServer;
   readonly #linkId = randomBytes(LINK_ID).toString('hex');
-  #handshake: ClientHandshake | null = null;
-  #nonce: Uint8Array = new Uint8Array(0);
+  /** What HELLO was made of; null before it has gone out. */
+  #said: { readonly handshake: ClientHandshake; readonly nonce: Uint8Array; readonly shards: DirectionKeys } | null = null;
 
   constructor(
     connection: QuicConnection,
@@ -143,24 +143,26 @@ export class ClientGreeting extends Greeting {
       return this.fail(asQtunnelError(error));
     }
     const context = this.context(leaf);
-    this.#nonce = context.nonce;
-    this.connection.packetizer.acceptBlocks(clientShardKeys(context.hmac, context.nonce).fromPeer);
-    this.#handshake = new ClientHandshake(context, this.#linkId);
-    this.control.send(this.#handshake.hello);
+    const handshake = new ClientHandshake(context, this.#linkId);
+    const shards = clientShardKeys(context.hmac, context.nonce);
+    this.#said = { handshake, nonce: context.nonce, shards };
+    this.connection.packetizer.acceptBlocks(shards.fromPeer);
+    this.control.send(handshake.hello);
   }
 
   protected onAnswer(type: number, payload: Uint8Array): void {
-    if (this.#handshake === null) throw new QtunnelError('PROTOCOL_VIOLATION', 'The server spoke before HELLO.');
+    if (this.#said === null) throw new QtunnelError('PROTOCOL_VIOLATION', 'The server spoke before HELLO.');
+    const { handshake, nonce, shards } = this.#said;
     const { connection, control, options } = this;
-    const welcome = this.#handshake.handleAnswer(type, payload);
-    const { toClient, toServer } = reportKeys(options.auth.hmac, this.#nonce, welcome.nonce);
+    const welcome = handshake.handleAnswer(type, payload);
+    const { toClient, toServer } = reportKeys(options.auth.hmac, nonce, welcome.nonce);
     const reports = { toPeer: toServer, fromPeer: toClient };
     const link = new QuicLink(connection, control, options, {
       id: this.#linkId,
       role: 'client',
       own: this.settings,
       peer: welcome.settings,
-      shards: clientShardKeys(options.auth.hmac, this.#nonce),
+      shards,
       reports,
     });
     connection.resetToken = welcome.resetToken;
