@@ -112,15 +112,15 @@ export class Hub implements Publisher {
   }
 
   republish(mapping: Mapping): Promise<boolean> {
-    return this.#inTurn(async () => {
+    return this.#inTurn(() => {
       const found = this.#ports.get(mappingKey(mapping));
       if (found !== undefined) found.mapping = mapping;
-      return await Promise.resolve(found !== undefined);
+      return found !== undefined;
     });
   }
 
   withdraw(protocol: Protocol, port: number): Promise<boolean> {
-    return this.#inTurn(async () => {
+    return this.#inTurn(() => {
       const found = this.#ports.get(mappingKey({ protocol, port }));
       if (found !== undefined) this.#close(found, 'The mapping was removed.');
       return found !== undefined;
@@ -168,7 +168,7 @@ export class Hub implements Publisher {
     this.#log.flush();
   }
 
-  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+  #inTurn<T>(change: () => T | Promise<T>): Promise<T> {
     const result = this.#lastChange.then(change);
     this.#lastChange = result.catch(() => {});
     return result;
@@ -199,7 +199,7 @@ export class Hub implements Publisher {
 
   /** Gives an agent the ports that it asks for, and takes back those that it had asked for before. */
   async #grant({ link: { client = '' }, registered: { name, publish } }: Agent): Promise<Problem[]> {
-    await this.#takeBack(name, publish.map(mappingKey), true);
+    this.#takeBack(name, publish.map(mappingKey), true);
     const problems: Problem[] = [];
     for (const wish of publish) {
       try {
@@ -238,24 +238,22 @@ export class Hub implements Publisher {
   #review(): void {
     const { rights } = this.#server;
     const names = new Set(rights.map(({ name }) => name));
-    void this.#inTurn(async () => {
+    void this.#inTurn(() => {
       for (const port of this.#ports.values()) {
         const { agent } = port.mapping;
         const refusal = portRefusal(port.mapping.port, names.has(agent) ? agent : '', rights);
         if (port.origin === 'agent' && refusal !== null) this.#close(port, refusal);
       }
-      await Promise.resolve();
     });
     this.#agents.review();
   }
 
   /** Closes what this agent has asked for, but for the ports that it keeps. */
-  async #takeBack(name: string, keeps: readonly string[], cut: boolean): Promise<void> {
+  #takeBack(name: string, keeps: readonly string[], cut: boolean): void {
     for (const [key, port] of this.#ports) {
       if (port.origin !== 'agent' || port.mapping.agent !== name || keeps.includes(key)) continue;
       this.#close(port, cut ? 'The agent does not ask for this port any more.' : undefined);
     }
-    await Promise.resolve();
   }
 }
 
