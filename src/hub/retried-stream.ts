@@ -63,14 +63,18 @@ export class RetriedStream implements LinkStream, StreamHandler {
   }
 
   onReset(reason: ResetReason, message: string): void {
-    const next = this.#kept !== null && isRefusal(reason) ? this.#next(reason, message) : null;
-    if (next === null) {
-      this.#forget();
-      return this.handler.onReset(reason, message);
+    if (this.#kept !== null && isRefusal(reason)) {
+      const next = this.#next(reason, message);
+      if (next !== null) return this.#goOn(next, this.#kept);
     }
-    this.#stream = next;
-    next.handler = this;
-    this.#untold = [...(this.#kept ?? [])];
+    this.#forget();
+    this.handler.onReset(reason, message);
+  }
+
+  #goOn(stream: LinkStream, kept: readonly Uint8Array[]): void {
+    this.#stream = stream;
+    stream.handler = this;
+    this.#untold = [...kept];
     this.#tell();
   }
 
