@@ -3,6 +3,7 @@ import type { ClientEntry, PortSpan } from '../../src/config/settings.ts';
 import { nameRefusal, portRefusal } from '../../src/hub/client-rights.ts';
 import { eventually } from '../support/deadline.ts';
 import { dial, echoes, echoServer, ending, freePort } from '../support/tcp.ts';
+import { clientEntry } from '../tunnel/tunnels.ts';
 import { isReady, startAgent, startHub, stateOf } from './hubs.ts';
 
 void test('who may ask for a port: a client for what is its, everybody else for what is nobody’s', (t) => {
@@ -79,14 +80,5 @@ void test('a hub with -clients: no agent has another’s ports or name; a change
 });
 
 function entry(name: string, ports: readonly number[]): ClientEntry {
-  return {
-    name,
-    secret: `of ${name}`,
-    secretFile: null,
-    fingerprints: null,
-    backends: null,
-    maxConnections: null,
-    bandwidth: null,
-    ports: ports.map((port) => ({ first: port, last: port })),
-  };
+  return clientEntry(name, { ports: ports.map((port) => ({ first: port, last: port })) });
 }

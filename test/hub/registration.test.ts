@@ -1,10 +1,9 @@
 import { test } from 'tap';
-import type { ClientEntry } from '../../src/config/settings.ts';
 import { CONTROL_TARGET } from '../../src/hub/registration.ts';
 import { encodeEndpoints, proxyHeader } from '../../src/protocol/proxy-protocol.ts';
 import { eventually } from '../support/deadline.ts';
 import { acceptor, dial, echoServer, freePort, receive } from '../support/tcp.ts';
-import { MODES, OVER, server } from '../tunnel/tunnels.ts';
+import { clientEntry, MODES, OVER, server } from '../tunnel/tunnels.ts';
 import { isReady, startAgent, startHub, stateOf } from './hubs.ts';
 import { converse, rawLink, REGISTER, REQUEST } from './raw-agent.ts';
 
@@ -126,17 +125,7 @@ void test('a server that is no hub says so, and is asked again later', async (t)
 });
 
 void test('a named client is an agent of its own name and no other', async (t) => {
-  const clients: ClientEntry[] = ['laptop', 'phone'].map((name) => ({
-    name,
-    secret: `of ${name}`,
-    secretFile: null,
-    fingerprints: null,
-    backends: null,
-    maxConnections: null,
-    bandwidth: null,
-    ports: null,
-  }));
-  const hub = await startHub(t, { clients });
+  const hub = await startHub(t, { clients: [clientEntry('laptop'), clientEntry('phone')] });
   const port = await freePort();
   const tunnel = { clientName: 'laptop', secret: 'of laptop' };
   const thief = await startAgent(t, hub, { name: 'phone', tunnel });

@@ -9,7 +9,7 @@ import { eventually } from '../support/deadline.ts';
 import { temporaryFolder } from '../support/files.ts';
 import { type Issued, issueCertificate } from '../support/issue-certificate.ts';
 import { dial, echoes, echoServer, ending } from '../support/tcp.ts';
-import { client, linkUp, MODES, OVER, reload, server } from './tunnels.ts';
+import { client, clientEntry, linkUp, MODES, OVER, reload, server } from './tunnels.ts';
 
 const here = (port: number) => ({ host: '127.0.0.1', port });
 const CA = issueCertificate({ name: 'our clients', ca: true });
@@ -124,8 +124,7 @@ async function refused(
 }
 
 function entry(name: string, certificate?: Issued): ClientEntry {
-  const unlimited = { backends: null, maxConnections: null, bandwidth: null, ports: null };
-  return { name, secret: null, secretFile: null, fingerprints: certificate ? [fingerprint(certificate.der)] : null, ...unlimited };
+  return clientEntry(name, { secret: null, fingerprints: certificate ? [fingerprint(certificate.der)] : null });
 }
 
 function caFile(t: Test, { certificate }: Issued): string {

@@ -1,14 +1,17 @@
 import { test } from 'tap';
-import type { ClientEntry } from '../../src/config/settings.ts';
 import { eventually } from '../support/deadline.ts';
 import { dial, echoes, echoServer, ending } from '../support/tcp.ts';
-import { client, linkUp, MODES, OVER, reload, server } from './tunnels.ts';
+import { client, clientEntry, linkUp, MODES, OVER, reload, server } from './tunnels.ts';
 
 const here = (port: number) => ({ host: '127.0.0.1', port });
 
 for (const { name, ...mode } of MODES) {
   void test(`${name}: each client has its own secret; a removed one is cut off at once, the others stay`, async (t) => {
-    const far = await server(t, { ...mode, backend: here(await echoServer(t)), clients: [entry('laptop'), entry('phone')] });
+    const far = await server(t, {
+      ...mode,
+      backend: here(await echoServer(t)),
+      clients: [clientEntry('laptop'), clientEntry('phone')],
+    });
     const [laptop, phone, nameless] = await Promise.all([
       client(t, far.tunnel, { ...mode, ...credentials('laptop') }),
       client(t, far.tunnel, { ...mode, ...credentials('phone') }),
@@ -23,7 +26,7 @@ for (const { name, ...mode } of MODES) {
     t.match(far.metrics.clients.get('laptop'), { opened: 1, closed: 0, sent: 5, received: 5 });
     t.same([...far.metrics.clients.keys()].toSorted(), ['laptop', 'phone']);
 
-    await reload(far.tunnel, { clients: [entry('phone')] });
+    await reload(far.tunnel, { clients: [clientEntry('phone')] });
     t.equal(await ending(first), 'reset');
     t.match(
       far.lines.find(({ event }) => event === 'link_down'),
@@ -36,7 +39,7 @@ for (const { name, ...mode } of MODES) {
   });
 
   void test(`${name}: another’s secret, another’s name, and the secret of those without a name are refused`, async (t) => {
-    const far = await server(t, { ...mode, clients: [entry('laptop'), entry('phone')] });
+    const far = await server(t, { ...mode, clients: [clientEntry('laptop'), clientEntry('phone')] });
     const wrong = [
       { clientName: 'laptop', secret: 'of phone' },
       { clientName: 'laptop', secret: 'the secret of the tests' },
@@ -55,7 +58,7 @@ for (const { name, ...mode } of MODES) {
   });
 
   void test(`${name}: without a secret for those without a name there are only named clients`, async (t) => {
-    const far = await server(t, { ...mode, backend: here(await echoServer(t)), secret: null, clients: [entry('laptop')] });
+    const far = await server(t, { ...mode, backend: here(await echoServer(t)), secret: null, clients: [clientEntry('laptop')] });
     const nameless = await client(t, far.tunnel, { ...mode, secret: null, insecure: true });
     await eventually('it is refused', () => far.metrics.handshakeFailures.get('AUTH_REJECTED') !== undefined);
     t.equal(nameless.tunnel.uplink.current(), null);
@@ -69,7 +72,12 @@ for (const { name, ...mode } of MODES) {
     const echo = here(await echoServer(t));
     const backends = { web: echo, ssh: echo };
     const rights = { backends: ['web'], maxConnections: 2 };
-    const far = await server(t, { ...mode, backend: echo, backends, clients: [entry('laptop', rights), entry('phone')] });
+    const far = await server(t, {
+      ...mode,
+      backend: echo,
+      backends,
+      clients: [clientEntry('laptop', rights), clientEntry('phone')],
+    });
     const laptop = await client(t, far.tunnel, { ...mode, ...credentials('laptop'), target: 'web' });
     const phone = await client(t, far.tunnel, { ...mode, ...credentials('phone'), target: 'ssh' });
     await linkUp(phone);
@@ -82,7 +90,7 @@ for (const { name, ...mode } of MODES) {
     await eventually('room', () => far.metrics.clients.get('laptop')?.closed === 1);
     t.ok(await echoes(await dial(t, laptop.port), 'hello again'));
 
-    await reload(far.tunnel, { clients: [entry('laptop', { backends: ['ssh', 'default'] }), entry('phone')] });
+    await reload(far.tunnel, { clients: [clientEntry('laptop', { backends: ['ssh', 'default'] }), clientEntry('phone')] });
     t.ok(await echoes(open[1]!, 'what is open stays'));
     t.equal(await ending(await dial(t, laptop.port)), 'reset', 'not its backend any more');
     t.match(laptop.lines.filter(({ event }) => event === 'stream_reset').at(-1), {
@@ -96,11 +104,11 @@ for (const { name, ...mode } of MODES) {
   });
 
   void test(`${name}: a client’s secret is changed in two steps, and nothing breaks`, async (t) => {
-    const far = await server(t, { ...mode, backend: here(await echoServer(t)), clients: [entry('laptop')] });
+    const far = await server(t, { ...mode, backend: here(await echoServer(t)), clients: [clientEntry('laptop')] });
     const near = await client(t, far.tunnel, { ...mode, ...credentials('laptop') });
     const old = await dial(t, near.port);
     t.ok(await echoes(old, 'hello'));
-    await reload(far.tunnel, { clients: [{ ...entry('laptop'), secret: 'another' }] });
+    await reload(far.tunnel, { clients: [{ ...clientEntry('laptop'), secret: 'another' }] });
     t.ok(await echoes(old, 'a link that is up stays up'));
     await reload(near.tunnel, { secret: 'another' });
     t.ok(await echoes(await dial(t, near.port), 'a new link'));
@@ -109,15 +117,10 @@ for (const { name, ...mode } of MODES) {
 }
 
 void test('rights to a backend that is not there are warned of', async (t) => {
-  const far = await server(t, { clients: [entry('laptop', { backends: ['wbe', 'default'] })] });
+  const far = await server(t, { clients: [clientEntry('laptop', { backends: ['wbe', 'default'] })] });
   t.ok(far.lines.some(({ msg }) => msg === '-clients: laptop may reach the backend wbe, which -backend does not have'));
   t.notOk(far.lines.some(({ msg }) => msg.includes('default')));
 });
-
-function entry(name: string, rights: Partial<ClientEntry> = {}): ClientEntry {
-  const unlimited = { backends: null, maxConnections: null, bandwidth: null, ports: null };
-  return { name, secret: `of ${name}`, secretFile: null, fingerprints: null, ...unlimited, ...rights };
-}
 
 function credentials(name: string) {
   return { clientName: name, secret: `of ${name}` };

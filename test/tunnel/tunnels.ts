@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import type { Test } from 'tap';
-import type { Address, TunnelSettings } from '../../src/config/settings.ts';
+import type { Address, ClientEntry, TunnelSettings } from '../../src/config/settings.ts';
 import { QtunnelError } from '../../src/errors.ts';
 import type { Link } from '../../src/link/link.ts';
 import { TunnelMetrics } from '../../src/observe/tunnel-metrics.ts';
@@ -108,6 +108,21 @@ export function tunnelSettings(t: Owner, settings: Partial<TunnelSettings>): Tun
     retryAbove: 64,
     attemptsPerSource: 10,
     ...settings,
+  };
+}
+
+/** A named client with the secret `of NAME` and every right. */
+export function clientEntry(name: string, changes: Partial<ClientEntry> = {}): ClientEntry {
+  return {
+    name,
+    secret: `of ${name}`,
+    secretFile: null,
+    fingerprints: null,
+    backends: null,
+    maxConnections: null,
+    bandwidth: null,
+    ports: null,
+    ...changes,
   };
 }
 
