@@ -19,6 +19,7 @@ import { type HubSurroundings, PublishedPort } from './published-port.ts';
 import type { AgentState, ConnectionState, MappingState, Publisher } from './publisher.ts';
 import { CONTROL_TARGET, HUB_LINKS } from './registration.ts';
 import type { HubSettings } from './settings.ts';
+import { Turns } from './turns.ts';
 import type { Wish } from './wish.ts';
 
 /** The hub's data plane: takes agents, listens on public ports, and joins the two. Nothing is open before its first settings have taken effect. */
@@ -33,7 +34,7 @@ export class Hub implements Publisher {
   readonly #log: RateLimitedLog;
   readonly #around: HubSurroundings;
   /** Changes of the ports come one after the other. */
-  #lastChange: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   #tellEnd: (connection: ConnectionState) => void = () => {};
   #stopping = false;
 
@@ -43,8 +44,8 @@ export class Hub implements Publisher {
     const shedding = new Shedding(supplies.room, context);
     this.#agents = new Agents(context.log, {
       refusal: (client, name) => nameRefusal(client, name, this.#server.rights),
-      onActive: (agent) => this.#inTurn(() => this.#grant(agent)),
-      onLeave: (name) => void this.#inTurn(() => this.#takeBack(name, [], false)),
+      onActive: (agent) => this.#turns.next(() => this.#grant(agent)),
+      onLeave: (name) => void this.#turns.next(() => this.#takeBack(name, [], false)),
     });
     this.#server = new LinkServer(settings.tunnel, context, supplies, {
       use: HUB_LINKS,
@@ -108,11 +109,11 @@ export class Hub implements Publisher {
   }
 
   publish(mapping: Mapping): Promise<void> {
-    return this.#inTurn(() => this.#open(mapping, 'api'));
+    return this.#turns.next(() => this.#open(mapping, 'api'));
   }
 
   republish(mapping: Mapping): Promise<boolean> {
-    return this.#inTurn(() => {
+    return this.#turns.next(() => {
       const found = this.#ports.get(mappingKey(mapping));
       if (found !== undefined) found.mapping = mapping;
       return found !== undefined;
@@ -120,7 +121,7 @@ export class Hub implements Publisher {
   }
 
   withdraw(protocol: Protocol, port: number): Promise<boolean> {
-    return this.#inTurn(() => {
+    return this.#turns.next(() => {
       const found = this.#ports.get(mappingKey({ protocol, port }));
       if (found !== undefined) this.#close(found, 'The mapping was removed.');
       return found !== undefined;
@@ -166,12 +167,6 @@ export class Hub implements Publisher {
     this.#connections.abortAll('SHUTDOWN', reason.message);
     await this.#server.close(reason);
     this.#log.flush();
-  }
-
-  #inTurn<T>(change: () => T | Promise<T>): Promise<T> {
-    const result = this.#lastChange.then(change);
-    this.#lastChange = result.catch(() => {});
-    return result;
   }
 
   async #open(mapping: Mapping, origin: MappingState['origin']): Promise<void> {
@@ -238,7 +233,7 @@ export class Hub implements Publisher {
   #review(): void {
     const { rights } = this.#server;
     const names = new Set(rights.map(({ name }) => name));
-    void this.#inTurn(() => {
+    void this.#turns.next(() => {
       for (const port of this.#ports.values()) {
         const { agent } = port.mapping;
         const refusal = portRefusal(port.mapping.port, names.has(agent) ? agent : '', rights);

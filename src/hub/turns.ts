@@ -1,9 +1,9 @@
-/** Has asynchronous pieces of work done one after another, in the order in which they were asked for. */
+/** Has pieces of work done one after another, in the order in which they were asked for. */
 export class Turns {
   #last: Promise<unknown> = Promise.resolve();
 
   /** @returns what `work` returns; its failure does not hold up the next. */
-  next<T>(work: () => Promise<T>): Promise<T> {
+  next<T>(work: () => T | Promise<T>): Promise<T> {
     const done = this.#last.then(work);
     this.#last = done.catch(() => {});
     return done;
