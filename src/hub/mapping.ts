@@ -16,7 +16,7 @@ export interface Mapping {
   readonly target: Address;
   /** Networks of the clients that may connect, in CIDR notation; empty for everybody. */
   readonly allow: readonly string[];
-  /** Bytes a second in each direction, of all its connections together; Infinity without a limit. */
+  /** Whole bytes a second in each direction, of all its connections together; Infinity without a limit. */
   readonly bandwidth: number;
   /** For people. */
   readonly note: string;

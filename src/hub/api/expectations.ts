@@ -20,6 +20,6 @@ export const VIA = expected('"agent" or "direct"');
 export const NETWORK = expected('a network such as 192.0.2.0/24 or 2001:db8::/32');
 export const NETWORKS = expected('at most 256 networks such as 192.0.2.0/24');
 export const RATE = expected('bits a second from 8000 to 1000000000000, or a rate such as "500Kbit" or "10Mbit"');
-export const NOTE = expected('a text of at most 256 characters');
+export const NOTE = expected('a text of at most 256 characters, none of them NUL');
 export const ROLE = expected('"read" or "manage"');
 export const OBJECT = expected('a JSON object');

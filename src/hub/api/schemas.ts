@@ -45,6 +45,8 @@ const allowed = z.array(network, NETWORKS).max(256, NETWORKS);
 const note = z
   .string(NOTE)
   .max(256, NOTE)
+  // PostgreSQL keeps every character but this one.
+  .regex(/^[^\0]*$/, NOTE)
   .meta({ ...says(NOTE), description: 'For people.' });
 
 /** Of `POST /api/mapping/create` and `POST /api/v1/mappings`. */
@@ -84,7 +86,10 @@ export const mappingInput = z
       bandwidth: limit
         .nullable()
         .optional()
-        .meta({ description: 'The most bits a second in each direction, of all its connections together.', examples: ['10Mbit'] }),
+        .meta({
+          description: 'The most bits a second in each direction, of all its connections together; kept in whole bytes.',
+          examples: ['10Mbit'],
+        }),
       note: note.optional(),
     },
     OBJECT,

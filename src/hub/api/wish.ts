@@ -78,12 +78,12 @@ function none(refuse: Refuse, field: string, message: string): null {
   return null;
 }
 
-/** Bytes a second. */
+/** Whole bytes a second. */
 function bandwidthFrom(given: MappingInput['bandwidth'], refuse: Refuse): number {
   if (given === undefined || given === null) return Infinity;
-  if (typeof given === 'number') return given / 8;
+  if (typeof given === 'number') return Math.round(given / 8);
   const parsed = parseValue({ name: '', group: '', scope: 'command', kind: 'rate', help: '' }, given);
-  if ('value' in parsed) return Number(parsed.value) / 8;
+  if ('value' in parsed) return Math.round(Number(parsed.value) / 8);
   refuse('bandwidth', said(RATE, given));
   return Infinity;
 }

@@ -4,6 +4,7 @@ import { test } from 'tap';
 import { openStore } from '../../../src/hub/store/open.ts';
 import { eventually, withDeadline } from '../../support/deadline.ts';
 import { ToxicProxy } from '../../support/toxic-proxy.ts';
+import { startTestApi } from '../support/api.ts';
 import { ANNA, kept, traffic } from '../support/mappings.ts';
 import { missingPostgres, startPostgres } from '../support/postgres.ts';
 import { storeContract } from './contract.ts';
@@ -50,6 +51,21 @@ test('PostgreSQL', { skip: missingPostgres() }, async (t) => {
       totals.reduce((sum, { connections }) => sum + connections, 0),
       40,
     );
+  });
+
+  await t.test('takes whatever the API takes', async (t) => {
+    const hub = await startTestApi(t, { database: url, listening: false });
+    for (const [port, changed] of [
+      [20_004, { bandwidth: 8_001 }],
+      [20_005, { bandwidth: '10.5Kbit' }],
+      [20_006, { note: '\u0001\uD800\u{1F600}' }],
+    ] as const) {
+      const made = await hub.call('POST', '/api/v1/mappings', { port, target: '127.0.0.1:22', ...changed });
+      t.match(made, { status: 201 }, made.text);
+      t.same((await hub.call('GET', `/api/v1/mappings/tcp/${port}`)).body.bandwidth, made.body.bandwidth);
+    }
+    const refused = await hub.call('POST', '/api/v1/mappings', { port: 20_007, target: '127.0.0.1:22', note: 'a\0b' });
+    t.match(refused, { status: 422, body: { errors: [{ field: 'note' }] } }, refused.text);
   });
 
   await t.test('a connection that is lost in the midst of a query is an error of that query, and no more', async (t) => {
