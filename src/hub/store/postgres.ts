@@ -68,13 +68,8 @@ class Listener implements Watch {
   }
 
   start(listener: (what: ChangedTable) => void): void {
-    const client = new Client({
-      connectionString: this.#url,
-      application_name: 'qtunnel',
-      keepAlive: true,
-      connectionTimeoutMillis: PATIENCE_MS,
-      query_timeout: PATIENCE_MS,
-    });
+    const client = this.#makeClient();
+    if (client === null) return this.#startLater(listener);
     this.#client = client;
     let over = false;
     // A connection that has died without a word is found by asking.
@@ -84,7 +79,7 @@ class Listener implements Watch {
       if (over || this.#closed) return;
       over = true;
       client.end().catch(() => {});
-      this.#retry = setTimeout(() => this.start(listener), RETRY_MS).unref();
+      this.#startLater(listener);
     };
     client.on('error', again);
     client.on('end', again);
@@ -96,6 +91,25 @@ class Listener implements Watch {
       .then(() => client.query(`listen ${CHANNEL}`))
       .then(() => TABLES.forEach(listener))
       .catch(again);
+  }
+
+  /** Null when a file that the URL names cannot be read. */
+  #makeClient(): Client | null {
+    try {
+      return new Client({
+        connectionString: this.#url,
+        application_name: 'qtunnel',
+        keepAlive: true,
+        connectionTimeoutMillis: PATIENCE_MS,
+        query_timeout: PATIENCE_MS,
+      });
+    } catch {
+      return null;
+    }
+  }
+
+  #startLater(listener: (what: ChangedTable) => void): void {
+    this.#retry = setTimeout(() => this.start(listener), RETRY_MS).unref();
   }
 
   announce(what: ChangedTable) {

@@ -1,8 +1,11 @@
 import { EventEmitter, once } from 'node:events';
+import fs from 'node:fs';
+import { join } from 'node:path';
 import { Client } from 'pg';
 import { test } from 'tap';
 import { openStore } from '../../../src/hub/store/open.ts';
 import { eventually, withDeadline } from '../../support/deadline.ts';
+import { temporaryFolder } from '../../support/files.ts';
 import { ToxicProxy } from '../../support/toxic-proxy.ts';
 import { startTestApi } from '../support/api.ts';
 import { ANNA, kept, traffic } from '../support/mappings.ts';
@@ -107,6 +110,25 @@ test('PostgreSQL', { skip: missingPostgres() }, async (t) => {
     const news = withDeadline(once(changes, 'mappings'), () => 'the news of a mapping');
     await store.addMapping(kept(20_012), ANNA);
     await news;
+  });
+
+  await t.test('an authority that cannot be read when the connection is lost is tried again, and ends nothing', async (t) => {
+    const authority = join(temporaryFolder(t), 'ca.crt');
+    fs.writeFileSync(authority, '');
+    const store = await openStore(`${url}?sslmode=disable&sslrootcert=${authority}`);
+    const admin = new Client(url);
+    await admin.connect();
+    const changes = new EventEmitter();
+    store.onChange((what) => changes.emit(what));
+    t.teardown(() => Promise.all([store.close(), admin.end()]));
+    await withDeadline(once(changes, 'tokens'), () => 'the first look at everything');
+    const told = once(changes, 'tokens');
+    fs.rmSync(authority);
+    const reads = t.capture(fs, 'readFileSync', fs.readFileSync);
+    await admin.query("select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen %'");
+    await eventually('an attempt without it', () => reads().some(({ args: [file] }) => file === authority));
+    fs.writeFileSync(authority, '');
+    await withDeadline(told, () => 'another look at everything');
   });
 
   await t.test('a database that is gone is an error of its own, without the password', async (t) => {
