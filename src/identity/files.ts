@@ -44,13 +44,20 @@ function exposure(path: string, what: string, mode: number): string[] {
 /** Creates a directory and those above it, for the owner only; one that is there stays as it is. */
 export async function makePrivateDirectory(path: string): Promise<void> {
   try {
-    await mkdir(path, { mode: 0o700 });
+    await makeUnlessThere(path);
   } catch (error) {
-    if (errorCode(error) === 'EEXIST') return;
     // Not by `recursive`: where the kernel says ENOENT for good, as below /proc, Node 20 tries for ever.
     if (errorCode(error) !== 'ENOENT' || dirname(path) === path) throw error;
     await makePrivateDirectory(dirname(path));
+    await makeUnlessThere(path);
+  }
+}
+
+async function makeUnlessThere(path: string): Promise<void> {
+  try {
     await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error;
   }
 }
 
