@@ -16,4 +16,4 @@ export async function readTokenFile(file: string): Promise<{ readonly token: str
 }
 
 /** What may stand in an Authorization header (RFC 6750 §2.1), and cannot be guessed in passing. */
-const TOKEN = /^[\w.~+/-]{16,256}=*$/;
+const TOKEN = /^(?=.{16,256}$)[\w.~+/-]+=*$/;
