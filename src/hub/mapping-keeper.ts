@@ -63,6 +63,7 @@ export class MappingKeeper {
   /** Another hub has changed the mappings: takes over what is different. */
   refresh(): void {
     this.#next(() => this.#catchUp()).catch((err: unknown) => {
+      if (this.#closed) return;
       this.#log.error({ event: 'mappings_not_read', err }, 'the mappings could not be read again; they are tried again');
       this.#retryLater();
     });
@@ -177,6 +178,7 @@ export class MappingKeeper {
     for (const [key, { mapping }] of before) {
       if (wanted.has(key)) continue;
       if (!this.#problems.delete(key)) await this.#close(mapping);
+      this.#parts.forget?.(mapping);
     }
     for (const [key, { mapping }] of wanted) {
       const known = before.get(key)?.mapping;

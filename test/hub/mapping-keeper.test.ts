@@ -127,6 +127,25 @@ test('what another hub changes is taken over', async (t) => {
   );
 });
 
+test('what another hub removes takes its counters along', async (t) => {
+  const { keeper, store, forgotten } = await setUp(t);
+  const [gone, changed] = [await freePort(), await freePort()];
+  for (const port of [gone, changed]) await keeper.create(mapping(port), ANNA);
+  await store.removeMapping('tcp', gone, ANNA);
+  await store.updateMapping(mapping(changed, { note: 'new' }), ANNA);
+  keeper.refresh();
+  await keeper.remove('tcp', gone, ANNA);
+  t.same(forgotten, [gone]);
+});
+
+test('news that comes at the end is no failure', async (t) => {
+  const { keeper, events } = await setUp(t);
+  await keeper.close();
+  keeper.refresh();
+  await keeper.close();
+  t.notOk(events().includes('mappings_not_read'));
+});
+
 test('another hub was faster: its mapping counts', async (t) => {
   const { keeper, publisher, store } = await setUp(t);
   const port = await freePort();
@@ -154,13 +173,14 @@ async function setUp(t: Test, { file = path.join(temporaryFolder(t), 'hub.db'), 
   const publisher = new FakePublisher(t);
   before?.(publisher);
   const { log, events } = keptLog();
-  const keeper = new MappingKeeper({ store, publisher, log });
+  const forgotten: number[] = [];
+  const keeper = new MappingKeeper({ store, publisher, log, forget: ({ port }) => void forgotten.push(port) });
   t.teardown(async () => {
     await keeper.close();
     await store.close();
   });
   await keeper.start();
-  return { keeper, publisher, store, broken, file, events };
+  return { keeper, publisher, store, broken, file, events, forgotten };
 }
 
 function portsOf(all: readonly { readonly mapping: Mapping }[]): number[] {
