@@ -40,7 +40,7 @@ export class TrafficLedger {
 
   /** Writes down what was counted so far; one at a time. Does not throw. */
   flush(): Promise<void> {
-    this.#flushing ??= this.#write().finally(() => (this.#flushing = null));
+    this.#flushing ??= this.#flush().finally(() => (this.#flushing = null));
     return this.#flushing;
   }
 
@@ -63,17 +63,20 @@ export class TrafficLedger {
     this.#publisher.onConnectionEnd(() => {});
   }
 
-  async #write(): Promise<void> {
+  async #flush(): Promise<void> {
     this.#countOpen();
-    if (this.#pending.size === 0) return;
+    if (this.#pending.size > 0) await this.#write();
+    // Other hubs that share the database count as well.
+    if (++this.#flushes % FLUSHES_BETWEEN_READS === 0 && !this.#failing) await this.#readTotals().catch(() => {});
+  }
+
+  async #write(): Promise<void> {
     const batch = this.#pending;
     this.#pending = new Map();
     try {
       await this.#store.addTraffic([...batch.values()]);
       if (this.#failing) this.#log.info({ event: 'counters_kept' }, 'the database takes traffic counters again');
       this.#failing = false;
-      // Other hubs that share the database count as well.
-      if (++this.#flushes % FLUSHES_BETWEEN_READS === 0) await this.#readTotals().catch(() => {});
     } catch (err) {
       if (!this.#failing)
         this.#log.error({ event: 'counters_wait', err }, 'traffic counters could not be written; they are kept and tried again');

@@ -6,7 +6,7 @@ import { temporaryFolder } from '../support/files.ts';
 import { failing } from './support/failing-store.ts';
 import { connection, FakePublisher } from './support/fake-publisher.ts';
 import { keptLog } from './support/kept-log.ts';
-import { ANNA, kept } from './support/mappings.ts';
+import { ANNA, kept, traffic } from './support/mappings.ts';
 
 const PORT = 10_022;
 
@@ -61,6 +61,13 @@ test('what the database does not take waits, and is counted once', async (t) => 
   await ledger.flush();
   t.match(await store.totals(), [{ connections: 2, bytesIn: 42 }]);
   t.equal(ledger.totalsOf({ protocol: 'tcp', port: PORT }).bytesIn, 42);
+});
+
+test('what another hub counts is seen, also where nobody is connected', async (t) => {
+  const { ledger, store } = await setUp(t);
+  await store.addTraffic([traffic(PORT, '192.0.2.1', { bytesIn: 42 })]);
+  for (let flush = 0; flush < 5; flush++) await ledger.flush();
+  t.match(ledger.totalsOf({ protocol: 'tcp', port: PORT }), { connections: 1, bytesIn: 42 });
 });
 
 test('a flood of clients is counted in bounded memory', async (t) => {
