@@ -11,6 +11,8 @@ import { LinkServer } from '../tunnel/link-server.ts';
 import { Shedding } from '../tunnel/shedding.ts';
 import { OWN, type Supplies } from '../tunnel/supplies.ts';
 import type { SettingsChange } from '../tunnel/tunnel.ts';
+import { openUdpBy } from '../udp/open.ts';
+import type { OpenUdp } from '../udp/socket.ts';
 import { type Agent, Agents, type Problem } from './agents.ts';
 import { announceHub } from './announce.ts';
 import { nameRefusal, portRefusal } from './client-rights.ts';
@@ -33,6 +35,8 @@ export class Hub implements Publisher {
   readonly #bandwidth = new Bandwidth(null);
   readonly #log: RateLimitedLog;
   readonly #around: HubSurroundings;
+  /** Null before the first UDP port. */
+  #openUdp: OpenUdp | null = null;
   /** Changes of the ports come one after the other. */
   readonly #turns = new Turns();
   #tellEnd: (connection: ConnectionState) => void = () => {};
@@ -66,6 +70,7 @@ export class Hub implements Publisher {
       bandwidth: this.#bandwidth,
       shedding,
       listen: supplies.listen,
+      openUdp: (options) => (this.#openUdp ??= openUdpBy(settings.tunnel.udp))(options),
       limits: () => {
         const { udpTimeout, tunnel } = this.#settings;
         return { maxConnections: tunnel.maxConnections, dialTimeout: tunnel.dialTimeout, udpTimeout };

@@ -11,6 +11,7 @@ import type { TunnelContext } from '../tunnel/context.ts';
 import type { Shedding } from '../tunnel/shedding.ts';
 import { adoptSocket } from '../tunnel/socket-reader.ts';
 import { listenTcp } from '../tunnel/tcp-listener.ts';
+import type { OpenUdp } from '../udp/socket.ts';
 import type { Agent, Agents } from './agents.ts';
 import { isIn, parseNetworks } from './allow-list.ts';
 import { describeMapping, type Mapping, mappingKey } from './mapping.ts';
@@ -29,6 +30,8 @@ export interface HubSurroundings {
   readonly bandwidth: Bandwidth;
   readonly shedding: Shedding;
   readonly listen: Listen;
+  /** As `-udp` says. */
+  readonly openUdp: OpenUdp;
   /** Times are milliseconds. */
   limits(): { readonly maxConnections: number; readonly dialTimeout: number; readonly udpTimeout: number };
   /** A connection that was carried has ended. */

@@ -1,39 +1,33 @@
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import { isIPv6 } from 'node:net';
 import type { Address } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
+import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import { PublicConversation } from './public-conversation.ts';
 import type { PublishedPort } from './published-port.ts';
 
 /** Listens on a UDP port and keeps a conversation for each client, for as long as one of the two says something. */
-export class UdpEar {
-  readonly #socket: Socket;
+export class UdpEar implements UdpHandler {
+  readonly #socket: UdpSocket;
   readonly #port: PublishedPort;
   readonly #conversations = new Map<string, PublicConversation>();
   readonly #timer: NodeJS.Timeout;
   #closing = false;
 
-  private constructor(socket: Socket, port: PublishedPort) {
+  private constructor(socket: UdpSocket, port: PublishedPort) {
     this.#socket = socket;
     this.#port = port;
-    socket.on('message', (datagram, from) => this.#handle(datagram, from));
-    socket.on('error', (error) => port.failed(`UDP: ${error.message}`));
+    socket.handler = this;
     const { udpTimeout } = port.around.limits();
     this.#timer = setInterval(() => this.#expire(), Math.max(100, udpTimeout / 4)).unref();
   }
 
   /** @throws QtunnelError `LISTEN_FAILED` */
-  static open(address: Address, port: PublishedPort): Promise<UdpEar> {
-    const { host } = address;
-    const socket = createSocket({ type: host === '' || isIPv6(host) ? 'udp6' : 'udp4', recvBufferSize: RECEIVE_BUFFER });
-    return new Promise((resolve, reject) => {
-      socket.once('error', (error: NodeJS.ErrnoException) => reject(listenFailed(address, error)));
-      socket.bind({ port: address.port, ...(host !== '' && { address: host }) }, () => {
-        socket.removeAllListeners('error');
-        resolve(new UdpEar(socket, port));
-      });
-    });
+  static async open(address: Address, port: PublishedPort): Promise<UdpEar> {
+    try {
+      return new UdpEar(await port.around.openUdp({ bind: address, isPlain: true }), port);
+    } catch (error) {
+      throw listenFailed(address, error as QtunnelError);
+    }
   }
 
   /** Takes no more clients; conversations go on for as long as they last. */
@@ -42,20 +36,25 @@ export class UdpEar {
     this.#closeWhenQuiet();
   }
 
-  #handle(datagram: Buffer, { address, port }: RemoteInfo): void {
-    // To where no answer can go (RFC 768), and Node throws at one.
-    if (port === 0) return;
-    const key = `${address} ${port}`;
+  onDatagram(bytes: Uint8Array, offset: number, length: number, from: UdpAddress): void {
+    // To where no answer can go (RFC 768).
+    if (from.port === 0) return;
+    const key = `${from.host} ${from.port} ${from.local ?? ''}`;
     const known = this.#conversations.get(key);
-    const conversation = known ?? this.#begin({ host: address, port }, key);
+    const conversation = known ?? this.#begin(from, key);
     if (conversation === undefined) return;
     // The last is who was heard last.
     if (known !== undefined) this.#conversations.delete(key);
     this.#conversations.set(key, conversation);
-    conversation.handle(datagram);
+    // What it goes to may keep it for a while.
+    conversation.handle(bytes.slice(offset, offset + length));
   }
 
-  #begin(client: Address, key: string): PublicConversation | undefined {
+  onError({ message }: QtunnelError): void {
+    this.#port.failed(`UDP: ${message}`);
+  }
+
+  #begin(client: UdpAddress, key: string): PublicConversation | undefined {
     if (this.#closing) return undefined;
     const { carrier } = this.#port;
     // Before anybody makes room for it.
@@ -65,12 +64,21 @@ export class UdpEar {
     this.#makeRoom(client.host);
     const refusal = this.#port.refusalFor(client.host, null);
     if (refusal !== null) return this.#refuse(refusal.kind, refusal.message, client);
-    const reply = (datagram: Uint8Array): void => this.#socket.send(Uint8Array.from(datagram), client.port, client.host);
-    const conversation = new PublicConversation(client, this.#port, reply, () => {
-      this.#conversations.delete(key);
-      this.#closeWhenQuiet();
-    });
+    const conversation = new PublicConversation(
+      client,
+      this.#port,
+      (datagram) => this.#reply(datagram, client),
+      () => {
+        this.#conversations.delete(key);
+        this.#closeWhenQuiet();
+      },
+    );
     return conversation.open(carrier) ? conversation : undefined;
+  }
+
+  #reply(datagram: Uint8Array, client: UdpAddress): void {
+    this.#socket.sendBuffer.set(datagram);
+    this.#socket.send(datagram.length, datagram.length, client);
   }
 
   /** Sources may be made up: who has not been heard for longest goes. Who has a share of all makes room for himself. */
@@ -99,10 +107,11 @@ export class UdpEar {
   }
 }
 
-function listenFailed({ host, port }: Address, error: NodeJS.ErrnoException): QtunnelError {
+function listenFailed({ host, port }: Address, error: QtunnelError): QtunnelError {
   const where = `UDP port ${port}${host === '' ? '' : ` of ${host}`}`;
-  const why = WHY[error.code ?? ''] ?? error.message;
-  return new QtunnelError('LISTEN_FAILED', `Cannot listen on ${where}: ${why}; choose another port.`, { cause: error });
+  const cause = error.cause as NodeJS.ErrnoException | undefined;
+  const why = WHY[cause?.code ?? ''] ?? cause?.message ?? error.message;
+  return new QtunnelError('LISTEN_FAILED', `Cannot listen on ${where}: ${why}; choose another port.`, { cause });
 }
 
 const WHY: Readonly<Record<string, string>> = {
@@ -114,5 +123,3 @@ const WHY: Readonly<Record<string, string>> = {
 const MOST_CONVERSATIONS = 1_024;
 /** An address with more than one of so many parts of a full port's clients takes no more from others. */
 const SHARES = 4;
-/** Bytes, as far as the system allows. */
-const RECEIVE_BUFFER = 4 * 1024 * 1024;

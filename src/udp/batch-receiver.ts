@@ -3,22 +3,23 @@ import { localIn, PACKET_INFO_SPACE, readLocal } from './packet-info.ts';
 import { readSockaddr } from './sockaddr.ts';
 import type { UdpAddress, UdpHandler } from './socket.ts';
 
-/** Receives up to `SLOTS` datagrams, or runs that the kernel joined, in one system call, into buffers that are reused. */
+/** Receives up to `slots` datagrams, or runs that the kernel joined, in one system call, into buffers that are reused: 64 KiB for each. */
 export class BatchReceiver {
+  readonly slots: number;
   readonly #libc: Libc;
   readonly #fd: number;
   /** Not a `Buffer`: views of one cost half as much again. */
-  readonly #payload = new Uint8Array(Buffer.allocUnsafeSlow(SLOTS * SLOT).buffer);
-  readonly #headers: Buffer = Buffer.alloc(SLOTS * MMSGHDR);
-  readonly #iovs: Buffer = Buffer.alloc(SLOTS * IOVEC + 64);
-  readonly #names: Buffer = Buffer.allocUnsafeSlow(SLOTS * SOCKADDR);
+  readonly #payload: Uint8Array;
+  readonly #headers: Buffer;
+  readonly #iovs: Buffer;
+  readonly #names: Buffer;
   readonly #nameView: DataView;
-  readonly #controls: Buffer = Buffer.allocUnsafeSlow(SLOTS * CONTROL_SPACE);
+  readonly #controls: Buffer;
   readonly #controlView: DataView;
   /** By the bytes of `struct sockaddr` and of the local address: to spell an address out costs more than to find it, and strangers come from many. */
   readonly #addresses = new Map<string, UdpAddress>();
   /** Slots that the last call has filled. */
-  #filled = SLOTS;
+  #filled: number;
   /** What the control messages of a slot say: bytes of each datagram of a run, 0 for one alone; and where the local address is, of 0 bytes when it is not told. */
   #segment = 0;
   #localAt = 0;
@@ -27,22 +28,28 @@ export class BatchReceiver {
   #lastLocal: Buffer = Buffer.alloc(16);
   #last: UdpAddress = { host: '', port: 0 };
 
-  constructor(libc: Libc, fd: number) {
+  constructor(libc: Libc, fd: number, slots: number) {
     this.#libc = libc;
     this.#fd = fd;
+    this.slots = this.#filled = slots;
+    this.#payload = new Uint8Array(Buffer.allocUnsafeSlow(slots * SLOT).buffer);
+    this.#headers = Buffer.alloc(slots * MMSGHDR);
+    this.#iovs = Buffer.alloc(slots * IOVEC + 64);
+    this.#names = Buffer.allocUnsafeSlow(slots * SOCKADDR);
+    this.#controls = Buffer.allocUnsafeSlow(slots * CONTROL_SPACE);
     this.#nameView = viewOf(this.#names);
     this.#controlView = viewOf(this.#controls);
-    for (let slot = 0; slot < SLOTS; slot++) this.#layOut(slot);
+    for (let slot = 0; slot < slots; slot++) this.#layOut(slot);
     const on = Buffer.alloc(4);
     on.writeInt32LE(1);
     // Without it (Linux before 5.0) each datagram comes alone.
     libc.setsockopt(fd, SOL_UDP, UDP_GRO, on, on.length);
   }
 
-  /** Receives what is there, at most `SLOTS` datagrams or runs, and returns how many; -1 when the kernel reports an error. */
+  /** Receives what is there, at most `slots` datagrams or runs, and returns how many; -1 when the kernel reports an error. */
   receive(socket: Receiving): number {
     for (let slot = 0; slot < this.#filled; slot++) this.#prepare(slot);
-    const count = this.#libc.recvmmsg(this.#fd, this.#headers, SLOTS, MSG_DONTWAIT, null);
+    const count = this.#libc.recvmmsg(this.#fd, this.#headers, this.slots, MSG_DONTWAIT, null);
     this.#filled = Math.max(0, count);
     for (let slot = 0; slot < count; slot++) this.#deliver(slot, socket);
     return count;
@@ -53,6 +60,7 @@ export class BatchReceiver {
     const length = this.#headers.readUInt32LE(slot * MMSGHDR + MSG.LENGTH);
     this.#readControls(slot);
     const from = this.#sender(slot);
+    if (length === 0) return socket.handler.onDatagram(this.#payload, slot * SLOT, 0, from);
     const step = this.#segment || length;
     for (let at = 0; at < length; at += step)
       socket.handler.onDatagram(this.#payload, slot * SLOT + at, Math.min(step, length - at), from);
@@ -140,8 +148,6 @@ function align(length: number): number {
   return (length + 7) & ~7;
 }
 
-/** Buffers for one call: 16 joined runs are 1 MB, two milliseconds at 500 MB/s. */
-export const SLOTS = 16;
 /** Bytes: the largest datagram, or run that UDP_GRO makes. */
 const SLOT = 65_536;
 /** CMSG_SPACE of an int, and of a local address. */

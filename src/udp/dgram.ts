@@ -46,7 +46,7 @@ class DgramSocket implements UdpSocket {
     if (this.#closed || this.#socket.getSendQueueSize() > MOST_WAITING) return;
     const { sendBuffer } = this;
     try {
-      for (let at = 0; at < length; at += segment) {
+      for (let at = 0; at < Math.max(1, length); at += Math.max(1, segment)) {
         const size = Math.min(segment, length - at);
         // A callback costs a tick; one a run is enough to hear of a network that is gone.
         const onSent = at === 0 ? this.#handlerFor(size) : undefined;

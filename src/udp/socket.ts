@@ -19,7 +19,7 @@ export interface UdpSocket {
   readonly keepsWhole: boolean;
 
   /**
-   * Sends the first `length` bytes of `sendBuffer` as datagrams of `segment` bytes each, of which the last may be shorter. Never throws: a datagram
+   * Sends the first `length` bytes of `sendBuffer` as datagrams of `segment` bytes each, of which the last may be shorter; an empty one for 0 and 0. Never throws: a datagram
    * that cannot be sent is lost, as on any network, and `handler.onError` is told.
    */
   send(length: number, segment: number, to: UdpAddress): void;
@@ -63,6 +63,8 @@ export interface UdpOptions {
   readonly bind: UdpAddress;
   /** When given, datagrams come from and go to this peer only. */
   readonly connect?: UdpAddress;
+  /** As any program's socket: what is larger than the path's MTU is cut into fragments (`keepsWhole` is false), and the buffers are made for a few datagrams at a time. */
+  readonly isPlain?: boolean;
   /** A socket that is bound to `bind` already: its descriptor, which belongs to the new socket from then on. */
   readonly fd?: number;
 }

@@ -3,6 +3,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { type Test, test } from 'tap';
 import { eventually, withDeadline } from '../support/deadline.ts';
+import { loadLibc } from '../../src/udp/libc.ts';
 import { freePort } from '../support/tcp.ts';
 import { MODES } from '../tunnel/tunnels.ts';
 import { missingRawSockets, sendFromPortZero } from '../support/raw-udp.ts';
@@ -119,6 +120,25 @@ void test('a datagram from port 0, to which no answer can go, begins nothing', {
   const client = await udpSocket(t);
   t.equal((await answer(client, port, Buffer.from('somebody'))).toString(), 'somebody');
   t.match(await stateOf(hub, port), { connectionsTotal: 1 });
+});
+
+const needsBatches = { skip: loadLibc() === null && 'UDP in batches cannot be had here' };
+
+void test('a port on all addresses answers from the one that was asked', needsBatches, async (t) => {
+  for (const host of ['', '0.0.0.0']) {
+    const hub = await startHub(t, {}, { ports: { host, first: 10_000, last: 30_000 } });
+    const port = await freePort();
+    await hub.hub.publish(mapping(port, await udpEcho(t), { protocol: 'udp', via: 'direct' }));
+    for (const asked of ['127.0.0.2', '127.0.0.3', '127.0.0.1']) {
+      const client = await udpSocket(t);
+      client.connect(port, asked);
+      await once(client, 'connect');
+      const answered = once(client, 'message') as Promise<[Buffer]>;
+      client.send('who is it');
+      t.equal((await withDeadline(answered, () => `an answer from ${asked}`))[0].toString(), 'who is it', asked);
+    }
+    t.match(await stateOf(hub, port), { connectionsTotal: 3 });
+  }
 });
 
 void test('clients without an end: a port remembers no more of them than -max-connections, and no more than 1,024: the latest', async (t) => {

@@ -83,6 +83,20 @@ export function udpContract(suite: Test, open: OpenUdp): void {
     }
   });
 
+  check('a plain socket: datagrams of every size, the empty one too, there and back', async (t, listen) => {
+    const server = await listen({ ...LOOPBACK, isPlain: true });
+    const client = await listen({ bind: ANY, connect: server.udp.address, isPlain: true });
+    t.equal(server.udp.keepsWhole, false);
+    for (const size of [0, 1, 1_500, 40_000, 65_507]) {
+      const asked = client.send(1, size, size, server.udp.address);
+      await server.until(1, `${size} bytes`);
+      t.strictSame(server.take(), asked, `${size} bytes`);
+      const answered = server.send(1, size, size, server.from.at(-1)!);
+      await client.until(1, `${size} bytes back`);
+      t.strictSame(client.take(), answered, `${size} bytes back`);
+    }
+  });
+
   check('a connected socket hears that nothing listens', async (t, listen) => {
     const gone = await listen(LOOPBACK);
     const { address } = gone.udp;
