@@ -41,7 +41,8 @@ export class HubApi {
     });
     if (response.ok) return response;
     const problem = new HubProblem((await response.json().catch(() => ({ ...UNREACHABLE, status: response.status }))) as Problem);
-    if (problem.status === 401) this.onTokenNeeded(problem);
+    // An answer to one that was signed out meanwhile says nothing of who is signed in now.
+    if (problem.status === 401 && token === this.token) this.onTokenNeeded(problem);
     throw problem;
   }
 }

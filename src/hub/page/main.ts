@@ -79,8 +79,7 @@ class Page {
       setTimeout(() => void this.enter(), AGAIN_MS);
       return;
     }
-    byId('sign-in', HTMLElement).hidden = true;
-    byId('content', HTMLElement).hidden = false;
+    this.#open(true);
     byId('new-mapping', HTMLElement).hidden = !this.#mayManage;
     byId('sign-out', HTMLElement).hidden = this.#api.token === null;
     await this.#read();
@@ -109,11 +108,16 @@ class Page {
     for (const dialog of document.querySelectorAll('dialog')) dialog.close();
     this.#mappings = [];
     this.#tokens.clear();
-    byId('content', HTMLElement).hidden = true;
+    this.#open(false);
     byId('sign-out', HTMLElement).hidden = true;
-    byId('sign-in', HTMLElement).hidden = false;
     sayState('Signed out', '');
     this.#refuseToken(problem);
+  }
+
+  /** Shows the hub, or in its place where to sign in. */
+  #open(isOpen: boolean): void {
+    for (const part of ['content', 'skip']) byId(part, HTMLElement).hidden = !isOpen;
+    byId('sign-in', HTMLElement).hidden = isOpen;
   }
 
   /** Reads the mappings and the last hour; what is asked for while it reads is read after that. */
