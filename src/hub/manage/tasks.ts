@@ -39,7 +39,7 @@ const createMapping: Task<Mapping> = {
 };
 
 const updateMapping: Task<Mapping> = {
-  summary: 'changes a mapping; connections whose clients may not connect any more are cut off',
+  summary: 'changes a mapping; who is not allowed now is cut off',
   ask: async (hub, values) => {
     const cleared = ((values.get('clear') ?? []) as readonly string[]).map(
       (property) => [fieldOf(property), CLEARED.get(property)] as const,
