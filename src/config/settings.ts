@@ -55,6 +55,10 @@ export interface TunnelSettings {
   readonly dialTimeout: number;
   readonly drainTimeout: number;
   readonly maxConnections: number;
+  /** Of one client; on a hub of one source address at its public ports. Null for as many as there may be. */
+  readonly maxConnectionsPerClient: number | null;
+  /** On a server or hub. */
+  readonly maxLinksPerClient: number;
   /** Bits a second in each direction, of all connections together; null for no limit. */
   readonly bandwidth: number | null;
   /** The most bytes a stream holds for a reader that does not read. */

@@ -154,7 +154,7 @@ export class AgentTunnel {
     }
     if (target.protocol === 'udp') return this.#converse(link, stream, request, { target: target.address, ...judged });
     new BackendConnection(throttled(stream, [this.#bandwidth]), {
-      account: null,
+      onOver: () => {},
       backend: target.address,
       settings: this.#settings.tunnel,
       request,

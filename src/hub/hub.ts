@@ -9,6 +9,7 @@ import type { TunnelContext } from '../tunnel/context.ts';
 import { drained } from '../tunnel/drain.ts';
 import { LinkServer } from '../tunnel/link-server.ts';
 import { Shedding } from '../tunnel/shedding.ts';
+import { Quota } from '../tunnel/quota.ts';
 import { OWN, type Supplies } from '../tunnel/supplies.ts';
 import type { SettingsChange } from '../tunnel/tunnel.ts';
 import { openUdpBy } from '../udp/open.ts';
@@ -67,13 +68,15 @@ export class Hub implements Publisher {
       log: this.#log,
       agents: this.#agents,
       connections: this.#connections,
+      quota: new Quota(),
       bandwidth: this.#bandwidth,
       shedding,
       listen: supplies.listen,
       openUdp: (options) => (this.#openUdp ??= openUdpBy(settings.tunnel.udp))(options),
       limits: () => {
         const { udpTimeout, tunnel } = this.#settings;
-        return { maxConnections: tunnel.maxConnections, dialTimeout: tunnel.dialTimeout, udpTimeout };
+        const { maxConnections, maxConnectionsPerClient, dialTimeout } = tunnel;
+        return { maxConnections, maxConnectionsPerClient, dialTimeout, udpTimeout };
       },
       ended: (connection) => this.#tellEnd(connection),
     };

@@ -2,12 +2,14 @@ import type net from 'node:net';
 import type { BlockList } from 'node:net';
 import type { Logger } from 'pino';
 import { QtunnelError } from '../errors.ts';
-import { formatAddress } from '../link/address.ts';
+import { formatAddress, hostOf } from '../link/address.ts';
 import type { RateLimitedLog } from '../observe/rate-limit.ts';
 import type { Listen } from '../ports/ports.ts';
+import type { Limit } from '../observe/tunnel-metrics.ts';
 import { Bandwidth } from '../tunnel/bandwidth.ts';
 import type { Connections, TunnelConnection } from '../tunnel/connections.ts';
 import type { TunnelContext } from '../tunnel/context.ts';
+import { type Quota, sourceKey } from '../tunnel/quota.ts';
 import type { Shedding } from '../tunnel/shedding.ts';
 import { adoptSocket } from '../tunnel/socket-reader.ts';
 import { listenTcp } from '../tunnel/tcp-listener.ts';
@@ -27,13 +29,20 @@ export interface HubSurroundings {
   readonly agents: Agents;
   /** Of all mappings together, for the limit and for the end. */
   readonly connections: Connections;
+  /** Connections of each source address. */
+  readonly quota: Quota;
   readonly bandwidth: Bandwidth;
   readonly shedding: Shedding;
   readonly listen: Listen;
   /** As `-udp` says. */
   readonly openUdp: OpenUdp;
   /** Times are milliseconds. */
-  limits(): { readonly maxConnections: number; readonly dialTimeout: number; readonly udpTimeout: number };
+  limits(): {
+    readonly maxConnections: number;
+    readonly maxConnectionsPerClient: number | null;
+    readonly dialTimeout: number;
+    readonly udpTimeout: number;
+  };
   /** A connection that was carried has ended. */
   ended(connection: ConnectionState): void;
 }
@@ -152,11 +161,12 @@ export class PublishedPort {
   add(connection: Carried): void {
     this.#connections.add(connection);
     this.around.connections.add(connection);
+    this.around.quota.take(sourceKey(hostOf(connection.state.peer)), Infinity);
   }
 
   delete(connection: Carried): void {
-    this.#connections.delete(connection);
     this.around.connections.delete(connection);
+    if (this.#connections.delete(connection)) this.around.quota.release(sourceKey(hostOf(connection.state.peer)));
   }
 
   failed(message: string): void {
@@ -186,7 +196,7 @@ export class PublishedPort {
 
   #cutOthers(networks: BlockList): void {
     for (const connection of [...this.#connections])
-      if (!isIn(networks, hostOf(connection))) connection.abort('SHUTDOWN', 'The client may not connect any more.');
+      if (!isIn(networks, hostOf(connection.state.peer))) connection.abort('SHUTDOWN', 'The client may not connect any more.');
   }
 
   /** Resets a connection that cannot be carried. */
@@ -211,22 +221,30 @@ export class PublishedPort {
 
   /** Why a client at this address cannot come in; null when it can. `socket` is its connection; null over UDP. */
   refusalFor(host: string, socket: net.Socket | null): Refusal | null {
-    const { connections, shedding } = this.around;
+    const { connections, shedding, context } = this.around;
     const refusal = this.refusalOf(host);
     if (refusal !== null) return refusal;
-    const { maxConnections } = this.around.limits();
-    if (!connections.admit(maxConnections))
-      return { kind: 'limit', message: `${maxConnections} connections are open (-max-connections).` };
+    const limit = this.#limitFor(host);
+    if (limit !== null) {
+      context.metrics.limitReached(limit.limit);
+      return { kind: 'limit', message: limit.message };
+    }
     const shortage = socket === null ? shedding.refuseToMake() : shedding.refuse(socket);
     if (shortage === null) return null;
     connections.forgo();
     return { kind: 'shed', message: shortage.message };
   }
-}
 
-/** The client's IP address. */
-function hostOf({ state: { peer } }: Carried): string {
-  return peer.slice(0, peer.lastIndexOf(':')).replaceAll(/[[\]]/g, '');
+  /** Takes a place for a client at this address, or says which limit has been reached. */
+  #limitFor(host: string): { readonly limit: Limit; readonly message: string } | null {
+    const { maxConnections, maxConnectionsPerClient: most } = this.around.limits();
+    if (this.around.quota.of(sourceKey(host)) >= (most ?? Infinity)) {
+      const message = `The client has ${most} connections open (-max-connections-per-client).`;
+      return { limit: 'client_connections', message };
+    }
+    if (this.around.connections.admit(maxConnections)) return null;
+    return { limit: 'connections', message: `${maxConnections} connections are open (-max-connections).` };
+  }
 }
 
 /** @throws QtunnelError `CONFIG_INVALID` */

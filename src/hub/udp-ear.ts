@@ -1,6 +1,7 @@
 import type { Address } from '../config/settings.ts';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
+import { sourceKey } from '../tunnel/quota.ts';
 import type { UdpAddress, UdpHandler, UdpSocket } from '../udp/socket.ts';
 import { PublicConversation } from './public-conversation.ts';
 import type { PublishedPort } from './published-port.ts';
@@ -81,12 +82,14 @@ export class UdpEar implements UdpHandler {
     this.#socket.send(datagram.length, datagram.length, client);
   }
 
-  /** Sources may be made up: who has not been heard for longest goes. Who has a share of all makes room for himself. */
+  /** Sources may be made up: who has not been heard for longest goes. Who has a share of all, or all that one may have, makes room for himself. */
   #makeRoom(host: string): void {
-    const most = Math.min(MOST_CONVERSATIONS, this.#port.around.limits().maxConnections);
-    if (this.#conversations.size < most) return;
+    const { maxConnections, maxConnectionsPerClient } = this.#port.around.limits();
+    const most = Math.min(MOST_CONVERSATIONS, maxConnections);
+    const hasAll = this.#port.around.quota.of(sourceKey(host)) >= (maxConnectionsPerClient ?? Infinity);
+    if (this.#conversations.size < most && !hasAll) return;
     const own = [...this.#conversations.keys()].filter((key) => key.startsWith(`${host} `));
-    const [oldest] = own.length > most / SHARES ? own : this.#conversations.keys();
+    const [oldest] = hasAll || own.length > most / SHARES ? own : this.#conversations.keys();
     if (oldest !== undefined) this.#conversations.get(oldest)?.expire();
   }
 

@@ -4,4 +4,9 @@ export function formatAddress({ host, port }: { host: string; port: number }): s
   return `${plain.includes(':') ? `[${plain}]` : plain}:${port}`;
 }
 
+/** The IP address in what `formatAddress` has made. */
+export function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(':')).replaceAll(/[[\]]/g, '');
+}
+
 const MAPPED = '::ffff:';

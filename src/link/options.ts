@@ -130,7 +130,7 @@ export interface LinkListener<Options extends LinkOptions = LinkOptions> {
   /** Whether the process has a descriptor for this TCP connection. */
   hasRoom: (socket: Socket) => boolean;
   /** Why a client that has proven itself cannot have a link now, for it and for the log; null when it can. */
-  refuseLink: () => QtunnelError | null;
+  refuseLink: (who: Pick<Link, 'client' | 'peer'>) => QtunnelError | null;
   /** Something of a stranger's was not taken; called for each datagram of a flood, so it only counts. */
   onRefusal: (refusal: Refusal) => void;
   /**

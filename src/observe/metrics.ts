@@ -259,6 +259,13 @@ const FAMILIES: readonly Family[] = [
   },
   {
     kind: Counter,
+    name: 'limited_total',
+    help: 'What clients were refused because they had as much as they may, by what they had it of.',
+    labels: ['limit'],
+    samples: (tunnel) => [...tunnel.limits].map(([limit, count]): Sample => [{ limit }, count]),
+  },
+  {
+    kind: Counter,
     name: 'early_data_total',
     help: 'Links that began with early data (0-RTT), by whether their ticket opened; a server knows only of those that did.',
     labels: ['outcome'],

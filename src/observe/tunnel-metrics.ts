@@ -39,6 +39,7 @@ export interface TunnelSnapshot {
   /** By transport and refusal with a space between them. */
   readonly refusals: ReadonlyMap<string, number>;
   readonly shed: ReadonlyMap<string, number>;
+  readonly limits: ReadonlyMap<string, number>;
   readonly earlyData: ReadonlyMap<string, number>;
   readonly closedLinks: LinkTotals;
   readonly links: readonly (Omit<LinkFacts, 'stats'> & { readonly stats: LinkStats })[];
@@ -63,6 +64,9 @@ export interface TunnelReadiness {
   readonly transport: Link['transport'] | null;
 }
 
+/** Of what there may be so much: connections of all, connections and links of one client. */
+export type Limit = 'connections' | 'client_connections' | 'client_links';
+
 /** The numbers of one tunnel. Counting is adding to a number: it may be done for every read and write. */
 export class TunnelMetrics {
   readonly tag: string;
@@ -81,6 +85,8 @@ export class TunnelMetrics {
   readonly refusals = new Map<string, number>();
   /** Connections that were refused for want of something, by what. */
   readonly shed = new Map<string, number>();
+  /** What clients were refused because they had as much as they may, by `Limit`. */
+  readonly limits = new Map<string, number>();
   /** Links that began with early data, by what became of that. */
   readonly earlyData = new Map<string, number>();
   #closedLinks: LinkTotals = { quic: noTotals(), tls: noTotals() };
@@ -125,6 +131,11 @@ export class TunnelMetrics {
 
   connectionShed(resource: Resource): void {
     countReason(this.shed, resource);
+  }
+
+  /** A client was refused something because it, or all together, have as much as they may. */
+  limitReached(limit: Limit): void {
+    countReason(this.limits, limit);
   }
 
   /** A link began with early data, which the server took, or had sent again. */
@@ -269,5 +280,5 @@ const LINK_COUNTERS = [
   'bytesReceived',
 ] as const;
 const CLIENT_COUNTS = ['opened', 'closed', 'sent', 'received'] as const;
-const BY_REASON = ['dialFailures', 'handshakeFailures', 'refusals', 'shed', 'earlyData'] as const;
+const BY_REASON = ['dialFailures', 'handshakeFailures', 'refusals', 'shed', 'limits', 'earlyData'] as const;
 const COUNTS = ['sent', 'received', 'opened', 'closed', 'reconnects', 'moves'] as const;

@@ -24,7 +24,7 @@ import type { Stage } from './stage.ts';
 /** What comes of a greeting. Exactly one of `onLink` and `onFailure` is called, once. */
 export interface GreetingOutcome {
   /** A server: why a client that has proven itself cannot have a link now; null, or left out, when it can. */
-  refuse?(): QtunnelError | null;
+  refuse?(client: string): QtunnelError | null;
   onLink(link: QuicLink): void;
   onFailure(error: QtunnelError): void;
 }
@@ -219,7 +219,7 @@ export class ServerGreeting extends Greeting {
 
   #judge(context: HandshakeContext, type: number, payload: Uint8Array): HelloVerdict {
     const verdict = judgeHello(context, this.#resetToken, type, payload);
-    const busy = verdict.accepted ? (this.outcome.refuse?.() ?? null) : null;
+    const busy = verdict.accepted ? (this.outcome.refuse?.(verdict.hello.client) ?? null) : null;
     return busy === null ? verdict : refuse('BUSY', 'SERVER_BUSY', busy.message);
   }
 

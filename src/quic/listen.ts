@@ -205,8 +205,8 @@ class QuicListener implements LinkListener<QuicListenOptions>, ConnectionHost, U
   #outcome(connection: QuicConnection): GreetingOutcome {
     const { peerName } = connection;
     return {
-      refuse: () => {
-        const refusal = this.refuseLink();
+      refuse: (client) => {
+        const refusal = this.refuseLink({ client, peer: connection.peerName });
         if (refusal !== null) this.#admission.end(connection, true);
         return refusal;
       },

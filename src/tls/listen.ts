@@ -231,7 +231,7 @@ class TlsListener implements TlsAcceptor {
     const { hello } = greeted;
     const known = this.#links.get(hello.linkId) ?? this.#elsewhere(hello.linkId);
     if (known === undefined) {
-      const refusal = this.refuseLink();
+      const refusal = this.refuseLink({ client: hello.client, peer: connection.peer });
       if (refusal !== null) return refusal;
       this.#forget(key, 'succeeded');
       // Before the client knows of it: its next connection may come to another worker.

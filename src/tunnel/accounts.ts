@@ -34,7 +34,6 @@ export class Accounts {
 export class Account {
   rights: ClientRights;
   readonly bandwidth = new Bandwidth(null);
-  #open = 0;
 
   constructor(rights: ClientRights) {
     this.rights = rights;
@@ -43,16 +42,5 @@ export class Account {
   /** Whether it may reach the backend of this name; it is empty for the one without. */
   mayReach(backend: string): boolean {
     return this.rights.backends?.includes(backend === '' ? DEFAULT_BACKEND : backend) ?? true;
-  }
-
-  /** Whether it may have one more connection; its place is kept for it. */
-  admit(): boolean {
-    if (this.#open >= (this.rights.maxConnections ?? Infinity)) return false;
-    this.#open++;
-    return true;
-  }
-
-  release(): void {
-    this.#open--;
   }
 }

@@ -5,7 +5,6 @@ import type { Link, LinkStream, OpenRequest, StreamHandler } from '../link/link.
 import { proxyHeader } from '../protocol/proxy-protocol.ts';
 import type { ResetReason } from '../protocol/reset.ts';
 import { isOutOfDescriptors } from '../resources/descriptors.ts';
-import type { Account } from './accounts.ts';
 import { Bridge } from './bridge.ts';
 import type { Connections, TunnelConnection } from './connections.ts';
 import type { TunnelContext } from './context.ts';
@@ -23,8 +22,8 @@ interface Origin {
   readonly context: TunnelContext;
   readonly connections: Connections;
   readonly shedding: Shedding;
-  /** The named client's that it belongs to; null without one. */
-  readonly account: Account | null;
+  /** It is over. */
+  readonly onOver: () => void;
   /** What the backend's name is resolved with; the system's when left out. */
   readonly lookup?: LookupFunction;
 }
@@ -121,6 +120,6 @@ export class BackendConnection implements TunnelConnection, StreamHandler {
     this.#over = true;
     this.#log.closed(reason, message);
     this.#origin.connections.delete(this);
-    this.#origin.account?.release();
+    this.#origin.onOver();
   }
 }

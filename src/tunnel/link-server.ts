@@ -11,6 +11,7 @@ import { Listeners } from './listeners.ts';
 import type { LoadedAuth } from './security.ts';
 import type { Shortage } from '../resources/room.ts';
 import type { Shedding } from './shedding.ts';
+import { clientKey, Quota } from './quota.ts';
 import type { Supplies } from './supplies.ts';
 import type { SettingsChange } from './tunnel.ts';
 import { WatchedSet } from './watched-set.ts';
@@ -42,6 +43,8 @@ export class LinkServer {
   readonly #supplies: Supplies;
   readonly #handler: LinkServerHandler;
   readonly #accounts = new Accounts();
+  /** Links of each client. */
+  readonly #quota = new Quota();
   readonly #listeners: Listeners;
   #fingerprint = '';
   #stopping = false;
@@ -54,7 +57,7 @@ export class LinkServer {
     this.#listeners = new Listeners(
       {
         hasRoom: (socket) => handler.shedding.refuseSocket(socket) === null,
-        refuseLink: () => refusalOf(handler.shedding.refuseLink()),
+        refuseLink: (who) => refusalOf(handler.shedding.refuseLink()) ?? this.#refuseFurther(who),
         onLink: (link) => this.#handleLink(link),
         onTurnedAway: (error, peer, port) => this.#handleFailure(port, error, peer),
         onRefusal: (transport: Link['transport'], refusal: Refusal) => context.metrics.strangerRefused(transport, refusal),
@@ -131,6 +134,9 @@ export class LinkServer {
     // Its handshake may have begun before the client was removed.
     if (this.#isStrange(link)) return link.close(REMOVED);
     this.open.add(link);
+    const key = clientKey(link);
+    // Whether it may was asked when it proved itself; a branch belongs to a link that another worker has counted.
+    if (link.isBranch !== true) this.#quota.take(key, Infinity);
     events.onLinkUp(link);
     // That a client is here, and that it is gone, is said once, by the worker that keeps its link.
     const [level, up, down] = link.isBranch === true ? (['debug', 'branch_up', 'branch_down'] as const) : TOLD;
@@ -142,6 +148,7 @@ export class LinkServer {
       onEarlyData: (taken) => metrics.earlyDataSent(taken),
       onClose: (reason) => {
         this.open.delete(link);
+        if (link.isBranch !== true) this.#quota.release(key);
         metrics.linkClosed(link);
         events.onLinkDown(link, reason);
         const fields = { event: down, ...about, code: reason.code, reason: reason.message };
@@ -150,6 +157,13 @@ export class LinkServer {
       },
     };
     this.#handler.onLink?.(link);
+  }
+
+  #refuseFurther(who: Pick<Link, 'client' | 'peer'>): QtunnelError | null {
+    const { maxLinksPerClient } = this.#settings;
+    if (this.#quota.of(clientKey(who)) < maxLinksPerClient) return null;
+    this.#context.metrics.limitReached('client_links');
+    return new QtunnelError('SERVER_BUSY', `The client is at its limit of ${maxLinksPerClient} links (-max-links-per-client).`);
   }
 
   #isStrange({ client = '' }: Link): boolean {

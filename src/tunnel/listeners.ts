@@ -16,7 +16,7 @@ export interface ListenersHandler {
   /** As in `LinkListener`. */
   hasRoom(socket: Socket): boolean;
   /** As in `LinkListener`. */
-  refuseLink(): QtunnelError | null;
+  refuseLink: LinkListener['refuseLink'];
   /** Somebody came to this port and was turned away, or gave up; `peer` is `host:port`. */
   onTurnedAway(error: QtunnelError, peer: string, port: number): void;
   onRefusal(transport: Transport, refusal: Refusal): void;
@@ -125,7 +125,7 @@ export class Listeners {
     const { port } = listener.address;
     listener.onHandshakeFailure = (error, peer) => this.#handler.onTurnedAway(error, peer, port);
     listener.hasRoom = (socket) => this.#handler.hasRoom(socket);
-    listener.refuseLink = () => this.#handler.refuseLink();
+    listener.refuseLink = (who) => this.#handler.refuseLink(who);
     listener.onRefusal = (refusal) => this.#handler.onRefusal(transport, refusal);
   }
 

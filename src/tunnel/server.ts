@@ -7,6 +7,7 @@ import { formatFingerprint } from '../identity/fingerprint.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
 import { formatAddress } from '../link/address.ts';
 import type { Link, LinkStream, OpenRequest } from '../link/link.ts';
+import { clientKey, Quota } from './quota.ts';
 import type { Account } from './accounts.ts';
 import { BackendConnection } from './backend-connection.ts';
 import { Bandwidth, partOf, throttled } from './bandwidth.ts';
@@ -35,6 +36,8 @@ export class ServerTunnel implements Tunnel {
   readonly #supplies: Supplies;
   readonly #shedding: Shedding;
   readonly #connections: Connections;
+  /** Connections of each client. */
+  readonly #quota = new Quota();
   readonly #bandwidth = new Bandwidth(null);
   readonly #server: LinkServer;
   #stopping = false;
@@ -102,25 +105,31 @@ export class ServerTunnel implements Tunnel {
     if (backend === undefined) return this.#refuseTarget(link, stream, request);
     const shortage = this.#shedding.refuseToMake();
     if (shortage !== null) return stream.reset('RESOURCE', `the server has no room: ${shortage.message}`);
-    const { maxConnections } = this.settings;
+    const { maxConnections, maxConnectionsPerClient } = this.settings;
     if (!this.#connections.admit(maxConnections)) {
       const message = `the server is at its limit of ${maxConnections} connections (-max-connections)`;
       this.#server.strangersLog.warn('limit', { event: 'limit', tag: request.tag, link: link.id }, message);
+      this.#context.metrics.limitReached('connections');
       return stream.reset('LIMIT', message);
     }
-    if (account?.admit() === false) {
+    const key = clientKey(link);
+    const own = account?.rights.maxConnections ?? null;
+    const most = own ?? maxConnectionsPerClient ?? Infinity;
+    if (!this.#quota.take(key, most)) {
       this.#connections.forgo();
-      const message = `the client is at its limit of ${account.rights.maxConnections} connections (max-connections in -clients)`;
+      const setBy = own === null ? '-max-connections-per-client' : 'max-connections in -clients';
+      const message = `the client is at its limit of ${most} connections (${setBy})`;
       this.#server.strangersLog.warn(
-        `limit ${link.client}`,
+        `limit ${key}`,
         { event: 'limit', tag: request.tag, link: link.id, ...clientOf(link) },
         message,
       );
+      this.#context.metrics.limitReached('client_connections');
       return stream.reset('LIMIT', message);
     }
     const limits = account === null ? [this.#bandwidth] : [account.bandwidth, this.#bandwidth];
     new BackendConnection(throttled(stream, limits), {
-      account,
+      onOver: () => this.#quota.release(key),
       backend,
       settings: this.settings,
       request,

@@ -79,6 +79,8 @@ test('nothing given: one tunnel with the documented defaults', (t) => {
     handshakeDatagrams: 32,
     maxHandshakes: 256,
     maxHandshakesPerSource: 64,
+    maxConnectionsPerClient: null,
+    maxLinksPerClient: 1_000,
     retryAbove: 64,
     attemptsPerSource: 10,
   });

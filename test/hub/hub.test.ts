@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import net from 'node:net';
 import { test } from 'tap';
 import { QtunnelError } from '../../src/errors.ts';
 import {
@@ -22,6 +23,23 @@ const MODES = [
 ] as const;
 
 for (const { name, ...mode } of MODES) {
+  void test('a limit for each client at the public ports: one more is reset, others come in, and one less makes room', async (t) => {
+    const hub = await startHub(t, { maxConnectionsPerClient: 2 });
+    const [one, two] = [await freePort(), await freePort()];
+    const echo = await echoServer(t);
+    for (const port of [one, two]) await hub.hub.publish(mapping(port, echo, { via: 'direct' }));
+    const open = [await dial(t, one), await dial(t, two)];
+    for (const client of open) t.ok(await echoes(client, 'hello'));
+    t.ok(await isReset(t, one));
+    t.match((await stateOf(hub, one)).lastError?.message, 'The client has 2 connections open (-max-connections-per-client).');
+    const other = net.connect({ port: one, host: '127.0.0.1', localAddress: '127.0.0.2' });
+    t.teardown(() => other.destroy());
+    t.ok(await echoes(other, 'from elsewhere'));
+    open[1]!.destroy();
+    await stateOf(hub, two, ({ connections }) => connections === 0);
+    t.ok(await echoes(await dial(t, one), 'again'));
+  });
+
   void test(`${name}: -R opens a port of the hub that leads to the agent’s target, with half-close and counters`, async (t) => {
     const hub = await startHub(t, mode);
     const port = await freePort();

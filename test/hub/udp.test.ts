@@ -150,6 +150,23 @@ void test('clients without an end: a port remembers no more of them than -max-co
   t.match(await stateOf(hub, port), { connections: 20, connectionsTotal: 25 });
 });
 
+void test('a client has no more conversations than -max-connections-per-client: its latest', async (t) => {
+  const hub = await startHub(t, { maxConnectionsPerClient: 3 });
+  const port = await freePort();
+  await hub.hub.publish(mapping(port, await udpEcho(t), { protocol: 'udp', via: 'direct' }));
+  await answer(await udpSocket(t, '127.0.0.2'), port, Buffer.from('x'));
+  const own = await Promise.all(Array.from({ length: 5 }, () => udpSocket(t)));
+  for (const client of own) await answer(client, port, Buffer.from('x'));
+  t.match(await stateOf(hub, port), { connections: 4, connectionsTotal: 6 });
+  t.strictSame(
+    hub.hub
+      .connections()
+      .map(({ peer }) => Number(peer.split(':')[1]))
+      .slice(1),
+    own.slice(2).map((client) => client.address().port),
+  );
+});
+
 void test('a port that is full: who may not come in takes nobody’s place, and one address with many clients only its own', async (t) => {
   const hub = await startHub(t, { maxConnections: 20 });
   const port = await freePort();

@@ -1,7 +1,7 @@
 import { test } from 'tap';
 import { eventually } from '../support/deadline.ts';
 import { dial, echoes, echoServer, ending } from '../support/tcp.ts';
-import { client, clientEntry, linkUp, MODES, OVER, reload, server } from './tunnels.ts';
+import { client, clientEntry, credentials, linkUp, MODES, OVER, reload, server } from './tunnels.ts';
 
 const here = (port: number) => ({ host: '127.0.0.1', port });
 
@@ -121,7 +121,3 @@ void test('rights to a backend that is not there are warned of', async (t) => {
   t.ok(far.lines.some(({ msg }) => msg === '-clients: laptop may reach the backend wbe, which -backend does not have'));
   t.notOk(far.lines.some(({ msg }) => msg.includes('default')));
 });
-
-function credentials(name: string) {
-  return { clientName: name, secret: `of ${name}` };
-}

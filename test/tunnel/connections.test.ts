@@ -4,7 +4,7 @@ import { test } from 'tap';
 import { eventually } from '../support/deadline.ts';
 import { acceptor, dial, echoes, echoServer, ending, freePort, receive, receiveAll } from '../support/tcp.ts';
 import { fullPort } from './full-port.ts';
-import { client, linkUp, MODES, OVER, server } from './tunnels.ts';
+import { client, clientEntry, credentials, linkUp, MODES, OVER, server } from './tunnels.ts';
 
 const here = (port: number) => ({ host: '127.0.0.1', port });
 const nobody = async () => ({ address: here(await freePort()) });
@@ -36,6 +36,52 @@ for (const { name, ...mode } of MODES) {
     first.destroy();
     await eventually('room', () => far.tunnel.connections === 1);
     t.ok(await echoes(await dial(t, b.port), 'three'));
+  });
+
+  void test(`${name}: a limit for each client: of one address together, of one with a name by itself; who is through makes room`, async (t) => {
+    const clients = [clientEntry('laptop'), clientEntry('phone', { maxConnections: 1 })];
+    const far = await server(t, { ...mode, backend: here(await echoServer(t)), maxConnectionsPerClient: 2, clients });
+    const [a, b] = [await client(t, far.tunnel, mode), await client(t, far.tunnel, mode)];
+    const [first, second] = [await dial(t, a.port), await dial(t, b.port)];
+    t.ok((await echoes(first, 'one')) && (await echoes(second, 'two')));
+    t.equal(await ending(await dial(t, b.port)), 'reset');
+    await eventually('both logs to say why', () =>
+      [far, b].every(({ lines }) => lines.some(({ msg }) => msg.includes('limit of 2 connections (-max-connections-per-client)'))),
+    );
+    const laptop = await client(t, far.tunnel, { ...mode, ...credentials('laptop') });
+    const phone = await client(t, far.tunnel, { ...mode, ...credentials('phone') });
+    for (const [{ port }, most] of [
+      [laptop, 2],
+      [phone, 1],
+    ] as const) {
+      for (let n = 0; n < most; n++) t.ok(await echoes(await dial(t, port), 'has its own'));
+      t.equal(await ending(await dial(t, port)), 'reset');
+    }
+    t.equal(far.metrics.limits.get('client_connections'), 3);
+    first.destroy();
+    await eventually('room', () => far.tunnel.connections === 4);
+    t.ok(await echoes(await dial(t, b.port), 'three'));
+  });
+
+  void test(`${name}: a limit of links for each client; who goes makes room`, async (t) => {
+    const far = await server(t, {
+      ...mode,
+      backend: here(await echoServer(t)),
+      maxLinksPerClient: 2,
+      clients: [clientEntry('laptop')],
+    });
+    const [a, b] = [await client(t, far.tunnel, mode), await client(t, far.tunnel, mode)];
+    for (const one of [a, b]) await linkUp(one);
+    const third = await client(t, far.tunnel, mode);
+    await eventually('it to be refused', () => far.metrics.limits.get('client_links') !== undefined);
+    await eventually('it to be told', () =>
+      third.lines.some(({ msg }) => msg.includes('limit of 2 links (-max-links-per-client)')),
+    );
+    t.equal(far.tunnel.links.length, 2);
+    await linkUp(await client(t, far.tunnel, { ...mode, ...credentials('laptop') }));
+    await a.tunnel.close(OVER);
+    await linkUp(third);
+    t.ok(await echoes(await dial(t, third.port), 'there is room'));
   });
 
   void test(`${name}: an application’s reset comes to the backend, and nothing is left`, async (t) => {

@@ -105,6 +105,8 @@ export function tunnelSettings(t: Owner, settings: Partial<TunnelSettings>): Tun
     handshakeDatagrams: 32,
     maxHandshakes: 256,
     maxHandshakesPerSource: 64,
+    maxConnectionsPerClient: null,
+    maxLinksPerClient: 1_000,
     retryAbove: 64,
     attemptsPerSource: 10,
     ...settings,
@@ -124,6 +126,11 @@ export function clientEntry(name: string, changes: Partial<ClientEntry> = {}): C
     ports: null,
     ...changes,
   };
+}
+
+/** What a client of such an entry is given. */
+export function credentials(name: string) {
+  return { clientName: name, secret: `of ${name}` };
 }
 
 export function watched(): { context: TunnelContext; metrics: TunnelMetrics; lines: LogLine[] } {
