@@ -1,4 +1,6 @@
 import type { BlockPool } from './block-pool.ts';
+import { DeliveryClock } from './delivery-clock.ts';
+import { LossCount } from './loss-count.ts';
 import { MAX_DELAY, type Report } from './report.ts';
 
 /**
@@ -13,6 +15,7 @@ import { MAX_DELAY, type Report } from './report.ts';
  * more as reordering explains.
  */
 export class Flight {
+  readonly losses = new LossCount();
   readonly #pool: BlockPool;
   #capacity = FIRST_CAPACITY;
   #state = new Uint8Array(FIRST_CAPACITY);
@@ -33,14 +36,9 @@ export class Flight {
   #oldest = 0;
   #next = 0;
   #bytes = 0;
-  /** Of what is known to have come: bytes, when the last of them by the peer's clock (ms), and when the report of it came. */
+  /** Bytes that are known to have come. */
   #delivered = 0;
-  #clock = 0;
-  #lastClock = -1;
-  #reportAt = 0;
-  /** The peer's clock since its first report, without what pauses added to the estimate. */
-  #peerClock = 0;
-  #clockSetAt = 0;
+  readonly #clock = new DeliveryClock();
   #flightBegan = 0;
   #leastRtt = Infinity;
   /** Shards that fly for the second time or more. */
@@ -56,14 +54,6 @@ export class Flight {
   /** Up to this many delivered bytes, the application and not the path set the pace. */
   #limitedUntil = 0;
   #progressAt = 0;
-  #lostShards = 0;
-  /** Runs of consecutive numbers among them, and the last of the latest. */
-  #lostBursts = 0;
-  #lastLost = -2;
-  #sentShards = 0;
-  /** Sums in which what was before weighs less and less. */
-  #recentLost = 0;
-  #recentSent = RECENT;
 
   constructor(pool: BlockPool) {
     this.#pool = pool;
@@ -101,16 +91,6 @@ export class Flight {
   /** Bytes that have come in all. */
   get delivered(): number {
     return this.#delivered;
-  }
-
-  /** Shards sent, those sent again included, shards found lost, and in how many runs of consecutive numbers. */
-  get counts(): { sent: number; lost: number; bursts: number } {
-    return { sent: this.#sentShards, lost: this.#lostShards, bursts: this.#lostBursts };
-  }
-
-  /** The share of shards that were lost of late, from 0 to 1. */
-  get lossRate(): number {
-    return this.#recentLost / this.#recentSent;
   }
 
   /** Whether a shard that was sent may still have to be sent again. */
@@ -169,7 +149,7 @@ export class Flight {
     const outcome: Outcome = { rtt: Number.NaN, rate: Number.NaN, limited: false, delivered: 0, deliveredThen: -1, lost: 0 };
     const before = this.#delivered;
     const isInOrder = report.ranges.length === 0 && this.#repeated === 0;
-    this.#takeClock(report, now);
+    this.#clock.handleReport(report.clock, now);
     const newest = this.#acknowledge(report, now, outcome);
     outcome.delivered = this.#delivered - before;
     if (newest >= 0) {
@@ -187,11 +167,6 @@ export class Flight {
   /** Finds those lost whose time is up. */
   handleOvertaken(now: number): void {
     if (now >= this.#overtakenUntil) this.#lostSince += this.#findLost(now - REPORT_SLACK + TICK);
-  }
-
-  /** So many shards more were lost and brought back by parity. */
-  handleRestored(shards: number): void {
-    this.#recentLost += shards;
   }
 
   /** Nothing was heard for long: the oldest shard that flies counts as lost, so that it is sent again and the answer tells of the others. */
@@ -223,9 +198,7 @@ export class Flight {
 
   #launch(at: number, now: number): void {
     if (this.#bytes === 0) {
-      // After a pause the clock of deliveries has stood still; it goes on as if the last had come just now.
-      this.#clock += Math.max(0, now - this.#clockSetAt);
-      this.#clockSetAt = now;
+      this.#clock.goOn(now);
       this.#flightBegan = now;
       this.#progressAt = now;
     }
@@ -235,37 +208,13 @@ export class Flight {
     this.#transmissions[at] = Math.min(transmissions + 1, 255);
     this.#sentAt[at] = now;
     this.#deliveredThen[at] = this.#delivered;
-    this.#clockThen[at] = this.#clock;
+    this.#clockThen[at] = this.#clock.time;
     this.#flightBeganThen[at] = this.#flightBegan;
     // What is sent again is as little as there was to send the first time.
     const wasLimited = transmissions > 0 && this.#limitedThen[at] === 1;
     this.#limitedThen[at] = wasLimited || this.#delivered < this.#limitedUntil ? 1 : 0;
     this.#bytes += this.#size[at]!;
-    this.#sentShards++;
-    this.#recentSent++;
-    if (this.#recentSent > 2 * RECENT) {
-      this.#recentSent /= 2;
-      this.#recentLost /= 2;
-    }
-  }
-
-  /** Brings the clock of deliveries to the peer's latest arrival. Both clocks run equally fast; what is between them does not matter. */
-  #takeClock(report: Report, now: number): void {
-    if (this.#lastClock >= 0) {
-      const passed = this.#passed(report.clock, now);
-      // After a pause the own estimate may be ahead.
-      this.#clock = Math.max(this.#clock, this.#peerClock + passed);
-      this.#peerClock += passed;
-    } else this.#peerClock = this.#clock;
-    this.#lastClock = report.clock;
-    this.#reportAt = this.#clockSetAt = now;
-  }
-
-  /** Milliseconds on the peer's clock since its last report. A clock of 32 bits goes round in 72 minutes, and a link may be silent for longer. */
-  #passed(clock: number, now: number): number {
-    const passed = ((clock - this.#lastClock + CLOCK_WRAP) % CLOCK_WRAP) / 1_000;
-    const rounds = Math.round((now - this.#reportAt - passed) / (CLOCK_WRAP / 1_000));
-    return Math.max(0, passed + (rounds * CLOCK_WRAP) / 1_000);
+    this.losses.handleSent();
   }
 
   /** Returns the newest shard that this report is the first to tell of, or -1. */
@@ -314,7 +263,7 @@ export class Flight {
     outcome.deliveredThen = this.#deliveredThen[at]!;
     outcome.limited = this.#limitedThen[at] === 1;
     const sending = sentAt - this.#flightBeganThen[at]!;
-    const coming = this.#clock - this.#clockThen[at]!;
+    const coming = this.#clock.time - this.#clockThen[at]!;
     const interval = Math.max(sending, coming);
     this.#flightBegan = sentAt;
     if (interval > 0) outcome.rate = (this.#delivered - this.#deliveredThen[at]!) / interval;
@@ -342,10 +291,7 @@ export class Flight {
     if (this.#transmissions[at]! > 1) this.#repeated--;
     this.#state[at] = LOST;
     this.#bytes -= this.#size[at]!;
-    this.#lostShards++;
-    if (shard !== this.#lastLost + 1) this.#lostBursts++;
-    this.#lastLost = shard;
-    this.#recentLost++;
+    this.losses.handleLost(shard);
     this.#toResend++;
     if (shard < this.#lowestLost) this.#lowestLost = shard;
   }
@@ -412,9 +358,6 @@ const FLYING = 1;
 const LOST = 2;
 /** A power of two, as all capacities. */
 const FIRST_CAPACITY = 256;
-/** Shards that the loss rate looks back on, at least. */
-const RECENT = 1_000;
-const CLOCK_WRAP = 2 ** 32;
 /** Milliseconds from a shard's coming to the report of it (delivery.ts), which may be on its way when the timer fires. */
 const REPORT_SLACK = 4;
 const TICK = 1;

@@ -95,12 +95,12 @@ class AutoParity implements ParityPolicy {
   }
 
   handleReport({ restored, bursts }: Report): void {
-    const now = this.#flight.counts;
+    const now = this.#flight.losses.counts;
     const more = (restored - this.#restored) & 0xffff;
     const moreBursts = (bursts - this.#restoredBursts) & 0xffff;
     this.#restored = restored;
     this.#restoredBursts = bursts;
-    this.#flight.handleRestored(more);
+    this.#flight.losses.handleRestored(more);
     const before = this.#before;
     this.#before = now;
     this.#pattern.add(now.sent - before.sent, now.lost - before.lost + more, now.bursts - before.bursts + moreBursts);

@@ -94,7 +94,7 @@ export class Delivery {
 
   get path(): PathFigures {
     const { smoothedRtt, window, rate } = this.#model;
-    const { sent, lost } = this.#flight.counts;
+    const { sent, lost } = this.#flight.losses.counts;
     const { restored } = this.#restorer.counts;
     return { rtt: smoothedRtt, window, deliveryRate: rate * 1_000, sent, lost, parity: this.#parity?.sent ?? 0, restored };
   }
@@ -326,7 +326,7 @@ export class Delivery {
    * so that a copy is sent at once.
    */
   #isRisky(times: number): boolean {
-    const { lossRate } = this.#flight;
+    const lossRate = this.#flight.losses.rate;
     // What loses as much is full, and copies would fill it further.
     if (lossRate > OVERFLOW) return false;
     const shards = this.#model.product / this.#payload;

@@ -106,7 +106,7 @@ test('a shard is lost when one has come that was sent enough later', async (t) =
   sender.now += 10;
   sender.report({ cumulative: 3, latest: 0 });
   t.same([sender.flight.bytes, sender.pool.used, sender.flight.shards], [0, 0, 0]);
-  t.same(sender.flight.counts, { sent: 4, lost: 1, bursts: 1 });
+  t.same(sender.flight.losses.counts, { sent: 4, lost: 1, bursts: 1 });
 });
 
 test('a shard overtaken by one sent at the same time is lost when that much time has passed again', async (t) => {
@@ -138,7 +138,7 @@ test('what comes in time was not lost', async (t) => {
   sender.now += 100;
   sender.flight.handleOvertaken(sender.now);
   t.notOk(sender.flight.hasLost);
-  t.equal(sender.flight.counts.lost, 0);
+  t.equal(sender.flight.losses.counts.lost, 0);
 });
 
 test('what is sent again and lost again is found lost again', async (t) => {
