@@ -1,15 +1,16 @@
 import type { Connection as QuicheConnection, PathStats, RecvInfo } from '@matrixai/quic/native/index.js';
 import { QtunnelError } from '../errors.ts';
 import { formatAddress } from '../link/address.ts';
-import { LISTEN, MOST_LISTENING, wasHeldUp } from '../protocol/held-up.ts';
 import { isSamePeer, type UdpAddress, type UdpSocket } from '../udp/socket.ts';
 import { AckDelay } from './ack-delay.ts';
-import type { Clock, Timer } from './clock.ts';
+import type { Clock } from './clock.ts';
 import { CLOSE, closeReason, type CloseCode } from './close.ts';
 import { Farewell } from './farewell.ts';
 import type { Packetizer, PacketSink } from './packetization/packetizer.ts';
+import { QuicheDatagrams } from './quiche-datagrams.ts';
 import { QuicheStreams } from './quiche-streams.ts';
 import type { Stage } from './stage.ts';
+import { TurnTimer } from './turn-timer.ts';
 import { WriteQueue } from './write-queue.ts';
 
 /** What a connection needs of the endpoint that it belongs to. */
@@ -32,12 +33,13 @@ export interface ConnectionHost {
  *     2. streams    stage.onReceived: read what quiche has              bounded by the readers' own budgets
  *     3. control    stage.onTurn: credit, keepalives, blocked writers
  *     4. packets    quiche.send → packetizer → UDP                      PACKETS_PER_TURN, then another turn is asked for
- *     5. timer      one, moved only when the deadline becomes earlier
+ *     5. timer      for the next turn (turn-timer.ts)
  */
 export class QuicConnection {
   readonly native: QuicheConnection;
   readonly packetizer: Packetizer;
   readonly streams: QuicheStreams;
+  readonly datagrams: QuicheDatagrams;
   /** Whether a turn has been asked for; the endpoint's own mark. */
   scheduled = false;
   stage: Stage;
@@ -74,17 +76,9 @@ export class QuicConnection {
   #owes = true;
   readonly #acks = new AckDelay();
   readonly #queue = new WriteQueue();
-  /** quiche may hold datagrams that were not sent. */
-  #holdsDatagrams = false;
   #pathAt = -Infinity;
   readonly #farewell = new Farewell();
-  #timer: Timer | null = null;
-  #timerAt = Infinity;
-  /** The timer has fired, which may be a fraction of a millisecond early. */
-  #timerFired = false;
-  /** Until when nothing is concluded from the peer's silence, and how often in a row that was so. */
-  #listenUntil = -Infinity;
-  #listened = 0;
+  readonly #timer: TurnTimer;
   #closing: QtunnelError | null = null;
 
   constructor(host: ConnectionHost, native: QuicheConnection, peer: UdpAddress, stage: (connection: QuicConnection) => Stage) {
@@ -94,6 +88,8 @@ export class QuicConnection {
     this.#addresses = { from: peer, to: host.udp.address };
     this.packetizer = host.makePacketizer(this.#handlePacket);
     this.streams = new QuicheStreams(native, this.packetizer, this.#queue, this.#handleWritten);
+    this.datagrams = new QuicheDatagrams(native, this.#handleWritten);
+    this.#timer = new TurnTimer(host.clock, () => this.turn());
     try {
       this.stage = stage(this);
     } catch (error) {
@@ -171,9 +167,9 @@ export class QuicConnection {
   #takeTurn(): void {
     if (this.#closed) return;
     const now = this.clock.now();
-    if (this.#listensFirst(now)) return;
+    if (this.#timer.listensFirst(now, !this.#received && this.#closing === null)) return;
     this.#sendsLater = true;
-    if (this.#timerFired || now >= this.#timerAt) this.#handleTimer();
+    if (this.#timer.isDue(now)) this.#handleTimer();
     if (this.#received) this.#finishHandshake();
     if (!this.#established && this.native.isEstablished()) this.#establish();
     // What a peer said with its CONNECTION_CLOSE comes before what its streams look like after it.
@@ -195,35 +191,6 @@ export class QuicConnection {
     if (rest === 'more' || (rest === 'nothing' && this.#queue.refused)) this.schedule();
     this.#queue.handleTurnEnd();
     this.#armTimer(now);
-  }
-
-  /** Whether so many bytes of datagrams may wait for the path with those that do. */
-  hasRoomForDatagram(bytes: number): boolean {
-    try {
-      return this.native.dgramSendQueueByteSize() + bytes <= MOST_DATAGRAM_BYTES;
-    } catch {
-      // Whatever it is, the next turn meets it as well.
-      return false;
-    }
-  }
-
-  /** Sends a DATAGRAM frame (RFC 9221) with these bytes, at most `DATAGRAM_PART`; false when the peer takes none or too many wait. */
-  sendDatagram(bytes: Uint8Array): boolean {
-    try {
-      if (this.native.dgramSend(bytes) === null) return false;
-    } catch {
-      // The peer takes none, or none as large.
-      return false;
-    }
-    this.#holdsDatagrams = true;
-    this.#handleWritten();
-    return true;
-  }
-
-  /** The bytes of the next DATAGRAM frame that has come; null when there is none. Valid until the next call, of any connection. */
-  receiveDatagram(): Uint8Array | null {
-    const length = this.native.dgramRecv(DATAGRAM);
-    return length === null ? null : DATAGRAM.subarray(0, length);
   }
 
   /** Whether anything was written since the last call: something that the peer will acknowledge. */
@@ -404,7 +371,7 @@ export class QuicConnection {
         else {
           if (this.#closing !== null) this.#farewell.handleSent(packet.subarray(0, sent[0]));
           this.#queue.handleSent(sent[0]);
-          packetizer.push(sent[0], this.peer, this.#queue.holdsData, this.#holdsDatagrams);
+          packetizer.push(sent[0], this.peer, this.#queue.holdsData, this.datagrams.waiting);
         }
       }
     } catch {
@@ -412,7 +379,7 @@ export class QuicConnection {
     }
     if (rest === 'nothing') {
       this.#queue.handleEmpty();
-      this.#holdsDatagrams = false;
+      this.datagrams.handleEmpty();
       if (!this.#queue.refused) packetizer.handleIdle();
     }
     packetizer.flush(this.peer);
@@ -425,26 +392,8 @@ export class QuicConnection {
     return !this.#owes && this.#closing === null && this.#established && this.#acks.mayWait(now);
   }
 
-  /** Whether this turn is put off: it comes late, so that what the peer has said may wait in the socket (protocol/held-up.ts). */
-  #listensFirst(now: number): boolean {
-    const mayListen = !this.#received && this.#closing === null;
-    if (mayListen && !this.#timerFired && now < this.#listenUntil) return true;
-    if (!mayListen || !wasHeldUp(now, this.#timerAt) || this.#listened === MOST_LISTENING) {
-      this.#listened = 0;
-      this.#listenUntil = -Infinity;
-      return false;
-    }
-    this.#listened++;
-    this.#listenUntil = now + LISTEN;
-    this.#setTimer(LISTEN, this.#listenUntil);
-    return true;
-  }
-
   #handleTimer(): void {
-    this.#timer?.cancel();
-    this.#timer = null;
-    this.#timerAt = Infinity;
-    this.#timerFired = false;
+    this.#timer.clear();
     if (this.native.timeout() === 0) this.#owes = true;
     this.native.onTimeout();
   }
@@ -452,24 +401,8 @@ export class QuicConnection {
   #armTimer(now: number): void {
     const own = this.native.timeout();
     const ours = this.#closing === null ? Math.min(this.stage.deadline(now), this.packetizer.deadline()) : this.#farewell.deadline;
-    const deadline = Math.min(own === null ? Infinity : now + own, ours, this.#acks.deadline);
-    // A timer that fires too early costs one empty turn; moving it at each turn costs more (docs/MEASURED.md).
-    if (deadline >= this.#timerAt || deadline === Infinity) return;
-    // What is due since long ago is due now: this turn has not been late for it.
-    this.#setTimer(Math.max(0, deadline - now), Math.max(now, deadline));
+    this.#timer.arm(Math.min(own === null ? Infinity : now + own, ours, this.#acks.deadline), now);
   }
-
-  #setTimer(delay: number, at: number): void {
-    this.#timer?.cancel();
-    this.#timerFired = false;
-    this.#timerAt = at;
-    this.#timer = this.clock.setTimer(this.#onTimer, delay);
-  }
-
-  readonly #onTimer = (): void => {
-    this.#timerFired = true;
-    this.turn();
-  };
 
   #reportEnd(): void {
     if (this.#closing === null) this.#end(closeReason(this.native, this.#established));
@@ -482,8 +415,7 @@ export class QuicConnection {
 
   #finish(): void {
     this.#closed = true;
-    this.#timer?.cancel();
-    this.#timer = null;
+    this.#timer.clear();
     this.packetizer.close();
     this.#host.forget(this);
   }
@@ -504,12 +436,6 @@ type Counts = Pick<ReturnType<QuicheConnection['stats']>, 'recv' | 'sent' | 'los
 const UNCOUNTED: Counts = { recv: NaN, sent: NaN, lost: NaN, sentBytes: NaN, recvBytes: NaN };
 const NO_ROOM = new Uint8Array(1);
 const MAX_PATH_EVENTS = 64;
-/** Bytes: the largest packet's. */
-const DATAGRAM = new Uint8Array(16_384);
-/** Bytes of DATAGRAM frames: small enough that they fit into any packet. */
-export const DATAGRAM_PART = 1_200;
-/** Bytes of datagrams that wait for the path: four of the largest. */
-const MOST_DATAGRAM_BYTES = 256 * 1024;
 /** Milliseconds. Asking quiche costs 7 µs and a dozen objects. */
 const PATH_INTERVAL = 20;
 const MAX_REASON = 200;

@@ -28,7 +28,7 @@ import type { ResetReason } from '../protocol/reset.ts';
 import { StreamNumbers } from '../protocol/stream-numbers.ts';
 import type { UdpAddress } from '../udp/socket.ts';
 import { CLOSE, closeCodeFor } from './close.ts';
-import { DATAGRAM_PART, type QuicConnection } from './connection.ts';
+import type { QuicConnection } from './connection.ts';
 import type { ControlStream } from './control-stream.ts';
 import type { QuicOptions } from './link-settings.ts';
 import { Lingering } from './lingering.ts';
@@ -36,6 +36,7 @@ import { statsOf } from './link-stats.ts';
 import { MovedStreams } from './moved-streams.ts';
 import type { DirectionKeys } from './packetization/packetizer.ts';
 import { QuicIds } from './quic-ids.ts';
+import { DATAGRAM_PART } from './quiche-datagrams.ts';
 import { CONTROL_STREAM, type Stage } from './stage.ts';
 import { QuicStream, type StreamHost } from './stream.ts';
 import { StreamTurns } from './stream-turns.ts';
@@ -392,8 +393,8 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   #datagramHost(): ConstructorParameters<typeof Datagrams>[0] {
     return {
-      hasRoom: (bytes) => this.connection.hasRoomForDatagram(bytes),
-      sendPart: (part) => this.connection.sendDatagram(part),
+      hasRoom: (bytes) => this.connection.datagrams.hasRoom(bytes),
+      sendPart: (part) => this.connection.datagrams.send(part),
       handlerOf: (id) => this.#streams.get(id)?.handler,
       isAhead: (id) => this.#numbers.isAhead(id),
     };
@@ -401,7 +402,7 @@ export class QuicLink implements Link, Stage, StreamHost {
 
   #readDatagrams(datagrams: Datagrams): void {
     while (this.#state !== 'closed') {
-      const part = this.connection.receiveDatagram();
+      const part = this.connection.datagrams.receive();
       if (part === null) return;
       datagrams.handlePart(part);
     }

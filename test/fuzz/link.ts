@@ -132,7 +132,7 @@ class Case {
     if (random() < 0.2) {
       const part = random() < this.#careless ? mutate(random, this.#datagramPart(), 5_000) : this.#datagramPart();
       this.history.push(`datagram ${Buffer.from(part.subarray(0, 40)).toString('hex')}`);
-      connection.datagrams.push(part);
+      connection.parts.push(part);
     }
     if (random() < 0.4) this.#act();
     connection.turn(this.#random() < 0.9);
@@ -284,7 +284,13 @@ class FakeConnection {
   reason: QtunnelError | null = null;
   /** What is taken of each write. */
   room = 1_000_000;
-  readonly datagrams: Uint8Array[] = [];
+  /** Of datagrams, that have come. */
+  readonly parts: Uint8Array[] = [];
+  readonly datagrams = {
+    hasRoom: (bytes: number) => bytes <= this.room,
+    send: (part: Uint8Array) => part.length <= this.room,
+    receive: () => this.parts.shift() ?? null,
+  };
   #now = 1_000;
   #closed = false;
   readonly #incoming = new Map<number, { bytes: Uint8Array[]; fin: boolean; cut: boolean }>();
@@ -351,18 +357,6 @@ class FakeConnection {
 
   write(_id: number, bytes: Uint8Array): number {
     return Math.min(bytes.length, this.room);
-  }
-
-  receiveDatagram(): Uint8Array | null {
-    return this.datagrams.shift() ?? null;
-  }
-
-  hasRoomForDatagram(bytes: number): boolean {
-    return bytes <= this.room;
-  }
-
-  sendDatagram(part: Uint8Array): boolean {
-    return part.length <= this.room;
   }
 
   hasRoom(bytes: number): boolean {
