@@ -43,6 +43,7 @@ export const ERROR_CODES = [
   // A hub's public ports, and its agents
   'PORT_TAKEN',
   'PORT_OUTSIDE',
+  'MAPPING_LOOPS',
   'TARGET_FORBIDDEN',
   'AGENT_REFUSED',
   // A hub's database and API

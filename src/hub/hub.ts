@@ -17,6 +17,7 @@ import type { OpenUdp } from '../udp/socket.ts';
 import { type Agent, Agents, type Problem } from './agents.ts';
 import { announceHub } from './announce.ts';
 import { nameRefusal, portRefusal } from './client-rights.ts';
+import { refuseLoop } from './loops.ts';
 import { type Mapping, mappingKey, type Protocol } from './mapping.ts';
 import { type HubSurroundings, PublishedPort } from './published-port.ts';
 import type { AgentState, ConnectionState, MappingState, Publisher } from './publisher.ts';
@@ -120,8 +121,14 @@ export class Hub implements Publisher {
     return this.#turns.next(() => this.#open(mapping, 'api'));
   }
 
+  judge(mapping: Mapping): void {
+    const { host } = this.#settings.ports;
+    refuseLoop(mapping, host, (protocol, port) => this.#ports.get(mappingKey({ protocol, port }))?.mapping);
+  }
+
   republish(mapping: Mapping): Promise<boolean> {
     return this.#turns.next(() => {
+      this.judge(mapping);
       const found = this.#ports.get(mappingKey(mapping));
       if (found !== undefined) found.mapping = mapping;
       return found !== undefined;
@@ -186,6 +193,7 @@ export class Hub implements Publisher {
         'PORT_OUTSIDE',
         `The hub gives away the ports ${first} to ${last} (-ports): ${mapping.port} is not one of them.`,
       );
+    this.judge(mapping);
     const there = this.#ports.get(key);
     if (there !== undefined && this.#isLeftBehind(there)) this.#close(there, 'Another mapping has the port.');
     else if (there !== undefined)

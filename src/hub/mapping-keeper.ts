@@ -140,6 +140,7 @@ export class MappingKeeper {
       return null;
     }
     const mapping = change(kept.mapping);
+    this.#publisher.judge(mapping);
     if (!(await this.#store.updateMapping(mapping, by))) {
       // Another hub has removed it.
       await this.#catchUp().catch(() => this.#retryLater());

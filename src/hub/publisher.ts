@@ -6,13 +6,15 @@ export interface Publisher {
   readonly portRange: { readonly first: number; readonly last: number };
   /**
    * Listens on the mapping's port; whether its target can be reached shows in its state.
-   * @throws QtunnelError `PORT_TAKEN` (mapped already), `PORT_OUTSIDE` (not in `-ports`), `LISTEN_FAILED` (another program has it, or no right to it).
+   * @throws QtunnelError `PORT_TAKEN` (mapped already), `PORT_OUTSIDE` (not in `-ports`), `LISTEN_FAILED` (another program has it, or no right to it), and as `judge`.
    */
   publish(mapping: Mapping): Promise<void>;
+  /** @throws QtunnelError `MAPPING_LOOPS` for one that `publish` and `republish` would not take. */
+  judge(mapping: Mapping): void;
   /**
    * Puts another mapping in the place of the one of this protocol and port; false when there is none. What is open goes on where it leads, but for clients whose
    * networks may not connect any more: these are cut off.
-   * @throws QtunnelError `CONFIG_INVALID` for networks that are none.
+   * @throws QtunnelError `CONFIG_INVALID` for networks that are none, and as `judge`.
    */
   republish(mapping: Mapping): Promise<boolean>;
   /** Stops listening and cuts the mapping's connections off. Resolves when the port is free; true when there was such a mapping. */

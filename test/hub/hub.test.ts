@@ -23,6 +23,18 @@ const MODES = [
 ] as const;
 
 for (const { name, ...mode } of MODES) {
+  void test('a port that leads back to itself is not opened, and none is made so', async (t) => {
+    const hub = await startHub(t, {}, { ports: { host: '', first: 10_000, last: 30_000 } });
+    const [one, two] = [await freePort(), await freePort()];
+    const direct = { via: 'direct' } as const;
+    await t.rejects(hub.hub.publish(mapping(one, one, direct)), { code: 'MAPPING_LOOPS' });
+    await hub.hub.publish(mapping(one, two, direct));
+    await t.rejects(hub.hub.publish(mapping(two, one, direct)), { code: 'MAPPING_LOOPS' });
+    await hub.hub.publish(mapping(two, await echoServer(t), direct));
+    await t.rejects(hub.hub.republish(mapping(two, one, direct)), { code: 'MAPPING_LOOPS' });
+    t.ok(await echoes(await dial(t, one), 'hello'));
+  });
+
   void test('a limit for each client at the public ports: one more is reset, others come in, and one less makes room', async (t) => {
     const hub = await startHub(t, { maxConnectionsPerClient: 2 });
     const [one, two] = [await freePort(), await freePort()];

@@ -39,7 +39,8 @@ export interface FieldProblem {
 export function asRefusal(error: unknown): Refusal {
   if (error instanceof Refusal) return error;
   if (error instanceof QtunnelError && isKnown(error.code)) {
-    const fields = ABOUT_PORT.has(error.code) ? [{ field: 'port', message: error.message }] : [];
+    const field = ABOUT[error.code];
+    const fields = field === undefined ? [] : [{ field, message: error.message }];
     const headers: Record<string, string> = error.code === 'DATABASE_FAILED' ? { 'retry-after': '5' } : {};
     return new Refusal(error.code, error.code === 'DATABASE_FAILED' ? DATABASE : error.message, { fields, headers });
   }
@@ -58,6 +59,7 @@ export const STATUS = {
   REQUEST_INVALID: 400,
   INPUT_INVALID: 422,
   PORT_OUTSIDE: 422,
+  MAPPING_LOOPS: 422,
   TOKEN_MISSING: 401,
   TOKEN_UNKNOWN: 401,
   ROLE_INSUFFICIENT: 403,
@@ -79,7 +81,13 @@ export const STATUS = {
 
 export type RefusalCode = keyof typeof STATUS;
 
-const ABOUT_PORT: ReadonlySet<string> = new Set(['PORT_OUTSIDE', 'PORT_TAKEN', 'LISTEN_FAILED']);
+/** The field of a request that an error is about. */
+const ABOUT: Readonly<Partial<Record<ErrorCode, string>>> = {
+  PORT_OUTSIDE: 'port',
+  PORT_TAKEN: 'port',
+  LISTEN_FAILED: 'port',
+  MAPPING_LOOPS: 'target',
+};
 const INTERNAL = "Something unexpected happened; the hub's log says what.";
 /** What the database says may name hosts and files. */
 const DATABASE = "The database failed and nothing was changed; the hub's log says why.";

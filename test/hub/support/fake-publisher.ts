@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
 import { QtunnelError } from '../../../src/errors.ts';
+import { refuseLoop } from '../../../src/hub/loops.ts';
 import { type Mapping, mappingKey, type Protocol } from '../../../src/hub/mapping.ts';
 import type { AgentState, ConnectionState, MappingState, Publisher } from '../../../src/hub/publisher.ts';
 import type { Owner } from '../../support/process.ts';
@@ -27,8 +28,13 @@ export class FakePublisher implements Publisher {
     if (this.#states.has(key)) throw new QtunnelError('PORT_TAKEN', `The port ${key} is mapped already.`);
     if (mapping.port < FIRST || mapping.port > LAST)
       throw new QtunnelError('PORT_OUTSIDE', `The port ${mapping.port} is not one of ${FIRST}-${LAST} (-ports).`);
+    this.judge(mapping);
     if (this.#listening && mapping.protocol === 'tcp') await this.#listen(key, mapping.port);
     this.#states.set(key, stateOf(mapping, 'api'));
+  }
+
+  judge(mapping: Mapping): void {
+    refuseLoop(mapping, '', (protocol, port) => this.#states.get(mappingKey({ protocol, port }))?.mapping);
   }
 
   async republish(mapping: Mapping): Promise<boolean> {

@@ -93,7 +93,7 @@ export function mappingEndpoints({ keeper, ledger, store, tunnelEnabled }: ApiPa
       params: schemas.mappingPath,
       body: schemas.mappingChange,
       answer: { status: 200, description: 'What it is now.', schema: schemas.mapping },
-      refusals: ['NOT_FOUND', 'PORT_TAKEN', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
+      refusals: ['NOT_FOUND', 'PORT_TAKEN', 'MAPPING_LOOPS', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
       handle: async ({ params, body, author }) => {
         const changed = await keeper.update(params.protocol, params.port, (mapping) => changedMapping(mapping, body), author);
         if (changed === null) throw unknown(params);
@@ -149,7 +149,7 @@ const CREATE = {
   role: 'manage',
   body: schemas.mappingInput,
   answer: { status: 201, description: 'It listens.', schema: schemas.mapping },
-  refusals: ['PORT_OUTSIDE', 'PORT_TAKEN', 'LISTEN_FAILED', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
+  refusals: ['PORT_OUTSIDE', 'PORT_TAKEN', 'LISTEN_FAILED', 'MAPPING_LOOPS', 'DATABASE_FAILED', 'SHUTTING_DOWN'],
 } as const;
 const REMOVE = {
   summary: 'Removes a mapping and cuts its connections off',
