@@ -18,7 +18,6 @@ export type { FlagShape, KindValues };
 export type Flag = (typeof FLAGS)[number];
 export type FlagName = Flag['name'];
 export type TunnelFlag = Extract<Flag, { scope: 'tunnel' }>;
-export type ProcessFlag = Extract<Flag, { scope: 'process' }>;
 
 /** The type of a flag's value, with null where a flag has no default. */
 export type ValueOf<F extends Flag> = Given<F> | (F extends { default: null } ? null : never);

@@ -119,8 +119,6 @@ function addNetwork(networks: BlockList, text: string): boolean {
 
 const LOOPBACK = ['127.0.0.0/8', '::1/128'];
 const LOCALHOST = ['127.0.0.1', '::1'];
-/** What an agent lets be reached that is not told otherwise. */
-export const DEFAULT_ALLOW: readonly string[] = ['localhost:*'];
 const ENTRY = /^(?:\[([^\]]*)\]|([^:[\]/]+))(\/\d{1,3})?(?::(?:(\*|\d{1,5})(?:-(\d{1,5}))?))?$/;
 const EXPECTED = 'addresses or networks with ports, such as 127.0.0.1:22, 10.0.0.0/8:80-443 or [fd00::]/8:*';
 /** Characters of an entry. */

@@ -78,7 +78,7 @@ export async function startChild<R extends Role>(
 }
 
 /** Beside this file and with the same extension: tsc does not rewrite file names. */
-export function childFile(): string {
+function childFile(): string {
   const here = fileURLToPath(import.meta.url);
   return path.join(path.dirname(here), `child${path.extname(here)}`);
 }

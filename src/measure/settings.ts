@@ -43,7 +43,7 @@ export interface Wanted {
   readonly json: boolean;
 }
 
-export const TEST_NAMES = ['throughput', 'sizes', 'latency', 'reliability'] as const;
+const TEST_NAMES = ['throughput', 'sizes', 'latency', 'reliability'] as const;
 export type TestName = (typeof TEST_NAMES)[number];
 
 /** @throws QtunnelError `USAGE` or `CONFIG_INVALID` for what cannot be meant. */

@@ -13,7 +13,7 @@ import { z } from 'zod';
  * On the direct port, where anybody may come, this stands before it: far ──▶ 32 random bytes, near ──▶ their HMAC-SHA256 with the key that
  * the answer to a hello has told through the tunnel, and whose connection is still open.
  */
-export const SERVICES = ['hello', 'sink', 'source', 'echo'] as const;
+const SERVICES = ['hello', 'sink', 'source', 'echo'] as const;
 export type Service = (typeof SERVICES)[number];
 
 export function requestLine(service: Service): string {

@@ -73,8 +73,8 @@ function collectGarbage(): void {
 
 let collector: (() => void) | null = null;
 const SYSTEM: MemoryCalls = { resident: () => process.memoryUsage.rss(), collect: collectGarbage, now: () => performance.now() };
-export const SHORT_FROM = 0.9;
-export const ENOUGH_BELOW = 0.8;
+const SHORT_FROM = 0.9;
+const ENOUGH_BELOW = 0.8;
 /** Milliseconds. Asking costs 15 µs; a thousand connections a second take 5 MB in the meantime. */
 const ASK_INTERVAL = 100;
 /** Milliseconds; collecting holds everything up for 20 to 50. */

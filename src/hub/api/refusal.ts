@@ -100,5 +100,4 @@ const OF_FRAMEWORK: Readonly<Record<string, readonly [RefusalCode, string]>> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['REQUEST_INVALID', 'The body is not as long as its content-length says.'],
   FST_ERR_MAX_PARAM_LENGTH: ['REQUEST_INVALID', 'The path is too long.'],
   FST_ERR_BAD_URL: ['REQUEST_INVALID', 'The path is not a valid URL.'],
-  FST_ERR_HANDLER_TIMEOUT: ['DATABASE_FAILED', 'The hub did not answer in time; look at what it did.'],
 };

@@ -149,5 +149,3 @@ export const MAX_DELAY = 0xffff / DELAY_UNITS;
 /** Pairs of a gap and a run. */
 export const MAX_RANGES = 300;
 export const MAX_REPORT = RANGES + 4 * MAX_RANGES + TAG;
-/** Bytes of the key that a side gives out for the reports to it. */
-export const REPORT_KEY = 32;
