@@ -1,6 +1,7 @@
 import type { FastifyReply } from 'fastify';
 import type { z } from 'zod';
-import type { Author, Role } from '../store/store.ts';
+import type { Role } from '../store/store.ts';
+import type { Admitted } from './guard.ts';
 import type { RefusalCode } from './refusal.ts';
 
 /** One method of one path: what checks and answers it, and what the OpenAPI document says of it. */
@@ -34,7 +35,7 @@ export interface Call<Params = unknown, Query = unknown, Body = unknown> {
   readonly params: Params;
   readonly query: Query;
   readonly body: Body;
-  readonly author: Author;
+  readonly author: Admitted;
   /** For one that writes its answer itself, after `hijack()`. */
   readonly reply: FastifyReply;
 }

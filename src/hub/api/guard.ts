@@ -13,6 +13,11 @@ export interface Visitor {
   readonly headers: IncomingHttpHeaders;
 }
 
+/** Who is let in, and what he may do. */
+export interface Admitted extends Author {
+  readonly role: Role;
+}
+
 /**
  * Who may ask for what.
  *
@@ -34,20 +39,20 @@ export class Guard {
    * @param role what the request needs; null for nothing.
    * @throws Refusal
    */
-  admit({ ip, secure, headers }: Visitor, role: Role | null): Author {
+  admit({ ip, secure, headers }: Visitor, role: Role | null): Admitted {
     if (this.networks !== null && !isIn(this.networks, ip))
       throw new Refusal('ADDRESS_REFUSED', `Requests from ${ip} are not taken here (-api-allow).`);
     refuseOtherOrigin(headers, secure);
     if (role !== null) refuseOtherSite(headers['sec-fetch-site']);
     if (!this.#tokens.needed) {
       refuseOtherHost(headers.host);
-      return { actor: 'anybody on this machine', peer: ip };
+      return { actor: 'anybody on this machine', peer: ip, role: 'manage' };
     }
-    if (role === null) return { actor: 'anybody', peer: ip };
+    if (role === null) return { actor: 'anybody', peer: ip, role: 'read' };
     const { actor, role: granted } = this.#bearer(headers.authorization);
     if (role === 'manage' && granted !== 'manage')
       throw new Refusal('ROLE_INSUFFICIENT', 'This token may only read: use one with the role "manage".');
-    return { actor, peer: ip };
+    return { actor, peer: ip, role: granted };
   }
 
   #bearer(authorization: string | undefined): Bearer {

@@ -248,6 +248,7 @@ export const mappingHistory = z.object({ times: z.array(time), ...trafficHistory
 export const stats = z
   .object({
     version: z.string(),
+    role: z.enum(ROLES).meta({ description: 'What who asks may do.' }),
     started_at: time,
     tunnel_enabled: z.boolean(),
     port_range: z

@@ -72,7 +72,8 @@ class Page {
     try {
       this.#rules ??= new Rules(await this.#api.call<OpenApiDocument>('GET', '/api/openapi.json'));
       this.#stats = await this.#api.call<Stats>('GET', '/api/v1/stats');
-      this.#mayManage = await this.#tokens.refresh();
+      this.#mayManage = this.#stats.role === 'manage';
+      await this.#tokens.refresh(this.#mayManage);
     } catch (error) {
       if ((error as HubProblem).status === 401) return;
       sayState(saidOf(error), 'away');

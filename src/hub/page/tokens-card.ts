@@ -35,19 +35,13 @@ export class TokensCard {
     });
   }
 
-  /** Whether the tokens may be seen. @throws HubProblem when the hub does not answer */
-  async refresh(): Promise<boolean> {
-    const section = byId('tokens-section', HTMLElement);
-    try {
+  /** @throws HubProblem when the hub does not answer */
+  async refresh(mayManage: boolean): Promise<void> {
+    if (mayManage) {
       const { tokens } = await this.#options.api.call<{ tokens: Token[] }>('GET', '/api/v1/tokens');
       this.#show(tokens);
-      section.hidden = false;
-      return true;
-    } catch (error) {
-      if (!(error instanceof HubProblem) || error.code !== 'ROLE_INSUFFICIENT') throw error;
-      section.hidden = true;
-      return false;
     }
+    byId('tokens-section', HTMLElement).hidden = !mayManage;
   }
 
   /** Forgets what only who may manage is to see. */

@@ -93,6 +93,7 @@ test('agents, connections and figures', async (t) => {
     connections: [{ tag: 'c', agent: 'cellar' }],
   });
   t.match((await call('GET', '/api/v1/stats')).body, {
+    role: 'manage',
     mappings: 1,
     mappings_ready: 1,
     agents: 1,

@@ -54,11 +54,12 @@ export function stateEndpoints({ keeper, ledger, publisher, tunnelEnabled, start
       role: 'read',
       style: 'resource',
       answer: { status: 200, description: 'Now, and traffic ever since.', schema: schemas.stats },
-      handle: () => {
+      handle: ({ author }) => {
         const mappings = keeper.list();
         return {
           data: {
             version: VERSION,
+            role: author.role,
             started_at: startedAt.toISOString(),
             tunnel_enabled: tunnelEnabled,
             port_range: { from: publisher.portRange.first, end: publisher.portRange.last },
