@@ -12,37 +12,36 @@ import { AGENT } from '../support/fake-publisher.ts';
 const skip = missingBrowser();
 const browser = skip === false ? startBrowser(tap) : null;
 
-test('who has no token is asked for one, and is shown nothing', { skip }, async (t) => {
-  const { page, asked } = await openHub(t);
-  await until(page, "document.activeElement.id === 'token'");
-  t.equal(await textOf(page, '#state'), 'Signed out');
-  t.equal(await textOf(page, '#token-problem'), '', 'nothing was wrong yet');
-  t.same(await shown(page, ['#sign-in', '#content', '#sign-out', '.skip', '#create', '#tokens-section']), ['#sign-in']);
-  t.equal(await page.$$eval('tbody tr', ({ length }) => length), 0);
-  t.same(
-    new Set(asked.map((url) => new URL(url).pathname).filter((name) => name.startsWith('/api/'))),
-    new Set(['/api/openapi.json', '/api/v1/stats']),
-  );
-});
-
-test('a token that is none, or cannot be one, is refused in words, and another may be tried', { skip }, async (t) => {
-  const { page, tokens } = await openHub(t);
-  for (const [text, answer] of [
-    ['', /^expected a token: letters, digits/],
-    ['two words', /^expected a token: letters, digits/],
-    [`qth_${'0'.repeat(12)}_${'A'.repeat(43)}`, /^There is no such token; it may have been removed\.$/],
-  ] as const) {
-    await signIn(page, text);
-    await until(page, `${answer.toString()}.test(document.querySelector('#token-problem').textContent)`);
-    t.equal(await page.evaluate('document.activeElement.id'), 'token', text);
-    t.equal(await page.evaluate('sessionStorage.length'), 0);
-    t.same(await shown(page, ['#sign-in', '#content']), ['#sign-in']);
-    await page.$eval('#token', (field) => void ((field as unknown as { value: string }).value = ''));
-  }
-  await signIn(page, tokens.read);
-  await until(page, LIVE);
-  t.equal(await textOf(page, '#token-problem'), '');
-});
+test(
+  'who has no token is asked for one, and is shown nothing; a wrong one is refused in words, and another may be tried',
+  { skip },
+  async (t) => {
+    const { page, asked, tokens } = await openHub(t);
+    await until(page, "document.activeElement.id === 'token'");
+    t.equal(await textOf(page, '#state'), 'Signed out');
+    t.equal(await textOf(page, '#token-problem'), '', 'nothing was wrong yet');
+    t.same(await shown(page, ['#sign-in', '#content', '#sign-out', '.skip', '#create', '#tokens-section']), ['#sign-in']);
+    t.equal(await page.$$eval('tbody tr', ({ length }) => length), 0);
+    t.same(
+      new Set(asked.map((url) => new URL(url).pathname).filter((name) => name.startsWith('/api/'))),
+      new Set(['/api/openapi.json', '/api/v1/stats']),
+    );
+    for (const [text, answer] of [
+      ['', /^expected a token: letters, digits/],
+      ['two words', /^expected a token: letters, digits/],
+      [`qth_${'0'.repeat(12)}_${'A'.repeat(43)}`, /^There is no such token; it may have been removed\.$/],
+    ] as const) {
+      await signIn(page, text);
+      await until(page, `${answer.toString()}.test(document.querySelector('#token-problem').textContent)`);
+      t.equal(await page.evaluate('document.activeElement.id'), 'token', text);
+      t.equal(await page.evaluate('sessionStorage.length'), 0);
+      t.same(await shown(page, ['#sign-in', '#content']), ['#sign-in']);
+    }
+    await signIn(page, tokens.read);
+    await until(page, LIVE);
+    t.equal(await textOf(page, '#token-problem'), '');
+  },
+);
 
 test('who may read sees everything but tokens, and finds nothing to change', { skip }, async (t) => {
   const { page, tokens, port, wrong, api } = await openHub(t);
@@ -163,8 +162,9 @@ async function hold(page: Page, which: (url: string) => boolean) {
   };
 }
 
+/** The token is pasted. */
 async function signIn(page: Page, token: string): Promise<void> {
-  await page.type('#token', token);
+  await page.$eval('#token', (field, text) => ((field as unknown as { value: string }).value = text), token);
   await page.click('#sign-in-form button');
 }
 
