@@ -1,6 +1,8 @@
 import { closeSync, openSync } from 'node:fs';
 import { QtunnelError } from '../errors.ts';
 import { BackgroundWriter, FILE_MODE } from './background-writer.ts';
+import { type Format, gapLine } from './log-gap.ts';
+import { writeToStderr } from './standard-error.ts';
 import { openSyslog } from './syslog.ts';
 
 /** Where the log's lines go. No method throws. */
@@ -12,30 +14,17 @@ export interface LogDestination {
   close(): Promise<void>;
 }
 
-/** Makes of a JSON line what the log consists of. */
-type Format = (line: string) => string;
-
 /**
  * @param logto `stdout`, `stderr`, `syslog`, or a file's path; a file is created with mode 0640.
  * @param format for the lines that the destination itself adds.
  * @throws QtunnelError `FILE_UNWRITABLE`
  */
 export function openDestination(logto: string, format: Format = (line) => line): LogDestination {
-  if (logto === 'syslog') return openSyslog();
+  if (logto === 'syslog') return openSyslog({ format });
   if (logto === 'stderr') return new StreamDestination(2, null, format);
   if (logto === 'stdout') return new StreamDestination(1, 'standard output', format);
   tryFile(logto);
   return new StreamDestination(logto, `the log file ${logto}`, format);
-}
-
-/** Last resort, in the background: what cannot be written there either is lost. */
-export function writeToStderr(text: string): void {
-  STDERR.write(text);
-}
-
-/** Waits until that is written, or has taken too long. */
-export async function closeStderr(): Promise<void> {
-  await STDERR.close(LONGEST_CLOSE_MS);
 }
 
 /**
@@ -80,7 +69,7 @@ class StreamDestination implements LogDestination {
 
   #writeNote(): void {
     const missing = this.#missing;
-    const text = (this.#isCut ? '\n' : '') + this.#format(gapLine(missing, this.#name));
+    const text = (this.#isCut ? '\n' : '') + this.#format(gapLine(missing, this.#name === null ? '' : ELSEWHERE));
     if (!this.#writer.write(text)) return;
     this.#note = { text, missing };
     this.#missing = 0;
@@ -109,12 +98,6 @@ class StreamDestination implements LogDestination {
   }
 }
 
-function gapLine(missing: number, name: string | null): string {
-  const where = name === null ? '' : ', and went to standard error as far as that took them';
-  const msg = `${missing} ${missing === 1 ? 'line is' : 'lines are'} missing here: they could not be written${where}`;
-  return `${JSON.stringify({ level: 'warn', time: new Date().toISOString(), event: 'log_gap', lines: missing, msg })}\n`;
-}
-
 /** Opens and closes the file, so that what is wrong with it is known before anything starts. */
 function tryFile(file: string): void {
   try {
@@ -130,4 +113,4 @@ function tryFile(file: string): void {
 const LONGEST_CLOSE_MS = 1000;
 /** Between attempts at a destination that fails. */
 const RETRY_MS = 1000;
-const STDERR = new BackgroundWriter(2, () => {});
+const ELSEWHERE = ', and went to standard error as far as that took them';

@@ -3,7 +3,8 @@ import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'p
 import { camelCase, FLAGS } from '../config/flags.ts';
 import type { ProcessSettings } from '../config/settings.ts';
 import { serializeError } from './error-fields.ts';
-import { closeStderr, type LogDestination, openDestination } from './log-destination.ts';
+import { type LogDestination, openDestination } from './log-destination.ts';
+import { closeStderr } from './standard-error.ts';
 
 export interface Log {
   readonly log: Logger;
