@@ -59,6 +59,12 @@ export class Connections {
     connection.handler = new IdleConnection(connection, this.#uses);
   }
 
+  /** The server: has nothing to do with what comes on it until the client ends it. */
+  ignore(connection: TlsConnection): void {
+    this.take(connection);
+    connection.handler = IGNORED;
+  }
+
   /** It waits no more. */
   take(connection: TlsConnection): void {
     this.#idle.delete(connection);
@@ -87,6 +93,8 @@ class IdleConnection implements ConnectionHandler {
 
   onFrame(type: number, payload: Uint8Array): void {
     if (type === FRAME.ATTACH) return this.#uses.attach(this.#connection, payload);
+    // Said of the stream before, by a client that had not heard that the server was through with it: nothing else follows.
+    if (type === FRAME.RESET) return this.#connection.finish();
     if (type !== FRAME.OPEN)
       throw new QtunnelError('PROTOCOL_VIOLATION', `The client sent a frame of type ${type} where OPEN belongs.`);
     const { stream: _stream, ...request } = decodeOpen(payload);
@@ -105,3 +113,5 @@ class IdleConnection implements ConnectionHandler {
     // The client does not need it any more.
   }
 }
+
+const IGNORED: ConnectionHandler = { onFrame() {}, onData() {}, onDrain() {}, onLost() {} };

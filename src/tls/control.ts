@@ -34,6 +34,8 @@ export class Control implements ConnectionHandler {
   #pingAt = 0;
   #stalled = false;
   #asksForTaken = false;
+  /** The peer's last question, when the connection was backed up. */
+  #unanswered: Uint8Array | null = null;
   #timer: PatientTimer | null = null;
 
   /** `keepalive` and `idleTimeout` are milliseconds. Asks at once, to learn the round-trip time. */
@@ -98,9 +100,7 @@ export class Control implements ConnectionHandler {
     this.#hear();
     switch (type) {
       case FRAME.PING:
-        // A peer that asks and does not read the answers gets no more of them.
-        if (this.#connection.queued < MAX_QUEUED) this.#connection.send(encodePing(FRAME.PONG, decodePing(payload)));
-        return;
+        return this.#answer(decodePing(payload));
       case FRAME.PONG:
         return this.#measure(decodePing(payload));
       case FRAME.GOAWAY:
@@ -116,12 +116,24 @@ export class Control implements ConnectionHandler {
   }
 
   onDrain(): void {
+    if (this.#unanswered !== null) this.#sendPong(this.#unanswered);
     this.#handler.onRoom();
   }
 
   onLost(error: QtunnelError): void {
     this.#stop();
     this.#handler.onControlLost(error);
+  }
+
+  /** A peer that asks and does not read the answers gets no more of them, but that to its last question when it has read what was before. */
+  #answer(opaque: Uint8Array): void {
+    if (this.#connection.queued < MAX_QUEUED) this.#sendPong(opaque);
+    else this.#unanswered = Uint8Array.from(opaque);
+  }
+
+  #sendPong(opaque: Uint8Array): void {
+    this.#unanswered = null;
+    this.#connection.send(encodePing(FRAME.PONG, opaque));
   }
 
   #hear(): void {

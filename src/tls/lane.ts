@@ -61,8 +61,13 @@ export class Lane {
     return this.sent + this.received;
   }
 
+  /** Whether the peer takes more here and nothing is held, so that only the control connection's room may be wanting. */
+  get maySend(): boolean {
+    return !this.#isHeld && this.sent < this.#allowed;
+  }
+
   get canSend(): boolean {
-    return !this.#isHeld && this.sent < this.#allowed && this.#host.hasLaneRoom;
+    return this.maySend && this.#host.hasLaneRoom;
   }
 
   /** Bytes that wait to be read. */

@@ -371,10 +371,14 @@ export class TlsLink implements Link, StreamHost, ControlHandler {
     stream.answerAttach();
   }
 
-  /** ATTACH for a stream that has ended: if well, the client has nothing more to say on this connection. A client that does not take that in gets no more of it. */
+  /**
+   * ATTACH for a stream that has ended: if well, the client has nothing more to say on this connection. A client that does not take that in gets no more of it.
+   * Otherwise the client hears by the lane, or has said itself, why the stream has ended, and ends the connection then: an end that overtakes the reason would stand for another one.
+   */
   #answerLate(connection: TlsConnection, id: number, ended: boolean): void {
     this.#numbers.expectUsed(id);
-    if (ended && connection.queued <= MOST_READY) connection.send(READY);
+    if (!ended) this.#connections.ignore(connection);
+    else if (connection.queued <= MOST_READY) connection.send(READY);
     else connection.destroy();
   }
 

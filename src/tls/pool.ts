@@ -66,7 +66,13 @@ export class WarmPool implements StreamSource {
     if (this.#draining) return connection.finish();
     this.#returning.add(connection);
     connection.handler = new WaitingConnection(
-      () => this.#handleReady(connection),
+      {
+        onReady: () => this.#handleReady(connection),
+        onReset: () => {
+          this.#stopReturning(connection);
+          connection.finish();
+        },
+      },
       () => this.#stopReturning(connection),
     );
     this.#lookLater();
@@ -201,19 +207,24 @@ export class WarmPool implements StreamSource {
   }
 }
 
-/** The client's end of a connection without a stream. The server has nothing to say on it but READY, once, after a stream has ended. */
+/**
+ * The client's end of a connection without a stream. The server has nothing to say on it but, once, after a stream has ended, READY; or RESET, when it has given up the stream before it knew that the
+ * client was through with it.
+ */
 class WaitingConnection implements ConnectionHandler {
   readonly onLost: () => void;
-  readonly #onReady: (() => void) | null;
+  readonly #return: { onReady(): void; onReset(): void } | null;
 
-  constructor(onReady: (() => void) | null, onLost: () => void) {
-    this.#onReady = onReady;
+  /** `comesBack` is null for one that is ready. */
+  constructor(comesBack: { onReady(): void; onReset(): void } | null, onLost: () => void) {
+    this.#return = comesBack;
     this.onLost = onLost;
   }
 
   onFrame(type: number): void {
-    if (type !== FRAME.READY || this.#onReady === null) throw misplacedFrame(type, 'on a connection without a stream');
-    this.#onReady();
+    if (type === FRAME.READY && this.#return !== null) this.#return.onReady();
+    else if (type === FRAME.RESET && this.#return !== null) this.#return.onReset();
+    else throw misplacedFrame(type, 'on a connection without a stream');
   }
 
   onData(): void {

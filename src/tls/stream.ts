@@ -31,7 +31,7 @@ export interface StreamHost {
  *                         ▲                         └─ full? pause the connection; half empty? resume
  *     write ─▶ sendData ──┘ as far as there is room; onDrain ─▶ onWritable
  *
- * It has ended when its end was read and FIN was handed to the kernel; from then on, and after a reset, it is `over` and calls nobody. Its connection is
+ * It has ended when its end was read, FIN was handed to the kernel, and the server knows where that comes; from then on, and after a reset, it is `over` and calls nobody. Its connection is
  * free as soon as FIN was written and received, or is to come by the lane, whatever is still unread.
  * While the connection is paused nothing is heard on it from the peer, a reset included: it is found when the reader reads on.
  */
@@ -48,6 +48,8 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   /** Null for a stream that has none. */
   readonly #lane: Lane | null;
   #wantsConnection = false;
+  /** The server has not said that it knows of the connection, on which this side has said more than that it has ended. */
+  #isUnanswered = false;
   /** Bytes in the lane from which on it may ask for a connection. */
   #askFrom = 0;
   #heldBytes = 0;
@@ -92,6 +94,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     connection.handler = this;
     if (this.#lane !== null) {
       this.#lane.hold();
+      this.#isUnanswered = !this.#finSent;
       return this.#startAttached(connection, this.#lane);
     }
     if (this.#held.length > 0) connection.gather();
@@ -210,7 +213,8 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
 
   /** The stream may have room: tells the handler if it waits for that. */
   handleRoom(): void {
-    if (this.#over || !this.#wantsWrite || this.#finSent || !this.#canSend) return;
+    if (this.#over || !this.#wantsWrite || this.#finSent) return;
+    if (!this.#canSend) return this.#awaitLaneRoom();
     this.#wantsWrite = false;
     this.handler.onWritable();
   }
@@ -289,6 +293,11 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     return this.#lane?.canSend ?? false;
   }
 
+  /** Room is told of once: who had nothing to do with it then, for want of credit, has to ask again. */
+  #awaitLaneRoom(): void {
+    if (this.#connection === null && this.#lane?.maySend === true) this.#host.waitForRoom(this);
+  }
+
   #send(chunk: Uint8Array): number {
     if (this.#connection === null && this.#lane?.isOutgrownBySending(chunk.length)) this.#wantConnection();
     if (this.#connection !== null) return this.#connection.sendData(chunk);
@@ -315,7 +324,9 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
     const { stream, offset, ended } = decodeAttach(payload);
     if (stream !== lane.id) throw new QtunnelError('PROTOCOL_VIOLATION', 'The peer attached a connection to two streams.');
     lane.handleAttach(offset, ended);
+    this.#isUnanswered = false;
     this.#handleLaneProgress(lane);
+    this.#endIfDone();
   }
 
   #handleLaneProgress(lane: Lane): void {
@@ -372,7 +383,7 @@ export class TlsStream implements LinkStream, ConnectionHandler, TurnTaker {
   }
 
   #endIfDone(): void {
-    if (!this.#endRead || !this.#finFlushed || this.#over) return;
+    if (!this.#endRead || !this.#finFlushed || this.#isUnanswered || this.#over) return;
     this.#over = true;
     this.#host.forget(this);
   }

@@ -6,6 +6,7 @@ import { failingCalls } from './failing-calls.ts';
 import type { Experiment } from './experiment.ts';
 import { fuzz } from './fuzz.ts';
 import { hub } from './hub.ts';
+import { laneRaces } from './lane-races.ts';
 import { lostOnce } from './lost-once.ts';
 import { nettest } from './nettest.ts';
 import { strangers } from './strangers.ts';
@@ -22,6 +23,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   failingCalls(),
   wan(),
   lostOnce(),
+  laneRaces(),
   strangers(),
   fuzz(),
   api(),
