@@ -106,7 +106,7 @@ export class QuicLink implements Link, Stage, StreamHost {
     this.#peer = link.peer;
     this.#numbers = new StreamNumbers(link.role);
     this.#quicIds = new QuicIds(link.role);
-    this.#moved = new MovedStreams(this, this.#quicIds, options.maxStreams);
+    this.#moved = new MovedStreams(this, this.#quicIds, options.maxStreams + UNTOLD);
     this.#datagrams = link.own.datagrams > 0 ? new Datagrams(this.#datagramHost(), DATAGRAM_PART) : null;
     this.#lingering = new Lingering((id) => connection.streams.isEndPending(id));
     const shards = Math.min(link.own.shards, link.peer.shards);
@@ -482,6 +482,8 @@ const NOBODY: LinkHandler = { onStream: (stream) => stream.reset('RESET'), onSta
 const BUDGET_STREAMS = 16;
 /** Milliseconds: what a peer may at least expect, whatever it asks for. */
 const MIN_IDLE_TIMEOUT = 1_000;
+/** QUIC streams of streams that the peer has opened and reset while what it says of them, on the control stream, was lost and is sent again. */
+const UNTOLD = 1_024;
 /** Of quiche's urgencies; streams have 127 by default. */
 const MOST_URGENT = 0;
 /** Bytes for the control stream that quiche has not taken, beyond which no more small writes are. */

@@ -169,7 +169,7 @@ const MISDEEDS: [string, (client: RawClient) => void][] = [
   [
     'many QUIC streams without MOVE',
     (client) => {
-      for (let n = 0; n <= 1024; n++) client.send(QUIC_STREAM + 4 * n, Uint8Array.of(1), false);
+      for (let n = 0; n <= 2048; n++) client.send(QUIC_STREAM + 4 * n, Uint8Array.of(1), false);
     },
   ],
 ];

@@ -73,6 +73,22 @@ void test('200 resets at 5 % loss: the streams end, and the link drains', { time
   t.ok(await drains(pair));
 });
 
+void test('streams that are opened, moved and reset again and again, while what tells of the first is lost, do not hurt the link', async (t) => {
+  const { world, client, server } = await makeWorld({ link: { blocks: 'off', maxStreams: 8 } });
+  await world.clock.advance(200);
+  let sent = 0;
+  world.network.loses = (_, { isClient }) => isClient && sent++ === 0;
+  for (let round = 0; round < 6; round++) {
+    const streams = Array.from({ length: 8 }, () => client.link.open(REQUEST));
+    for (const stream of streams) stream.write(new Uint8Array(100));
+    for (const stream of streams) stream.reset('RESET');
+    await world.clock.advance(1);
+  }
+  await world.drive(() => server.accepted.length === 48, 'all of them');
+  t.strictSame([client.states, server.states], [[], []]);
+  t.ok(await drains({ world, client, server }));
+});
+
 void test('a stream that is refused while its bytes are under way does not hurt the link', async (t) => {
   const { world, client, server } = await makeWorld({ link: { buffer: 256 * KIB } });
   server.onStream = (stream: LinkStream) => stream.reset('DIAL_REFUSED', 'nobody home');

@@ -171,7 +171,9 @@ class Race {
     const faults = wrong
       .filter(([, is, shouldBe]) => String(is) !== String(shouldBe))
       .map(([what, is, shouldBe]) => `${what}: ${String(is)} instead of ${String(shouldBe)}`);
-    const wasCut = losesControl !== true && this.#closes.some((close) => !close.includes('LINK_CLOSED'));
+    // Who does not take the last word within a second hears the end of the connection only.
+    const mayBeCut = losesControl === true || this.#loop.isHurried;
+    const wasCut = !mayBeCut && this.#closes.some((close) => !close.includes('LINK_CLOSED'));
     return wasCut ? [...faults, ...this.#closes] : faults;
   }
 }
