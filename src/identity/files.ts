@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
+import { constants, mkdirSync } from 'node:fs';
 import { copyFile, link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { QtunnelError } from '../errors.ts';
@@ -53,9 +53,28 @@ export async function makePrivateDirectory(path: string): Promise<void> {
   }
 }
 
+/** The same at once. */
+export function makePrivateDirectorySync(path: string): void {
+  try {
+    makeUnlessThereSync(path);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT' || dirname(path) === path) throw error;
+    makePrivateDirectorySync(dirname(path));
+    makeUnlessThereSync(path);
+  }
+}
+
 async function makeUnlessThere(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error;
+  }
+}
+
+function makeUnlessThereSync(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     if (errorCode(error) !== 'EEXIST') throw error;
   }

@@ -1,7 +1,7 @@
-import { appendFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { QtunnelError } from '../errors.ts';
-import { errorCode } from './files.ts';
+import { errorCode, makePrivateDirectorySync } from './files.ts';
 import { formatFingerprint, parseFingerprint } from './fingerprint.ts';
 
 /**
@@ -64,7 +64,7 @@ export class KnownHosts {
     const unsaved = UNSAVED.get(key);
     if (unsaved !== undefined && unsaved !== print) throw changedSince(server, unsaved, print);
     try {
-      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
+      makePrivateDirectorySync(dirname(this.#path));
       appendFileSync(this.#path, lines, { mode: 0o600 });
       UNSAVED.delete(key);
     } catch (error) {

@@ -109,3 +109,10 @@ test('processes that write at once lose nothing', async (t) => {
   t.equal(new Set(lines).size, 150);
   for (const line of lines) t.match(line, new RegExp(`^[abc]\\.example:\\d+ ${formatFingerprint(A)}$`));
 });
+
+test('a folder that cannot be made at all is told of', { skip: process.platform !== 'linux' && 'needs /proc' }, (t) => {
+  const known = new KnownHosts('/proc/nowhere/deeper/known_hosts');
+  t.equal(known.recognise('a.example', 1, A), false);
+  t.match(known.problem, /cannot be remembered in .*known_hosts \(ENOENT\)/);
+  t.end();
+});
