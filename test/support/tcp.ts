@@ -57,7 +57,7 @@ export async function freePort(): Promise<number> {
   for (;;) {
     const port = nextPort;
     nextPort = port + 1 < LAST_PORT ? port + 1 : FIRST_PORT;
-    if (await isFree(port)) return port;
+    if (port !== BAD_PORT && (await isFree(port))) return port;
   }
 }
 
@@ -210,5 +210,7 @@ const BLOCK = 1024 * 1024;
 const BACKLOG = 4096;
 
 const FIRST_PORT = 10_000;
+/** The only one from there on that `fetch` and browsers ask nothing of (Fetch Standard, "bad port"). */
+const BAD_PORT = 10_080;
 const LAST_PORT = 30_000;
 let nextPort = FIRST_PORT + ((process.pid * 61) % (LAST_PORT - FIRST_PORT));
