@@ -224,7 +224,7 @@ export const HUB_CALLS: readonly HubCall[] = [
   // A change of a mapping has seven: begin, insert, audit, its end, commit, and what a failure rolls back.
   ...calls('hub', 'manage', DATABASE, 7),
   ...calls('hub', 'manage', ['tcp.listen', 'tcp.bind', 'tcp.getsockname', 'tcp.accept', 'tcp.readStart']),
-  ...calls('hub', 'load', ['tcp.accept', 'tcp.readStart', 'tcp.writeBuffer', 'tcp.shutdown', 'udp.send'], 2),
+  ...calls('hub', 'load', ['tcp.accept', 'tcp.readStart', 'tcp.writeBuffer', 'tcp.shutdown', 'libc.sendmsg', 'libc.recvmmsg'], 2),
   ...calls('agent', 'load', ['tcp.connect', 'dns.lookup', 'dns.lookup without an answer'], 2),
   ...calls('agent', 'load', ['udp.bind', 'udp.connect', 'udp.recvStart', 'udp.getsockname', 'udp.send', 'tcp.writeBuffer']),
   ...calls('hub', 'start', [...DATABASE, 'fs.openSync', 'promises.mkdir', 'tcp.listen', 'tcp.bind', 'udp.bind']),
